@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Job: one piece of work, from its acceptance to its one result. Three objects share what is known
+ * of it, so that a job that just waits costs one 64-byte slab entry: Job         what every job
+ * needs at every moment, guarded by its pool's lock until its finish is posted; Submission  what
+ * all jobs of one submit call have in common, constant from acceptance on but for its counters;
+ *   JobDetails  what only some jobs have: a place in a heap, waiting callers, and what is told of a
+ * finished one. Pure: memory comes from and goes back to the owner of the job. Not thread-safe. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "util/list.h"
+#include "util/time.h"
+
+typedef struct Job Job;
+typedef struct JobDetails JobDetails;
+typedef struct Submission Submission;
+
+#define PRIORITY_MIN (-1000)
+#define PRIORITY_MAX 1000
+
+typedef enum JobState {
+        JOB_NEW, /* not accepted yet */
+        JOB_SCHEDULED,
+        JOB_QUEUED,
+        JOB_RUNNING,
+        JOB_STOPPING,
+        JOB_FINISHED,
+        _JOB_STATE_MAX,
+        _JOB_STATE_INVALID = -EINVAL,
+} JobState;
+
+typedef enum JobResult {
+        JOB_SUCCEEDED,
+        JOB_FAILED,
+        JOB_CANCELLED,
+        JOB_TIMED_OUT,
+        JOB_EXPIRED,
+        JOB_DROPPED,
+        JOB_REFUSED,
+        JOB_LOST,
+        _JOB_RESULT_MAX,
+        _JOB_RESULT_INVALID = -EINVAL, /* none yet */
+} JobResult;
+
+typedef enum JobEvent {
+        JOB_EVENT_DELAY, /* accepted, or failed and to be tried again, but not due yet */
+        JOB_EVENT_QUEUE, /* accepted, or due */
+        JOB_EVENT_START,
+        JOB_EVENT_STOP, /* asked to stop while it runs */
+        JOB_EVENT_FINISH,
+        _JOB_EVENT_MAX,
+} JobEvent;
+
+/* Why a running job was asked to stop. */
+typedef enum JobStop {
+        JOB_STOP_NONE,
+        JOB_STOP_CANCEL,
+        JOB_STOP_TIMEOUT,
+} JobStop;
+
+/* How an attempt ended, as its handler tells it. */
+typedef enum Outcome {
+        OUTCOME_SUCCESS,
+        OUTCOME_FAILURE,
+        OUTCOME_FATAL, /* a failure that another attempt cannot mend */
+        OUTCOME_RETRY, /* a failure that asks for another attempt */
+        OUTCOME_LOST,  /* nobody knows how it ended */
+} Outcome;
+
+/* Which memory Job.data is, and what else is special about it. */
+typedef enum JobFlag {
+        JOB_DATA_OWNED = 1 << 0,   /* malloc()ed for this job alone */
+        JOB_DATA_OUTPUT = 1 << 1,  /* an output, otherwise still the payload */
+        JOB_DATA_SHARED = 1 << 2,  /* inside an output chunk that other jobs use as well */
+        JOB_CLAIMED = 1 << 3,      /* queued, but a worker has set it aside to run it next */
+        JOB_OUT_OF_ORDER = 1 << 4, /* waits in the side heap */
+        JOB_ANNOUNCE = 1 << 5,     /* somebody waits to hear of its end */
+        JOB_STOP_BY_CANCEL = 1 << 6,
+        JOB_STOP_BY_TIMEOUT = 1 << 7,
+} JobFlag;
+
+struct Job {
+        Job *next, *prev; /* borrowed: links of the one list that it is in, by its state */
+        uint64_t id;
+        usec_t due_at;          /* when it first became due: the base of its key, kept by retries */
+        Submission *submission; /* shared: each job counts in n_jobs */
+        void *data;             /* payload until the work has ended, then output; see JobFlag */
+        JobDetails *details;
+        uint32_t size; /* of data */
+        int16_t priority;
+        uint8_t state : 4;  /* JobState */
+        uint8_t result : 4; /* JobResult, valid once state is JOB_FINISHED */
+        uint8_t flags;      /* JobFlag */
+};
+
+_Static_assert(sizeof(Job) == 64, "a waiting job is one cache line");
+
+/* Pairing heap link, see core/heap.h. */
+typedef struct HeapLink {
+        struct HeapLink *child, *next, *prev;
+} HeapLink;
+
+struct JobDetails {
+        Job *job;          /* borrowed: whose details these are */
+        HeapLink order;    /* place in the side heap (by key) or among the scheduled (by due_at) */
+        HeapLink expiry;   /* place among the jobs that expire */
+        usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
+        usec_t finished_at;
+        usec_t duration; /* of the last attempt */
+        char *error;     /* why it did not succeed; owned, NULL = nothing to say */
+        double progress; /* 0 to 1, negative = unknown */
+        uint32_t attempt;
+        int32_t worker; /* -1 = has not run */
+        int32_t exit_status;
+        List watchers; /* main thread only: callers that wait for this job */
+};
+
+struct Submission {
+        uint32_t n_jobs;    /* live Job structs that point here */
+        uint32_t n_pending; /* jobs not finished yet */
+        uint32_t owner;     /* uid of the submitter */
+        int16_t priority;
+        bool bulk;   /* a caller waits for all results as one: nothing is kept of a job after the
+                        reply */
+        bool notify; /* the submitter wants JobStarted and JobFinished */
+        uint64_t first_id;
+        uint32_t n_total;
+        usec_t submitted_at; /* monotonic */
+        usec_t submitted_realtime;
+        usec_t delay;
+        usec_t queue_timeout; /* USEC_INFINITY = waits for ever */
+        usec_t run_timeout;   /* the pool's where the caller gave none */
+        char *tag;            /* owned, NULL = none */
+        char **arguments;     /* owned, NULL = none */
+        int payload_fd;       /* owned; -EBADF = the payload is in Job.data */
+        int output_fd;        /* owned; -EBADF = the output is kept */
+        void *backing;        /* what payloads are borrowed from */
+        void (*release_backing)(
+                void *backing); /* called by the main thread with the last job gone */
+        List links;             /* main thread only: submissions of one client */
+        void *userdata;         /* main thread only: the caller that waits; NULL = none any more */
+        void (*finished)(
+                Submission *submission); /* main thread: all jobs have ended; NULL = nobody waits */
+        void *pool;                      /* borrowed: the pool that it went to */
+};
+
+/* The one transition function. Returns the state after `event`, or _JOB_STATE_INVALID if a job in
+ * `state` cannot have it. A finished job has no further event. */
+JobState job_next_state(JobState state, JobEvent event);
+
+/* Moves the job along; an event that its state cannot have is a bug of the caller. */
+void job_transition(Job *job, JobEvent event);
+
+/* Moves it to JOB_FINISHED and sets the result, which is thereby final. */
+void job_finish(Job *job, JobResult result);
+
+/* The result of an attempt that ended with `outcome` in a job that had been asked to stop for the
+ * reason in its flags: a success that beat the stop stays a success. */
+JobResult job_result_of(const Job *job, Outcome outcome);
+
+JobStop job_stop(const Job *job);
+
+const char *job_state_to_string(JobState s); /* NULL for what has no name */
+JobState job_state_from_string(const char *s);
+const char *job_result_to_string(JobResult r);
+JobResult job_result_from_string(const char *s);
+
+static inline bool job_is_waiting(const Job *job) {
+        return job->state == JOB_SCHEDULED || job->state == JOB_QUEUED;
+}

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* PoolConfig: all settings of one pool, and the one table that says for each its name, type, range
+ * and place. Files, the a{sv} of CreatePool and Set, and --check go through it, so that a setting
+ * means the same everywhere. Main thread. */
+
+#include <sched.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "handler/handler.h"
+#include "util/macro.h"
+#include "util/time.h"
+
+typedef struct PoolConfig PoolConfig;
+
+typedef enum Fairness {
+        FAIRNESS_NONE,
+        FAIRNESS_USER,
+        _FAIRNESS_MAX,
+        _FAIRNESS_INVALID = -EINVAL
+} Fairness;
+
+struct PoolConfig {
+        char *name;
+        char *description; /* "" if none */
+        const HandlerVTable *handler;
+        HandlerConfig handler_config;
+        uint32_t min_workers,
+                max_workers; /* 0 until given: pool_config_complete() fills in the number of CPUs */
+        char *cpu_affinity;  /* as written, "" = all that the daemon may use */
+        cpu_set_t cpus;      /* parsed and checked against those */
+        uint64_t queue_max;
+        usec_t aging_interval; /* up to a year, or USEC_INFINITY = strict priority */
+        Fairness fairness;
+        usec_t run_timeout;
+        usec_t result_retention;
+        uint64_t result_retention_max;      /* jobs */
+        char **allow_users, **allow_groups; /* as written */
+        uid_t *allow_uids;                  /* resolved by pool_config_complete() */
+        size_t n_allow_uids;
+        gid_t *allow_gids;
+        size_t n_allow_gids;
+};
+
+/* Defaults for everything. `fairness` is what the pool gets where the settings do not say. 0 or
+ * -ENOMEM. */
+int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret);
+PoolConfig *pool_config_free(PoolConfig *config); /* returns NULL */
+int pool_config_copy(const PoolConfig *config, PoolConfig **ret);
+bool pool_config_equal(const PoolConfig *a, const PoolConfig *b);
+
+DEFINE_CLEANUP(PoolConfig *, pool_config_free)
+
+/* A value as it comes: text in the syntax of the files, or one of the D-Bus types. */
+typedef struct SettingValue {
+        char type; /* 's' string, 'u' 't' unsigned in .number, 'b' in .number, 'a' list of strings
+                      (as) in .list */
+        const char *string;
+        uint64_t number;
+        char *const *list;
+} SettingValue;
+
+/* Sets one setting. `section` and `key` are those of a file ("Command", "ExecStart"). */
+int pool_config_set_in_section(PoolConfig *config, const char *section, const char *key,
+        const char *value, char **ret_error);
+
+/* Sets one setting by its name outside files: "ExecStart", "RunTimeout" with text, "RunTimeoutUSec"
+ * with text or a number. */
+int pool_config_set(
+        PoolConfig *config, const char *name, const SettingValue *value, char **ret_error);
+
+/* Is this the name (outside files) of a setting that may be changed while the pool lives? -ENOENT:
+ * there is no such setting at all. */
+int pool_config_is_settable(const char *name);
+
+/* Checks what only shows with all settings known (a handler, its command; MinWorkers up to
+ * MaxWorkers; users that exist; CPUs that the daemon may use) and fills in what follows from
+ * others. May look up users and groups, so it can block. */
+int pool_config_complete(PoolConfig *config, char **ret_error);
+
+/* All of the above return 0, -ENOMEM, or -EINVAL with *ret_error (malloc()ed, the caller's): one
+ * line that names the setting, says what was wrong and what is allowed. Nothing is changed then.
+ *
+ * pool_config_set(): -ENOENT with a text where there is no such setting. */
+
+const char *fairness_to_string(Fairness f);

@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Handler: how the jobs of a pool are done. One const vtable per kind; one Handler object per pool,
+ * one HandlerWorker per worker thread. The engine knows handlers only by this file; handlers do not
+ * know the engine.
+ *
+ * run() is called in a worker thread, without any lock, for one attempt at a time per worker, and
+ * may block. While it blocks it polls attempt->wake_fd: when that is readable and attempt_stop()
+ * says so, the job has been cancelled or has run out of time, and run() is to end soon (politely
+ * first, by force after stop_timeout). It must leave the eventfd unread: the worker empties it. */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/job.h"
+#include "util/macro.h"
+#include "util/time.h"
+
+typedef struct Attempt Attempt;
+typedef struct Handler Handler;
+typedef struct HandlerConfig HandlerConfig;
+typedef struct HandlerWorker HandlerWorker;
+
+/* One attempt at one job: the facts that the handler is given, and the verdict that it leaves. */
+struct Attempt {
+        /* Facts, constant for the time of run(), all borrowed. */
+        uint64_t id;
+        const void *payload;
+        size_t payload_size;
+        int payload_fd; /* a payload that came as an fd, to be read from offset 0; -EBADF = none */
+        int output_fd;  /* where a command's standard output goes; -EBADF = it is kept */
+        const char *pool;
+        const char *tag;        /* "" if there is none */
+        char *const *arguments; /* what the submitter adds to the command line; NULL = nothing */
+        unsigned attempt;       /* 1 for the first */
+        uint32_t worker;
+        const atomic_int *stop; /* JobStop, set at any time */
+        int wake_fd;            /* eventfd, readable when `stop` may have changed; do not read it */
+        _Atomic double *progress; /* 0 to 1; NULL = nobody could see it */
+
+        /* Where output memory comes from. Set by the engine; use attempt_output_alloc(). */
+        void *(*output_alloc)(Attempt *attempt, size_t size);
+
+        /* Verdict. Outcome is OUTCOME_FAILURE and the rest empty when run() is entered. */
+        Outcome outcome;
+        int exit_status; /* of a command: 0 to 255, 128 + signal; otherwise 0 */
+        char *error;     /* malloc()ed, taken over by the engine; see attempt_fail() */
+        void *output;
+        size_t output_size;
+        bool output_owned; /* malloc()ed and taken over by the engine; otherwise from output_alloc()
+                            */
+};
+
+/* Memory for an output of `size` bytes, which becomes the attempt's output (contents to be filled
+ * in before run() returns). NULL if there is no memory. */
+static inline void *attempt_output_alloc(Attempt *attempt, size_t size) {
+        attempt->output = attempt->output_alloc(attempt, size);
+        attempt->output_size = attempt->output ? size : 0;
+        return attempt->output;
+}
+
+/* Makes the malloc()ed `output` the attempt's own, in place of what it had. */
+void attempt_give_output(Attempt *attempt, void *output, size_t size);
+
+/* Ends the attempt with `outcome` (not OUTCOME_SUCCESS) and a text for people, cut at 4 KiB. */
+void attempt_fail(Attempt *attempt, Outcome outcome, const char *format, ...) _printf_(3, 4);
+
+static inline JobStop attempt_stop(const Attempt *attempt) {
+        return (JobStop) atomic_load_explicit(attempt->stop, memory_order_acquire);
+}
+
+/* The settings that handlers read. Owned by the pool's configuration, which outlives the Handler.
+ */
+struct HandlerConfig {
+        const char *pool;
+        uint64_t payload_max;
+        usec_t stop_timeout; /* from the polite signal to SIGKILL */
+        /* [Command] */
+        char **exec_start; /* the words of ExecStart=; [0] is an absolute path */
+        bool allow_arguments;
+        char *working_directory;
+        char **environment; /* KEY=VALUE */
+        uint64_t output_max;
+        bool pin_commands;
+        /* [Module] */
+        char *module_path;    /* absolute, or a file name in the module directory */
+        char *module_options; /* blank separated KEY=VALUE, may be "" */
+};
+
+typedef struct HandlerVTable {
+        const char *name; /* as in Handler= */
+
+        /* May several short jobs be taken in one turn? Then run() is cheap and worth it. */
+        bool takes_several;
+
+        /* Is the payload fd handed to run() as it is (true), or read into memory first by the
+         * engine? */
+        bool takes_fd;
+
+        /* Makes the pool's handler. On failure -errno, and *ret_error says what is wrong with the
+         * settings in words that name the setting (malloc()ed, the caller's). Main thread; may
+         * touch the disk. */
+        int (*open)(const HandlerConfig *config, Handler **ret, char **ret_error);
+
+        /* After the last worker has gone. Main thread. */
+        void (*close)(Handler *handler);
+
+        /* What one worker thread keeps between jobs; called in that thread. `cpus` is the set that
+         * the pool may use, of which the thread itself is pinned to one. NULL members: the kind
+         * needs none. */
+        int (*worker_open)(
+                Handler *handler, const void *cpus, size_t cpus_size, HandlerWorker **ret);
+        void (*worker_close)(Handler *handler, HandlerWorker *worker);
+
+        /* Does the attempt and leaves the verdict in it. */
+        void (*run)(Handler *handler, HandlerWorker *worker, Attempt *attempt);
+} HandlerVTable;
+
+/* The kinds that run on threads. */
+extern const HandlerVTable command_vtable;
+extern const HandlerVTable module_vtable;
+
+/* NULL if there is no kind of that name. */
+const HandlerVTable *handler_find(const char *name);

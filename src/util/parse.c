@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "util/macro.h"
+#include "util/parse.h"
+#include "util/strv.h"
+
+#define BLANKS " \t\n\r"
+#define NAME_MAX_LENGTH 64
+
+int parse_boolean(const char *s, bool *ret) {
+        static const char *const words[] = { "no", "yes", "false", "true", "off", "on", "0", "1" };
+
+        for (size_t i = 0; i < ELEMENTSOF(words); i++)
+                if (strcasecmp(s, words[i]) == 0) {
+                        *ret = i % 2;
+                        return 0;
+                }
+        return -EINVAL;
+}
+
+/* Reads the digits at *p and moves it behind them. */
+static int parse_digits(const char **p, uint64_t *ret) {
+        bool overflow = false;
+        const char *s = *p;
+        uint64_t n = 0;
+
+        if (!isdigit((unsigned char) *s))
+                return -EINVAL;
+        for (; isdigit((unsigned char) *s); s++)
+                overflow |= __builtin_mul_overflow(n, 10, &n) ||
+                            __builtin_add_overflow(n, (uint64_t) (*s - '0'), &n);
+
+        *p = s;
+        *ret = n;
+        return overflow ? -ERANGE : 0;
+}
+
+int parse_uint64(const char *s, uint64_t min, uint64_t max, uint64_t *ret) {
+        uint64_t n;
+        int r;
+
+        /* What follows the digits decides first: "99999999999999999999x" is no number at all. */
+        r = parse_digits(&s, &n);
+        if (r == -EINVAL || *s)
+                return -EINVAL;
+        if (r < 0)
+                return r;
+        if (n < min || n > max)
+                return -ERANGE;
+
+        *ret = n;
+        return 0;
+}
+
+int parse_int64(const char *s, int64_t min, int64_t max, int64_t *ret) {
+        bool negative = *s == '-';
+        uint64_t n;
+        int64_t value;
+        int r;
+
+        if (*s == '-' || *s == '+')
+                s++;
+        r = parse_uint64(s, 0, (uint64_t) INT64_MAX + negative, &n);
+        if (r < 0)
+                return r;
+
+        /* Negated as unsigned, so that INT64_MIN works as well. */
+        value = (int64_t) (negative ? -n : n);
+        if (value < min || value > max)
+                return -ERANGE;
+
+        *ret = value;
+        return 0;
+}
+
+int parse_size(const char *s, uint64_t *ret) {
+        static const char suffixes[] = "KMGT";
+        const char *suffix;
+        uint64_t n;
+        int r, parsed;
+
+        if (strcmp(s, "infinity") == 0) {
+                *ret = UINT64_MAX;
+                return 0;
+        }
+
+        parsed = parse_digits(&s, &n);
+        if (parsed == -EINVAL)
+                return -EINVAL;
+
+        r = parsed;
+        if (*s) {
+                suffix = strchr(suffixes, *s);
+                if (!suffix || s[1])
+                        return -EINVAL;
+                if (__builtin_mul_overflow(n, UINT64_C(1) << (10 * (suffix - suffixes + 1)), &n))
+                        r = -ERANGE;
+        }
+        if (r < 0)
+                return r;
+
+        *ret = n;
+        return 0;
+}
+
+int parse_cpu_set(const char *s, cpu_set_t *ret) {
+        static const char separators[] = BLANKS ",";
+        cpu_set_t set;
+        int r;
+
+        CPU_ZERO(&set);
+        for (s += strspn(s, separators); *s; s += strspn(s, separators)) {
+                uint64_t first, last;
+
+                r = parse_digits(&s, &first);
+                if (r < 0)
+                        return r;
+
+                last = first;
+                if (*s == '-') {
+                        s++;
+                        r = parse_digits(&s, &last);
+                        if (r < 0)
+                                return r;
+                }
+
+                if (last < first || (*s && !strchr(separators, *s)))
+                        return -EINVAL;
+                if (last >= CPU_SETSIZE)
+                        return -ERANGE;
+                for (uint64_t i = first; i <= last; i++)
+                        CPU_SET(i, &set);
+        }
+
+        *ret = set;
+        return 0;
+}
+
+static int parse_byte(const char *digits, size_t n_digits, int base, char *ret) {
+        char copy[4] = "", *end;
+        long value;
+
+        memcpy(copy, digits, strnlen(digits, n_digits));
+        value = strtol(copy, &end, base);
+        /* A NUL byte would silently end the word. strtol() also takes signs and blanks. */
+        if (end != copy + n_digits || !isxdigit((unsigned char) copy[0]) || value < 1 ||
+                value > 255)
+                return -EINVAL;
+
+        *ret = (char) value;
+        return 0;
+}
+
+/* Reads the escape behind a backslash at *p and moves it behind that. */
+static int parse_escape(const char **p, char *ret) {
+        static const char from[] = "abfnrtvs", to[] = "\a\b\f\n\r\t\v ";
+        const char *s = *p, *simple;
+        int r;
+
+        if (!*s)
+                return -EINVAL;
+
+        if (*s == 'x' || isdigit((unsigned char) *s)) {
+                bool hex = *s == 'x';
+
+                r = hex ? parse_byte(s + 1, 2, 16, ret) : parse_byte(s, 3, 8, ret);
+                if (r < 0)
+                        return r;
+                *p = s + 3;
+                return 0;
+        }
+
+        simple = strchr(from, *s);
+        *ret = simple ? to[simple - from] : *s;
+        *p = s + 1;
+        return 0;
+}
+
+/* Copies the word at *p to `word`, which has room for all of the text, without its quotes and
+ * escapes. */
+static int take_word(const char **p, char *word) {
+        const char *s = *p;
+        char quote = 0;
+        int r;
+
+        while (*s && (quote || !strchr(BLANKS, *s))) {
+                char c = *s++;
+
+                if (c == '\\') {
+                        r = parse_escape(&s, word);
+                        if (r < 0)
+                                return r;
+                        word++;
+                } else if (quote && c == quote)
+                        quote = 0;
+                else if (!quote && (c == '"' || c == '\''))
+                        quote = c;
+                else
+                        *word++ = c;
+        }
+
+        if (quote)
+                return -EINVAL;
+        *word = '\0';
+        *p = s;
+        return 0;
+}
+
+int split_words(const char *s, char ***ret) {
+        _cleanup_strv_ char **words = NULL;
+        _cleanup_free_ char *word = NULL;
+        int r;
+
+        word = malloc(strlen(s) + 1);
+        words = calloc(1, sizeof(*words));
+        if (!word || !words)
+                return -ENOMEM;
+
+        for (s += strspn(s, BLANKS); *s; s += strspn(s, BLANKS)) {
+                r = take_word(&s, word);
+                if (r < 0)
+                        return r;
+                r = strv_extend(&words, word);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(words);
+        return 0;
+}
+
+bool name_is_valid(const char *s) {
+        size_t length = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  "abcdefghijklmnopqrstuvwxyz"
+                                  "0123456789_-.");
+
+        return length > 0 && length <= NAME_MAX_LENGTH && !s[length] && *s != '.' && *s != '-';
+}

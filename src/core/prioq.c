@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* All keys age alike, so the order of two jobs never changes while they wait, and within one
+ * priority it is the order in which they became due. Nearly every job is pushed in that order: it
+ * is appended to the list of its priority in O(1), and only the heads of the lists compete, in a
+ * binary heap with as many entries as there are priorities in use. What comes out of order (a
+ * retry, a delay that ends, a changed priority) goes to a pairing heap, and a pop compares the two
+ * tops. One binary heap of all jobs was two to five times slower at 10^3 to 10^7 jobs: each of its
+ * steps is a cache miss.
+ *
+ * The heap of levels caches the key of each head, so that sifting does not touch jobs. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/prioq.h"
+#include "util/macro.h"
+
+#define N_PRIORITIES (PRIORITY_MAX - PRIORITY_MIN + 1)
+
+/* |priority| <= 1000 and aging_interval <= 1 year < 2^45 us: the product stays below 2^55. */
+static int64_t prioq_key(const Prioq *q, int16_t priority, usec_t due_at) {
+        if (q->aging_interval == USEC_INFINITY)
+                return -(int64_t) priority;
+        return (int64_t) due_at - (int64_t) priority * (int64_t) q->aging_interval;
+}
+
+bool prioq_before(const Prioq *q, const Job *a, const Job *b) {
+        int64_t ka = prioq_key(q, a->priority, a->due_at),
+                kb = prioq_key(q, b->priority, b->due_at);
+
+        return ka != kb ? ka < kb : a->id < b->id;
+}
+
+static Job *job_of_order(const HeapLink *link) {
+        return container_of(link, JobDetails, order)->job;
+}
+
+static bool side_before(const HeapLink *a, const HeapLink *b, const void *userdata) {
+        return prioq_before(userdata, job_of_order(a), job_of_order(b));
+}
+
+int prioq_init(Prioq *q, usec_t aging_interval) {
+        uint16_t *index = calloc(N_PRIORITIES, sizeof(*index));
+
+        if (!index)
+                return -ENOMEM;
+        *q = (Prioq){ .aging_interval = aging_interval, .index = index };
+        heap_init(&q->side, side_before, q);
+        return 0;
+}
+
+void prioq_done(Prioq *q) {
+        free(q->levels);
+        free(q->heap);
+        free(q->index);
+        *q = (Prioq){};
+}
+
+int prioq_reserve(Prioq *q, int16_t priority) {
+        uint16_t *slot = &q->index[priority - PRIORITY_MIN];
+
+        if (likely(*slot))
+                return 0;
+        if (q->n_levels == q->n_allocated) {
+                uint16_t n = q->n_allocated ? q->n_allocated * 2 : 4;
+                PrioqLevel *levels;
+                uint16_t *heap;
+
+                heap = realloc(q->heap, n * sizeof(*heap));
+                if (!heap)
+                        return -ENOMEM;
+                q->heap = heap;
+                levels = realloc(q->levels, n * sizeof(*levels));
+                if (!levels)
+                        return -ENOMEM;
+                q->levels = levels;
+                q->n_allocated = n;
+        }
+        q->levels[q->n_levels] = (PrioqLevel){ .priority = priority };
+        *slot = ++q->n_levels;
+        return 0;
+}
+
+/* ---- the heap of levels ---- */
+
+static bool level_before(const Prioq *q, uint16_t a, uint16_t b) {
+        const PrioqLevel *la = &q->levels[a], *lb = &q->levels[b];
+
+        return la->key != lb->key ? la->key < lb->key : la->id < lb->id;
+}
+
+static void heap_place(Prioq *q, uint16_t at, uint16_t level) {
+        q->heap[at] = level;
+        q->levels[level].heap_index = at;
+}
+
+static void heap_sift_up(Prioq *q, uint16_t at) {
+        uint16_t level = q->heap[at];
+
+        while (at > 0) {
+                uint16_t parent = (at - 1) / 2;
+
+                if (!level_before(q, level, q->heap[parent]))
+                        break;
+                heap_place(q, at, q->heap[parent]);
+                at = parent;
+        }
+        heap_place(q, at, level);
+}
+
+static void heap_sift_down(Prioq *q, uint16_t at) {
+        uint16_t level = q->heap[at];
+
+        for (;;) {
+                uint32_t child = 2 * (uint32_t) at + 1;
+
+                if (child >= q->n_heap)
+                        break;
+                if (child + 1 < q->n_heap && level_before(q, q->heap[child + 1], q->heap[child]))
+                        child++;
+                if (!level_before(q, q->heap[child], level))
+                        break;
+                heap_place(q, at, q->heap[child]);
+                at = (uint16_t) child;
+        }
+        heap_place(q, at, level);
+}
+
+static void level_read_head(const Prioq *q, PrioqLevel *level) {
+        level->key = prioq_key(q, level->priority, level->head->due_at);
+        level->id = level->head->id;
+}
+
+static PrioqLevel *level_of(const Prioq *q, const Job *job) {
+        assert(q->index[job->priority - PRIORITY_MIN]);
+        return &q->levels[q->index[job->priority - PRIORITY_MIN] - 1];
+}
+
+static void level_remove_head(Prioq *q, PrioqLevel *level) {
+        uint16_t at = level->heap_index;
+
+        level->head = level->head->next;
+        if (level->head) {
+                level->head->prev = NULL;
+                level_read_head(q, level);
+                /* Keys only grow along a level. */
+                heap_sift_down(q, at);
+                return;
+        }
+        level->tail = NULL;
+        q->n_heap--;
+        if (at < q->n_heap) {
+                heap_place(q, at, q->heap[q->n_heap]);
+                heap_sift_down(q, at);
+                heap_sift_up(q, at);
+        }
+}
+
+static void level_add_head(Prioq *q, PrioqLevel *level, Job *job) {
+        bool is_new = !level->head;
+
+        job->prev = NULL;
+        job->next = level->head;
+        if (level->head)
+                level->head->prev = job;
+        else
+                level->tail = job;
+        level->head = job;
+        level_read_head(q, level);
+        if (is_new)
+                heap_place(q, q->n_heap++, (uint16_t) (level - q->levels));
+        heap_sift_up(q, level->heap_index);
+}
+
+/* ---- jobs ---- */
+
+void prioq_push(Prioq *q, Job *job) {
+        PrioqLevel *level = level_of(q, job);
+
+        q->n_jobs++;
+        job->flags &= (uint8_t) ~JOB_OUT_OF_ORDER;
+        if (!level->head)
+                level_add_head(q, level, job);
+        else if (likely(job->due_at >= level->tail->due_at && job->id > level->tail->id)) {
+                job->next = NULL;
+                job->prev = level->tail;
+                level->tail->next = job;
+                level->tail = job;
+        } else {
+                assert(job->details);
+                job->flags |= JOB_OUT_OF_ORDER;
+                heap_insert(&q->side, &job->details->order);
+        }
+}
+
+void prioq_unpop(Prioq *q, Job *job) {
+        q->n_jobs++;
+        if (job->flags & JOB_OUT_OF_ORDER)
+                heap_insert(&q->side, &job->details->order);
+        else
+                level_add_head(q, level_of(q, job), job);
+}
+
+Job *prioq_first(const Prioq *q) {
+        HeapLink *side = heap_first(&q->side);
+        Job *job = q->n_heap > 0 ? q->levels[q->heap[0]].head : NULL;
+
+        if (unlikely(side) && (!job || prioq_before(q, job_of_order(side), job)))
+                return job_of_order(side);
+        return job;
+}
+
+void prioq_remove(Prioq *q, Job *job) {
+        PrioqLevel *level;
+
+        q->n_jobs--;
+        if (unlikely(job->flags & JOB_OUT_OF_ORDER)) {
+                job->flags &= (uint8_t) ~JOB_OUT_OF_ORDER;
+                heap_remove(&q->side, &job->details->order);
+                return;
+        }
+
+        level = level_of(q, job);
+        if (level->head == job)
+                level_remove_head(q, level);
+        else {
+                job->prev->next = job->next;
+                if (job->next)
+                        job->next->prev = job->prev;
+                else
+                        level->tail = job->prev;
+        }
+        job->next = job->prev = NULL;
+}
+
+Job *prioq_pop(Prioq *q) {
+        Job *job = prioq_first(q);
+        bool out_of_order;
+
+        if (!job)
+                return NULL;
+        /* The flag stays, so that prioq_unpop() knows where the job came from. */
+        out_of_order = job->flags & JOB_OUT_OF_ORDER;
+        prioq_remove(q, job);
+        if (out_of_order)
+                job->flags |= JOB_OUT_OF_ORDER;
+        return job;
+}
+
+void prioq_set_aging_interval(Prioq *q, usec_t aging_interval) {
+        q->aging_interval = aging_interval;
+        for (uint16_t i = 0; i < q->n_levels; i++)
+                if (q->levels[i].head)
+                        level_read_head(q, &q->levels[i]);
+        for (uint16_t i = q->n_heap; i-- > 0;)
+                heap_sift_down(q, i);
+        heap_rebuild(&q->side);
+}
+
+/* Members of the side heap before `job`: a subtree whose root is not before it has none. */
+static uint64_t side_count_before(const Prioq *q, const Job *job, uint64_t max) {
+        const HeapLink *link = q->side.root;
+        uint64_t n = 0;
+
+        while (link && n < max) {
+                bool before = prioq_before(q, job_of_order(link), job);
+
+                n += before;
+                if (before && link->child) {
+                        link = link->child;
+                        continue;
+                }
+                /* Next sibling, or that of the nearest parent that has one. */
+                while (!link->next) {
+                        while (link->prev && link->prev->child != link)
+                                link = link->prev;
+                        link = link->prev;
+                        if (!link)
+                                return n;
+                }
+                link = link->next;
+        }
+        return n;
+}
+
+uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max) {
+        uint64_t n = side_count_before(q, job, max);
+
+        for (uint16_t i = 0; i < q->n_heap && n < max; i++)
+                for (const Job *j = q->levels[q->heap[i]].head; j && n < max; j = j->next) {
+                        if (!prioq_before(q, j, job))
+                                break;
+                        n++;
+                }
+        return MIN(n, max);
+}

@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Priority queue with aging: a FIFO per priority under a small heap of levels, and a side heap for
+ * jobs that come out of order. Pure; not thread-safe: the caller holds its lock. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+#include "core/job.h"
+#include "util/time.h"
+
+typedef struct Prioq Prioq;
+typedef struct PrioqLevel PrioqLevel;
+
+/* The jobs of one priority, in order of (due_at, id), linked by Job.next and Job.prev. */
+struct PrioqLevel {
+        Job *head, *tail; /* borrowed */
+        int64_t key;      /* of the head; valid while there is one */
+        uint64_t id;      /* of the head */
+        int16_t priority;
+        uint16_t heap_index; /* valid while there is a head */
+};
+
+struct Prioq {
+        usec_t aging_interval;
+        PrioqLevel *levels; /* owned, n_levels of them, never fewer; those in use are in `heap` */
+        uint16_t *heap;     /* owned: indices of levels with jobs, least (key, id) first */
+        uint16_t *index;    /* owned: priority - PRIORITY_MIN to index of its level + 1; 0 = none */
+        uint16_t n_levels, n_allocated, n_heap;
+        Heap side;
+        uint64_t n_jobs;
+};
+
+int prioq_init(Prioq *q, usec_t aging_interval); /* 0 or -ENOMEM */
+void prioq_done(Prioq *q);                       /* the jobs still inside are forgotten */
+
+/* Makes sure that a push at this priority finds room. 0, or -ENOMEM with nothing changed. */
+int prioq_reserve(Prioq *q, int16_t priority);
+
+/* Adds a job whose priority has been reserved. A job whose (due_at, id) is below that of the last
+ * of its priority needs details. */
+void prioq_push(Prioq *q, Job *job);
+
+/* Puts back a job that came out by prioq_pop(), the last one first. */
+void prioq_unpop(Prioq *q, Job *job);
+
+Job *prioq_first(const Prioq *q); /* NULL if empty; the job stays in */
+Job *prioq_pop(Prioq *q);         /* NULL if empty */
+void prioq_remove(Prioq *q, Job *job);
+
+/* Does a come before b? (due_at - priority x aging_interval, id), or with an infinite interval
+ * (-priority, id). A strict total order that waiting does not change. */
+bool prioq_before(const Prioq *q, const Job *a, const Job *b);
+
+/* Re-keys what is inside: O(levels + side heap). */
+void prioq_set_aging_interval(Prioq *q, usec_t aging_interval);
+
+/* How many jobs would be taken before this one, counted up to `max`: O(levels + max). */
+uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max);

@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A job is in exactly one place by its state: scheduled in the heap by due_at, queued in its
+ * owner's queue (or claimed by a worker), running or stopping at a worker. Those with a
+ * QueueTimeout are in a second heap as long as they wait. So each event touches O(1) or O(log n) of
+ * them.
+ *
+ * Owners with queued jobs form a ring of turns. An owner joins it at the end, however long it was
+ * away, so nobody saves up turns. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/scheduler.h"
+#include "util/macro.h"
+
+/* An owner without a job is forgotten only beyond so many, so that a user who comes and goes finds
+ * its queue ready. */
+#define IDLE_OWNERS_MAX 64
+
+static Job *job_of_order(const HeapLink *link) {
+        return container_of(link, JobDetails, order)->job;
+}
+
+static Job *job_of_expiry(const HeapLink *link) {
+        return container_of(link, JobDetails, expiry)->job;
+}
+
+static usec_t job_expires_at(const Job *job) {
+        return usec_add(job->submission->submitted_at, job->submission->queue_timeout);
+}
+
+static bool due_before(const HeapLink *a, const HeapLink *b, const void *userdata) {
+        const Job *ja = job_of_order(a), *jb = job_of_order(b);
+
+        return ja->due_at != jb->due_at ? ja->due_at < jb->due_at : ja->id < jb->id;
+}
+
+static bool expires_before(const HeapLink *a, const HeapLink *b, const void *userdata) {
+        const Job *ja = job_of_expiry(a), *jb = job_of_expiry(b);
+        usec_t ta = job_expires_at(ja), tb = job_expires_at(jb);
+
+        return ta != tb ? ta < tb : ja->id < jb->id;
+}
+
+/* ---- owners ---- */
+
+static SchedulerOwner *owner_free(SchedulerOwner *owner) {
+        if (!owner)
+                return NULL;
+        prioq_done(&owner->queue);
+        free(owner);
+        return NULL;
+}
+
+static int owner_new(uint32_t uid, usec_t aging_interval, SchedulerOwner **ret) {
+        SchedulerOwner *owner = calloc(1, sizeof(*owner));
+        int r;
+
+        if (!owner)
+                return -ENOMEM;
+        r = prioq_init(&owner->queue, aging_interval);
+        if (r < 0) {
+                free(owner);
+                return r;
+        }
+        owner->uid = uid;
+        list_init(&owner->turn);
+        *ret = owner;
+        return 0;
+}
+
+/* The index of the owner, or the place where it belongs. */
+static size_t owner_index(const Scheduler *s, uint32_t uid) {
+        size_t low = 0, high = s->n_owners;
+
+        while (low < high) {
+                size_t middle = (low + high) / 2;
+
+                if (s->owners[middle]->uid < uid)
+                        low = middle + 1;
+                else
+                        high = middle;
+        }
+        return low;
+}
+
+static void owners_forget_idle(Scheduler *s) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < s->n_owners; i++)
+                if (s->owners[i]->n_live == 0)
+                        owner_free(s->owners[i]);
+                else
+                        s->owners[kept++] = s->owners[i];
+        s->n_owners = kept;
+}
+
+static SchedulerOwner *owner_find(const Scheduler *s, uint32_t uid) {
+        size_t i;
+
+        if (!s->config.fair)
+                return s->owners[0];
+        i = owner_index(s, uid);
+        return i < s->n_owners && s->owners[i]->uid == uid ? s->owners[i] : NULL;
+}
+
+static int owner_get(Scheduler *s, uint32_t uid, SchedulerOwner **ret) {
+        SchedulerOwner *owner = owner_find(s, uid), **owners;
+        size_t i;
+        int r;
+
+        if (owner) {
+                *ret = owner;
+                return 0;
+        }
+        if (s->n_owners >= IDLE_OWNERS_MAX)
+                owners_forget_idle(s);
+        owners = reallocarray(s->owners, s->n_owners + 1, sizeof(*owners));
+        if (!owners)
+                return -ENOMEM;
+        s->owners = owners;
+        r = owner_new(uid, s->config.aging_interval, &owner);
+        if (r < 0)
+                return r;
+        i = owner_index(s, uid);
+        memmove(owners + i + 1, owners + i, (s->n_owners - i) * sizeof(*owners));
+        owners[i] = owner;
+        s->n_owners++;
+        *ret = owner;
+        return 0;
+}
+
+static SchedulerOwner *owner_of(const Scheduler *s, const Job *job) {
+        return owner_find(s, job->submission->owner);
+}
+
+/* Keeps the ring true after the owner's queue has changed. */
+static void owner_update_turn(Scheduler *s, SchedulerOwner *owner) {
+        if (owner->queue.n_jobs == 0)
+                list_remove(&owner->turn);
+        else if (!list_is_linked(&owner->turn))
+                list_append(&s->turns, &owner->turn);
+}
+
+static SchedulerOwner *owner_in_turn(const Scheduler *s) {
+        List *l = list_first(&s->turns);
+
+        return l ? list_entry(l, SchedulerOwner, turn) : NULL;
+}
+
+/* ---- life ---- */
+
+int scheduler_init(Scheduler *s, const SchedulerConfig *config) {
+        *s = (Scheduler){ .config = *config };
+        list_init(&s->turns);
+        list_init(&s->runs);
+        heap_init(&s->scheduled, due_before, NULL);
+        heap_init(&s->expiring, expires_before, NULL);
+
+        if (!config->fair) {
+                s->owners = calloc(1, sizeof(*s->owners));
+                if (!s->owners)
+                        return -ENOMEM;
+                if (owner_new(0, config->aging_interval, &s->owners[0]) < 0) {
+                        free(s->owners);
+                        s->owners = NULL;
+                        return -ENOMEM;
+                }
+                s->n_owners = 1;
+        }
+        return 0;
+}
+
+void scheduler_done(Scheduler *s) {
+        for (size_t i = 0; i < s->n_owners; i++)
+                owner_free(s->owners[i]);
+        free(s->owners);
+        *s = (Scheduler){};
+}
+
+void scheduler_set_config(Scheduler *s, const SchedulerConfig *config) {
+        bool fair = s->config.fair;
+
+        if (config->aging_interval != s->config.aging_interval)
+                for (size_t i = 0; i < s->n_owners; i++)
+                        prioq_set_aging_interval(&s->owners[i]->queue, config->aging_interval);
+        s->config = *config;
+        s->config.fair = fair;
+}
+
+/* ---- in ---- */
+
+int scheduler_admit(Scheduler *s, uint64_t n, uint32_t uid, int16_t priority) {
+        uint64_t n_waiting = s->n_queued + s->n_scheduled;
+        SchedulerOwner *owner;
+        int r;
+
+        if (s->draining) {
+                s->counters.rejected += n;
+                return ADMIT_DRAINING;
+        }
+        if (n > s->config.queue_max || n_waiting > s->config.queue_max - n) {
+                s->counters.rejected += n;
+                return ADMIT_FULL;
+        }
+        r = owner_get(s, uid, &owner);
+        if (r < 0)
+                return r;
+        r = prioq_reserve(&owner->queue, priority);
+        if (r < 0)
+                return r;
+        return ADMIT_YES;
+}
+
+static void enqueue(Scheduler *s, Job *job) {
+        SchedulerOwner *owner = owner_of(s, job);
+
+        job_transition(job, JOB_EVENT_QUEUE);
+        prioq_push(&owner->queue, job);
+        owner_update_turn(s, owner);
+        s->n_queued++;
+}
+
+void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
+        const Submission *submission = job->submission;
+
+        s->counters.submitted++;
+        owner_of(s, job)->n_live++;
+        job->due_at = usec_add(now, submission->delay);
+        if (unlikely(submission->queue_timeout != USEC_INFINITY))
+                heap_insert(&s->expiring, &job->details->expiry);
+        if (unlikely(submission->delay > 0)) {
+                job_transition(job, JOB_EVENT_DELAY);
+                heap_insert(&s->scheduled, &job->details->order);
+                s->n_scheduled++;
+        } else
+                enqueue(s, job);
+}
+
+/* ---- out ---- */
+
+static void dequeue(Scheduler *s, Job *job) {
+        SchedulerOwner *owner = owner_of(s, job);
+
+        prioq_remove(&owner->queue, job);
+        owner_update_turn(s, owner);
+        s->n_queued--;
+}
+
+/* The last step of every job: counted under its result, and gone from the owner. */
+static void conclude(Scheduler *s, Job *job, JobResult result) {
+        job_finish(job, result);
+        owner_of(s, job)->n_live--;
+        s->counters.results[result]++;
+}
+
+static void forget_expiry(Scheduler *s, Job *job) {
+        if (unlikely(job->submission->queue_timeout != USEC_INFINITY))
+                heap_remove(&s->expiring, &job->details->expiry);
+}
+
+/* Ends a job that waits and is not claimed. */
+static void conclude_waiting(Scheduler *s, Job *job, JobResult result) {
+        forget_expiry(s, job);
+        if (job->state == JOB_SCHEDULED) {
+                heap_remove(&s->scheduled, &job->details->order);
+                s->n_scheduled--;
+        } else
+                dequeue(s, job);
+        conclude(s, job, result);
+}
+
+void scheduler_advance(Scheduler *s, usec_t now) {
+        HeapLink *link;
+
+        while ((link = heap_first(&s->expiring)) && job_expires_at(job_of_expiry(link)) <= now) {
+                Job *job = job_of_expiry(link);
+
+                conclude_waiting(s, job, JOB_EXPIRED);
+                job->next = s->ended;
+                s->ended = job;
+        }
+        while ((link = heap_first(&s->scheduled)) && job_of_order(link)->due_at <= now) {
+                heap_remove(&s->scheduled, link);
+                s->n_scheduled--;
+                enqueue(s, job_of_order(link));
+        }
+}
+
+Job *scheduler_ended(Scheduler *s) {
+        return TAKE_PTR(s->ended);
+}
+
+static void claim(Scheduler *s, Job *job, SchedulerOwner *owner) {
+        prioq_pop(&owner->queue);
+        /* The owner has had its turn: on to the end of the ring. */
+        list_remove(&owner->turn);
+        owner_update_turn(s, owner);
+        forget_expiry(s, job);
+        job->flags |= JOB_CLAIMED;
+}
+
+TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t max, Job **ret_jobs,
+        size_t *ret_n, usec_t *ret_until) {
+        usec_t until = USEC_INFINITY;
+        size_t n = 0;
+
+        scheduler_advance(s, now);
+
+        while (n < max && !s->paused) {
+                SchedulerOwner *owner = owner_in_turn(s);
+                Job *job;
+
+                if (!owner)
+                        break;
+                job = prioq_first(&owner->queue);
+                if (gates) {
+                        until = gates->pass(gates->userdata, job, now);
+                        if (until > 0)
+                                break;
+                        until = USEC_INFINITY;
+                }
+                claim(s, job, owner);
+                ret_jobs[n++] = job;
+        }
+
+        if (n > 0) {
+                scheduler_start(s, ret_jobs[0]);
+                *ret_n = n;
+                return TAKE_JOBS;
+        }
+        until = MIN(until, scheduler_wake_at(s));
+        if (until == USEC_INFINITY)
+                return TAKE_NEVER;
+        *ret_until = until;
+        return TAKE_UNTIL;
+}
+
+void scheduler_start(Scheduler *s, Job *job) {
+        assert(job->flags & JOB_CLAIMED);
+        job->flags &= (uint8_t) ~JOB_CLAIMED;
+        job_transition(job, JOB_EVENT_START);
+        s->n_queued--;
+        s->n_running++;
+}
+
+void scheduler_unclaim(Scheduler *s, Job *job) {
+        SchedulerOwner *owner = owner_of(s, job);
+
+        assert(job->flags & JOB_CLAIMED);
+        job->flags &= (uint8_t) ~JOB_CLAIMED;
+        if (unlikely(job->submission->queue_timeout != USEC_INFINITY))
+                heap_insert(&s->expiring, &job->details->expiry);
+        prioq_unpop(&owner->queue, job);
+        owner_update_turn(s, owner);
+}
+
+JobResult scheduler_finish(Scheduler *s, Job *job, Outcome outcome) {
+        JobResult result;
+
+        if (job->flags & JOB_CLAIMED)
+                scheduler_start(s, job);
+        s->n_running--;
+        result = job_result_of(job, outcome);
+        conclude(s, job, result);
+        return result;
+}
+
+CancelVerdict scheduler_cancel(Scheduler *s, Job *job) {
+        assert(!(job->flags & JOB_CLAIMED));
+
+        switch ((JobState) job->state) {
+
+        case JOB_SCHEDULED:
+        case JOB_QUEUED:
+                conclude_waiting(s, job, JOB_CANCELLED);
+                return CANCEL_FINISHED;
+
+        case JOB_RUNNING:
+                job_transition(job, JOB_EVENT_STOP);
+                job->flags |= JOB_STOP_BY_CANCEL;
+                return CANCEL_ASKED;
+
+        case JOB_NEW:
+        case JOB_STOPPING:
+        case JOB_FINISHED:
+        case _JOB_STATE_MAX:
+        case _JOB_STATE_INVALID:
+                break;
+        }
+        return CANCEL_NOTHING;
+}
+
+bool scheduler_stop_timed_out(Scheduler *s, Job *job) {
+        if (job->state != JOB_RUNNING)
+                return false;
+        job_transition(job, JOB_EVENT_STOP);
+        job->flags |= JOB_STOP_BY_TIMEOUT;
+        return true;
+}
+
+int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority) {
+        SchedulerOwner *owner = owner_of(s, job);
+        int r;
+
+        r = prioq_reserve(&owner->queue, priority);
+        if (r < 0)
+                return r;
+        if (job->state != JOB_QUEUED) {
+                job->priority = priority;
+                return 0;
+        }
+        assert(!(job->flags & JOB_CLAIMED));
+        prioq_remove(&owner->queue, job);
+        job->priority = priority;
+        prioq_push(&owner->queue, job);
+        return 0;
+}
+
+/* ---- runs ---- */
+
+void scheduler_add_run(Scheduler *s, Run *run, usec_t now, usec_t timeout) {
+        List *after = s->runs.prev;
+
+        run->started_at = now;
+        run->deadline = usec_add(now, timeout);
+        /* Time-outs of one pool are mostly equal, so the place is at or near the end. */
+        while (after != &s->runs && list_entry(after, Run, links)->deadline > run->deadline)
+                after = after->prev;
+        list_insert(after, &run->links, after->next);
+}
+
+void scheduler_remove_run(Scheduler *s, Run *run) {
+        list_remove(&run->links);
+}
+
+Run *scheduler_first_run(const Scheduler *s) {
+        List *l = list_first(&s->runs);
+
+        return l ? list_entry(l, Run, links) : NULL;
+}
+
+/* ---- questions ---- */
+
+usec_t scheduler_wake_at(const Scheduler *s) {
+        const HeapLink *link;
+        const Run *run;
+        usec_t t = USEC_INFINITY;
+
+        if ((link = heap_first(&s->scheduled)))
+                t = MIN(t, job_of_order(link)->due_at);
+        if ((link = heap_first(&s->expiring)))
+                t = MIN(t, job_expires_at(job_of_expiry(link)));
+        if ((run = scheduler_first_run(s)))
+                t = MIN(t, run->deadline);
+        return t;
+}
+
+bool scheduler_has_work(const Scheduler *s) {
+        return !s->paused && !list_is_empty(&s->turns);
+}
+
+bool scheduler_is_next(const Scheduler *s, const Job *job) {
+        SchedulerOwner *owner = owner_in_turn(s);
+
+        return owner && prioq_first(&owner->queue) == job;
+}
+
+uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max) {
+        const SchedulerOwner *owner = owner_of(s, job);
+        uint64_t n_claimed = s->n_queued, n;
+
+        if (job->flags & JOB_CLAIMED)
+                return 1;
+        for (size_t i = 0; i < s->n_owners; i++)
+                n_claimed -= s->owners[i]->queue.n_jobs;
+
+        n = n_claimed;
+        if (job->state == JOB_SCHEDULED)
+                n += owner->queue.n_jobs;
+        else if (n < max)
+                n += prioq_count_before(&owner->queue, job, max - n);
+        return n + 1 < max ? n + 1 : max;
+}
+
+bool scheduler_counters_add_up(const Scheduler *s) {
+        uint64_t sum = s->n_scheduled + s->n_queued + s->n_running;
+
+        for (int i = 0; i < _JOB_RESULT_MAX; i++)
+                sum += s->counters.results[i];
+        return sum == s->counters.submitted;
+}

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Scheduler of one pool: decides which job runs when. It borrows jobs from their acceptance to
+ * their finish and is told the time. Pure; not thread-safe: the pool's lock guards it. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/heap.h"
+#include "core/job.h"
+#include "core/prioq.h"
+#include "util/list.h"
+#include "util/time.h"
+
+typedef struct Gates Gates;
+typedef struct JobCounters JobCounters;
+typedef struct Run Run;
+typedef struct Scheduler Scheduler;
+typedef struct SchedulerConfig SchedulerConfig;
+typedef struct SchedulerOwner SchedulerOwner;
+
+typedef enum AdmitVerdict {
+        ADMIT_YES,
+        ADMIT_FULL,     /* no room for all of them */
+        ADMIT_DRAINING, /* takes nothing more */
+} AdmitVerdict;
+
+typedef enum TakeVerdict {
+        TAKE_JOBS,  /* here they are */
+        TAKE_UNTIL, /* nothing before that moment, unless something happens */
+        TAKE_NEVER, /* nothing unless something happens */
+} TakeVerdict;
+
+typedef enum CancelVerdict {
+        CANCEL_FINISHED, /* it waited, and is finished now */
+        CANCEL_ASKED,    /* it runs, and is to be told to stop */
+        CANCEL_NOTHING,  /* it was finished, or stopping, before */
+} CancelVerdict;
+
+struct SchedulerConfig {
+        uint64_t queue_max;    /* waiting jobs: queued and scheduled */
+        usec_t aging_interval; /* USEC_INFINITY = strict priority */
+        bool fair;             /* owners take turns */
+};
+
+/* Decisions that need what the scheduler does not own. pass() is asked for the job that is next; it
+ * answers 0 (may start) or the moment at which to ask again, USEC_INFINITY = something must happen.
+ * A refusal changes nothing. It must not block. */
+struct Gates {
+        usec_t (*pass)(void *userdata, const Job *job, usec_t now);
+        void *userdata;
+};
+
+/* A worker or slot that has work: what the scheduler watches for run time-outs. */
+struct Run {
+        List links; /* among the scheduler's runs, least deadline first */
+        usec_t started_at;
+        usec_t deadline; /* USEC_INFINITY = none */
+};
+
+/* At every moment: submitted = the sum of all results + n_scheduled + n_queued + n_running. */
+struct JobCounters {
+        uint64_t submitted, rejected;
+        uint64_t results[_JOB_RESULT_MAX];
+};
+
+/* The jobs of one user, or of all where owners do not matter. */
+struct SchedulerOwner {
+        uint32_t uid;
+        uint64_t n_live; /* accepted and not finished */
+        Prioq queue;
+        List turn; /* among the owners with queued jobs; the first one's turn is next */
+};
+
+struct Scheduler {
+        SchedulerConfig config;
+        bool paused, draining;
+        SchedulerOwner **owners; /* owned, by uid; exactly one where owners do not matter */
+        size_t n_owners;
+        List turns;
+        Heap scheduled; /* by due_at */
+        Heap expiring;  /* waiting jobs with a QueueTimeout, by the moment of it */
+        List runs;
+        Job *ended; /* jobs that the scheduler ended by itself, linked by next */
+        uint64_t n_scheduled, n_queued, n_running;
+        JobCounters counters;
+};
+
+int scheduler_init(Scheduler *s, const SchedulerConfig *config); /* copies; 0 or -ENOMEM */
+void scheduler_done(Scheduler *s);
+
+/* May n jobs of this owner and priority be submitted now? Changes counters.rejected at most, and
+ * reserves memory: after ADMIT_YES they can be submitted. Returns an AdmitVerdict or -ENOMEM. */
+int scheduler_admit(Scheduler *s, uint64_t n, uint32_t owner, int16_t priority);
+
+/* Takes an admitted job in, due after submission->delay. Jobs with a delay or a queue_timeout have
+ * details. due_at is set here. */
+void scheduler_submit(Scheduler *s, Job *job, usec_t now);
+
+/* Takes up to `max` jobs, in order. The first one is JOB_RUNNING then. The others are claimed:
+ * still JOB_QUEUED, with JOB_CLAIMED, until scheduler_start(), scheduler_finish() or
+ * scheduler_unclaim(). *ret_n is their number; *ret_until the moment of TAKE_UNTIL. `gates` may be
+ * NULL. Jobs that expired meanwhile are among scheduler_ended(). */
+TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t max, Job **ret_jobs,
+        size_t *ret_n, usec_t *ret_until);
+
+void scheduler_start(Scheduler *s, Job *job); /* a claimed job is being run */
+
+/* Gives back claimed jobs that were not begun; the last one taken comes first. */
+void scheduler_unclaim(Scheduler *s, Job *job);
+
+/* The attempt has ended (of a running, stopping or claimed job). The job is finished then. */
+JobResult scheduler_finish(Scheduler *s, Job *job, Outcome outcome);
+
+/* Not for claimed jobs: unclaim or start them first. */
+CancelVerdict scheduler_cancel(Scheduler *s, Job *job);
+bool scheduler_stop_timed_out(
+        Scheduler *s, Job *job); /* running: stopping now; false if it was already */
+
+/* Changes the priority of a job; a waiting one (not claimed) changes its place and needs details.
+ */
+int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority); /* 0 or -ENOMEM */
+
+void scheduler_add_run(Scheduler *s, Run *run, usec_t now, usec_t timeout);
+void scheduler_remove_run(Scheduler *s, Run *run);
+Run *scheduler_first_run(
+        const Scheduler *s); /* that with the least deadline; NULL if there is none */
+
+void scheduler_set_config(Scheduler *s, const SchedulerConfig *config); /* `fair` stays as it was */
+
+/* Jobs become due and expire by the time alone: makes it so. */
+void scheduler_advance(Scheduler *s, usec_t now);
+
+/* Takes over the jobs that ended without running since the last call, linked by next. */
+Job *scheduler_ended(Scheduler *s);
+
+/* When time alone can next change something: a job becomes due or expires, a run is over its time.
+ */
+usec_t scheduler_wake_at(const Scheduler *s);
+
+/* Is there a job that could be taken now, gates aside? */
+bool scheduler_has_work(const Scheduler *s);
+
+/* Would `job`, which is queued, be taken next? */
+bool scheduler_is_next(const Scheduler *s, const Job *job);
+
+/* Jobs ahead of this waiting one + 1, `max` = that or more. Claimed jobs count as ahead; where
+ * owners take turns, only jobs of the same owner count. */
+uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max);
+
+/* Nothing queued or running; what is not due yet does not count. */
+static inline bool scheduler_is_empty(const Scheduler *s) {
+        return s->n_queued == 0 && s->n_running == 0;
+}
+
+bool scheduler_counters_add_up(const Scheduler *s);

@@ -73,7 +73,7 @@ typedef enum Outcome {
 /* Which memory Job.data is, and what else is special about it. */
 typedef enum JobFlag {
         JOB_DATA_OWNED = 1 << 0,   /* malloc()ed for this job alone */
-        JOB_DATA_OUTPUT = 1 << 1,  /* an output, otherwise still the payload */
+        JOB_KEEP = 1 << 1,         /* the reply to its bulk call had no room for its output */
         JOB_DATA_SHARED = 1 << 2,  /* inside an output chunk that other jobs use as well */
         JOB_CLAIMED = 1 << 3,      /* queued, but a worker has set it aside to run it next */
         JOB_OUT_OF_ORDER = 1 << 4, /* waits in the side heap */
@@ -140,10 +140,13 @@ struct Submission {
         void *backing;        /* what payloads are borrowed from */
         void (*release_backing)(
                 void *backing); /* called by the main thread with the last job gone */
-        List links;             /* main thread only: submissions of one client */
-        void *userdata;         /* main thread only: the caller that waits; NULL = none any more */
+        List links;             /* main thread only: among the submissions of one client */
+        void *client;           /* main thread only, borrowed: who submitted; NULL = has gone */
+        bool bind;              /* cancelled when the client goes */
+        List mail;              /* in the mailbox, once all of them have ended */
+        void *userdata;         /* main thread only: the caller that waits */
         void (*finished)(
-                Submission *submission); /* main thread: all jobs have ended; NULL = nobody waits */
+                Submission *submission); /* main thread: all have ended; NULL = nobody waits */
         void *pool;                      /* borrowed: the pool that it went to */
 };
 

@@ -20,18 +20,24 @@
 
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
 
-#define MAX(a, b)                             \
-        ({                                    \
-                const __typeof__(a) _a = (a); \
-                const __typeof__(b) _b = (b); \
-                _a > _b ? _a : _b;            \
+/* Each use has variables of its own, so that uses can be nested. */
+#define MAX(a, b) _max(__COUNTER__, (a), (b))
+#define _max(n, a, b) _max_as(n, a, b)
+#define _max_as(n, a, b)                                       \
+        ({                                                     \
+                const __typeof__(a) _max_a##n = (a);           \
+                const __typeof__(b) _max_b##n = (b);           \
+                _max_a##n > _max_b##n ? _max_a##n : _max_b##n; \
         })
-#define MIN(a, b)                             \
-        ({                                    \
-                const __typeof__(a) _a = (a); \
-                const __typeof__(b) _b = (b); \
-                _a < _b ? _a : _b;            \
+#define MIN(a, b) _min(__COUNTER__, (a), (b))
+#define _min(n, a, b) _min_as(n, a, b)
+#define _min_as(n, a, b)                                       \
+        ({                                                     \
+                const __typeof__(a) _min_a##n = (a);           \
+                const __typeof__(b) _min_b##n = (b);           \
+                _min_a##n < _min_b##n ? _min_a##n : _min_b##n; \
         })
+
 #define CLAMP(x, low, high) MIN(MAX((x), (low)), (high))
 
 #define container_of(pointer, type, member) \

@@ -1,0 +1,180 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Engine: owns all pools and all jobs, from acceptance until their results are forgotten.
+ * Everything here is for the main thread. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+#include <systemd/sd-event.h>
+
+#include "core/job.h"
+#include "engine/job-table.h"
+#include "engine/mailbox.h"
+#include "engine/output.h"
+#include "engine/pool.h"
+#include "util/slab.h"
+
+typedef struct Engine Engine;
+typedef struct EngineListener EngineListener;
+typedef struct EngineTotals EngineTotals;
+typedef struct JobFilter JobFilter;
+typedef struct JobWatch JobWatch;
+typedef struct PoolWatch PoolWatch;
+typedef struct Sweep Sweep;
+
+typedef enum PoolChange {
+        POOL_CHANGED_STATE = 1 << 0,
+        POOL_CHANGED_WORKERS = 1 << 1,
+        POOL_CHANGED_SETTINGS = 1 << 2,
+} PoolChange;
+
+/* Who is told of what happens. Called from engine_turn() and the functions that change things. */
+struct EngineListener {
+        void (*pool_added)(void *userdata, Pool *pool);
+        void (*pool_removed)(void *userdata, Pool *pool); /* it is freed next */
+        void (*pool_changed)(void *userdata, Pool *pool, PoolChange what);
+        void (*job_started)(void *userdata, const StartNote *note);
+        void (*job_finished)(void *userdata, Job *job);
+};
+
+/* Somebody waits for one job. Embedded by its owner, who may leave with engine_unwatch(). */
+struct JobWatch {
+        List links;
+        void (*finished)(JobWatch *watch, Job *job); /* the watch is out of the list */
+};
+
+/* Somebody waits for a pool to be empty, or gone. */
+struct PoolWatch {
+        List links;
+        void (*done)(PoolWatch *watch); /* the watch is out of the list */
+};
+
+/* Which jobs are meant. All members together. */
+struct JobFilter {
+        Pool *pool;       /* borrowed; NULL = any */
+        JobState state;   /* _JOB_STATE_INVALID = any */
+        JobResult result; /* _JOB_RESULT_INVALID = any */
+        bool waiting;     /* only those that wait */
+        bool unfinished;  /* only those that are not finished */
+        bool by_owner;
+        uint32_t owner;
+        const char *tag; /* borrowed; NULL = any */
+};
+
+/* A change to many jobs, made 1,000 at a time so that the loop stays responsive. */
+struct Sweep {
+        List links;
+        JobFilter filter;
+        char *tag;          /* owned: what filter.tag points to */
+        const char *reason; /* static: becomes the error text of what is cancelled; NULL = none */
+        uint64_t cursor, last; /* ids above cursor up to last are still to be looked at */
+        uint32_t n_cancelled;
+        void (*done)(Sweep *sweep); /* n_cancelled is final; the sweep is freed next; NULL = nobody
+                                       waits */
+        void *userdata;
+};
+
+struct EngineTotals {
+        uint32_t n_pools;
+        uint64_t n_queued, n_scheduled, n_running;
+        JobCounters counters;
+};
+
+struct Engine {
+        sd_event *event; /* shared */
+        List pools;      /* Pool.links, by age; owned */
+        Pool *by_name;   /* the same, hashed */
+        JobTable jobs;
+        Slab slab; /* Job */
+        Mailbox mailbox;
+        OutputStock stock;
+        uint64_t next_id;
+        usec_t started_realtime;
+        JobCounters gone; /* of pools that were removed, so that totals never go back */
+        List sweeps;
+        const EngineListener *listener; /* borrowed; NULL = none */
+        void *listener_userdata;
+        sd_event_source *mailbox_source, *retention_source, *sweep_source;
+        usec_t retention_at; /* what retention_source is set to; USEC_INFINITY = off */
+        bool announce;       /* the listener wants all starts and ends */
+        bool check_pools;    /* something that listeners or watches look for may have changed */
+        bool wake_pools;     /* a pool has workers to wake */
+        bool shutting_down;
+};
+
+int engine_new(sd_event *event, Engine **ret);
+Engine *engine_free(Engine *engine); /* all pools are gone; returns NULL */
+
+/* The end of a turn of the loop: wakes workers, reads what they have posted, tells listeners. To be
+ * called after every dispatch. */
+void engine_turn(Engine *engine);
+
+void engine_set_listener(Engine *engine, const EngineListener *listener, void *userdata);
+void engine_set_announce(Engine *engine, bool announce);
+
+/* ---- pools ---- */
+
+/* Makes a pool; takes config over on success. -EEXIST: there is one of that name. *ret_error says
+ * what is wrong with the settings. */
+int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_error);
+Pool *engine_find_pool(Engine *engine, const char *name); /* NULL if there is none */
+
+/* Drains the pool and removes it; with `cancel` what it has is cancelled. May be called again. The
+ * watch, if any, is told when the pool is gone. 0 or -ENOMEM. */
+int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch);
+
+/* Changes the settings of a living pool to those of `config` that may change. 0 or -errno. */
+int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config);
+void engine_pause_pool(Engine *engine, Pool *pool, bool paused);
+void engine_drain_pool(Engine *engine, Pool *pool, bool draining);
+
+/* Tells the watch when nothing is queued or running; at once, from engine_turn(), if that is so. */
+void engine_watch_empty(Engine *engine, Pool *pool, PoolWatch *watch);
+void pool_unwatch(PoolWatch *watch); /* fine for one that is in no list */
+
+/* ---- jobs ---- */
+
+Submission *submission_new(void);                    /* with defaults; NULL without memory */
+Submission *submission_free(Submission *submission); /* one that was not taken over; returns NULL */
+
+DEFINE_CLEANUP(Submission *, submission_free)
+
+/* Accepts n >= 1 jobs of one submit call. With `borrow` the payloads live in submission->backing,
+ * otherwise they are copied. Returns an AdmitVerdict or -ENOMEM; takes the submission over with
+ * ADMIT_YES only. Ids are submission->first_id and the n - 1 after it. */
+int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
+        size_t n, bool borrow);
+
+Job *engine_find_job(Engine *engine, uint64_t id); /* NULL if there is none (any more) */
+Pool *job_pool(const Job *job);
+
+/* What a job that did not succeed has to say; never NULL, never empty. "" for one that did. */
+const char *job_error(const Job *job);
+
+/* Job number i of a bulk call. */
+Job *engine_submission_job(Engine *engine, const Submission *submission, size_t i);
+
+/* The caller of a bulk call has gone: results are kept like those of any other job. */
+void engine_abandon(Submission *submission);
+
+/* 0, 1 if the job has finished already (then nobody will be told), or -ENOMEM. */
+int engine_watch_job(Job *job, JobWatch *watch);
+void engine_unwatch(JobWatch *watch); /* fine for one that is in no list */
+
+bool job_matches(const Job *job, const JobFilter *filter, const JobView *view);
+
+/* Cancels all jobs that match now, not those that come later. 0 or -ENOMEM. */
+int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
+        void (*done)(Sweep *sweep), void *userdata, Sweep **ret);
+
+/* ---- all ---- */
+
+void engine_totals(Engine *engine, EngineTotals *ret);
+
+/* Takes nothing more; cancels what waits. */
+void engine_shut_down(Engine *engine);
+void engine_cancel_running(Engine *engine);
+bool engine_is_quiet(Engine *engine); /* no job is live */
+void engine_dismiss(Engine *engine);  /* removes all pools; to be waited for until none is left */

@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Pool: a monitor around one Scheduler, and the worker threads that take from it. All functions
+ * here are for the main thread, unless they say otherwise; they take the pool's lock themselves. */
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <uthash.h>
+
+#include "core/histogram.h"
+#include "core/job.h"
+#include "core/scheduler.h"
+#include "engine/mailbox.h"
+#include "engine/output.h"
+#include "engine/pool-config.h"
+#include "engine/timer.h"
+#include "util/list.h"
+
+typedef struct JobView JobView;
+typedef struct Pool Pool;
+typedef struct PoolView PoolView;
+typedef struct Worker Worker;
+
+typedef enum PoolState {
+        POOL_RUNNING,
+        POOL_PAUSED,
+        POOL_DRAINING,
+        POOL_DEGRADED, /* a worker does not come back from a job that was to stop */
+        _POOL_STATE_MAX,
+        _POOL_STATE_INVALID = -EINVAL,
+} PoolState;
+
+/* Short jobs of a handler that allows it are claimed several at a time: as many as take this long
+ * by the mean of the last ones, … */
+#define TURN_USEC 100
+/* … but never more than this, … */
+#define TURN_JOBS_MAX 64
+/* … and a turn that takes this long is cut: what was done is published, what was not begun goes
+ * back to the queue. So a more urgent job waits for at most one job that has begun, and a finished
+ * one is announced at most so much later. */
+#define TURN_CUT_USEC (10 * USEC_PER_MSEC)
+
+struct Pool {
+        /* Main thread only. */
+        PoolConfig *config; /* owned; workers see copies of what they need below */
+        PoolConfig
+                *origin; /* owned: as the settings file had it; NULL for a pool made at run time */
+        uint64_t digest; /* of that file */
+        Handler *
+                handler; /* owned; used by workers without a lock, closed after the last has gone */
+        Mailbox *mailbox;                    /* borrowed from the engine */
+        OutputStock *stock;                  /* borrowed from the engine */
+        List links;                          /* among the pools of the engine, by age */
+        Job *retained_first, *retained_last; /* finished jobs whose results are kept, by Job.next */
+        uint64_t n_retained;
+        List drain_watches;  /* PoolWatch.links: who waits until it is empty */
+        List remove_watches; /* PoolWatch.links: who waits until it is gone */
+        bool removing;       /* goes once it has no job */
+        bool dismissed;      /* and its workers were told to leave */
+        bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
+        PoolState shown_state; /* what listeners were told last */
+        uint32_t shown_workers;
+        uint32_t n_threads;     /* workers that were not joined yet */
+        void *engine;           /* borrowed */
+        void *timer_source;     /* owned: sd_event_source of the timer */
+        void *userdata;         /* of whoever shows the pool to the world */
+        UT_hash_handle by_name; /* in Engine.by_name */
+
+        /* Guards everything below, and the mutable fields of jobs that were submitted and not
+         * posted yet. May be held while the mailbox's and the output stock's locks are taken; never
+         * while another pool's is, nor across a call that can block. */
+        pthread_mutex_t lock;
+        Scheduler scheduler;
+        List workers; /* Worker.links, by age */
+        List idle;    /* Worker.idle_links, the one that became idle last first */
+        List to_wake; /* Worker.idle_links: taken off the idle list, eventfd not written yet */
+        uint32_t n_workers; /* live: made and not leaving */
+        uint32_t n_target;  /* how many there are to be */
+        uint32_t n_idle;
+        uint32_t n_stuck;        /* workers that ignore a stop */
+        uint32_t n_several;      /* workers in a turn of several jobs */
+        uint32_t next_worker_id; /* never given out twice */
+        Timer timer;             /* armed by any thread */
+        Histogram queue_wait, run_time;
+        uint64_t mean_run_nsec; /* moving average of the last turns; 0 = not known yet */
+        bool announce;          /* somebody wants to hear of starts and ends of all jobs */
+        usec_t stop_timeout;
+};
+
+/* The figures of one moment, consistent with each other. */
+struct PoolView {
+        PoolState state;
+        uint32_t n_workers, n_busy;
+        uint64_t n_queued, n_scheduled, n_running;
+        JobCounters counters;
+        usec_t queue_wait[4], run_time[4]; /* p50, p95, p99, max */
+};
+
+/* What is told of one job. Strings are borrowed from the job and live as long as it does. */
+struct JobView {
+        uint64_t id;
+        JobState state;
+        JobResult result; /* _JOB_RESULT_INVALID until finished */
+        int16_t priority;
+        uint32_t owner, attempt;
+        int32_t worker, exit_status;
+        const char *tag;
+        usec_t submitted_realtime, started_realtime, finished_realtime, duration; /* 0 = not yet */
+        double progress;
+        const char *pending_reason; /* "" when it does not wait */
+        uint64_t position;          /* 0 when it does not wait */
+};
+
+/* Makes the pool with its handler and workers. Takes config over on success only. On failure -errno
+ * and *ret_error, which names the setting. */
+int pool_new(
+        PoolConfig *config, Mailbox *mailbox, OutputStock *stock, Pool **ret, char **ret_error);
+
+/* All workers have gone and no job is left. Returns NULL. */
+Pool *pool_free(Pool *pool);
+
+/* May n jobs be submitted? AdmitVerdict or -ENOMEM; see scheduler_admit(). */
+int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority);
+
+/* How many jobs would be admitted now. */
+uint64_t pool_room(Pool *pool);
+
+/* Hands over n admitted jobs. Workers are set aside to be woken by pool_wake(). */
+void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now);
+
+/* Writes the eventfds of the workers that were set aside. */
+void pool_wake(Pool *pool);
+
+/* A waiting job is finished by this, and posted; a running one is told to stop. */
+CancelVerdict pool_cancel(Pool *pool, Job *job);
+
+int pool_set_priority(Pool *pool, Job *job, int16_t priority); /* 0 or -ENOMEM */
+
+void pool_pause(Pool *pool, bool paused);
+void pool_drain(Pool *pool, bool draining);
+void pool_set_announce(Pool *pool, bool announce);
+
+/* Brings a changed configuration (queue_max, aging, run_timeout, workers) into force. Cannot fail
+ * but for threads that cannot be made: then -errno, with as many as there could be. */
+int pool_apply(Pool *pool, const PoolConfig *config);
+
+/* Makes all workers leave; each posts itself as gone. */
+void pool_dismiss(Pool *pool);
+
+/* The timer has fired: makes true what time has changed. */
+void pool_timer(Pool *pool, usec_t now);
+
+/* A worker's message `gone` was read: joins its thread and frees it. */
+void pool_join(Pool *pool, Worker *worker);
+
+bool pool_is_empty(Pool *pool);    /* nothing queued or running */
+bool pool_has_no_jobs(Pool *pool); /* and nothing scheduled */
+PoolState pool_state(Pool *pool);
+void pool_view(Pool *pool, PoolView *ret);
+void pool_job_view(Pool *pool, Job *job, JobView *ret);
+
+/* Fills in state and result only. */
+void pool_job_view_state(Pool *pool, Job *job, JobView *ret);
+
+/* Locks the job's mutable fields for a look or a change. */
+void pool_lock(Pool *pool);
+void pool_unlock(Pool *pool);
+
+/* Gives the job details if it has none; with the lock held. 0 or -ENOMEM. */
+int job_ensure_details(Job *job);
+JobDetails *job_details_free(JobDetails *details); /* returns NULL */
+
+const char *pool_state_to_string(PoolState s);

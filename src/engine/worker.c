@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "engine/affinity.h"
+#include "engine/worker.h"
+#include "util/fd.h"
+
+void worker_wake(Worker *worker) {
+        uint64_t one = 1;
+
+        /* It is written once per sleep or stop, so it neither overflows nor blocks. */
+        if (write(worker->eventfd, &one, sizeof(one)) < 0)
+                assert(!"write() to a worker's eventfd");
+}
+
+static void worker_sleep(Worker *worker) {
+        uint64_t n;
+
+        while (read(worker->eventfd, &n, sizeof(n)) < 0)
+                assert(errno == EINTR);
+}
+
+typedef struct WorkerAttempt {
+        Attempt attempt;
+        OutputWriter *writer; /* borrowed; NULL where the output is kept singly */
+        void *shared;         /* what was taken from `writer`; NULL = nothing */
+} WorkerAttempt;
+
+static void worker_attempt_drop_output(WorkerAttempt *a) {
+        if (a->attempt.output_owned)
+                free(a->attempt.output);
+        if (a->shared)
+                output_release(a->writer->stock, a->shared, 1);
+        a->attempt.output = a->shared = NULL;
+        a->attempt.output_owned = false;
+        a->attempt.output_size = 0;
+}
+
+/* Small outputs of bulk calls share chunks; the others are kept or large, and have their own
+ * memory. */
+static void *worker_attempt_output_alloc(Attempt *attempt, size_t size) {
+        static char nothing;
+        WorkerAttempt *a = container_of(attempt, WorkerAttempt, attempt);
+        void *output;
+
+        worker_attempt_drop_output(a);
+        if (size == 0)
+                return &nothing;
+        if (a->writer && size <= OUTPUT_SHARED_MAX)
+                return a->shared = output_writer_alloc(a->writer, size);
+        output = malloc(size);
+        attempt->output_owned = output;
+        return output;
+}
+
+/* Runs job i of the turn, without any lock, and leaves its result. */
+static void worker_run(Worker *worker, unsigned i) {
+        Pool *pool = worker->pool;
+        Job *job = worker->jobs[i];
+        const Submission *submission = job->submission;
+        WorkerResult *result = &worker->results[i];
+        WorkerAttempt a = {
+                .attempt = {
+                        .id = job->id,
+                        .payload = job->data,
+                        .payload_size = job->size,
+                        .payload_fd = submission->payload_fd,
+                        .output_fd = submission->output_fd,
+                        .pool = pool->config->name,
+                        .tag = submission->tag ?: "",
+                        .arguments = submission->arguments,
+                        .attempt = result->attempt,
+                        .worker = worker->id,
+                        .stop = &worker->stops[i],
+                        .wake_fd = worker->eventfd,
+                        .progress = &worker->progress,
+                        .output_alloc = worker_attempt_output_alloc,
+                        .outcome = OUTCOME_FAILURE,
+                },
+                .writer = submission->bulk && submission->n_total > 1 ? &worker->writer : NULL,
+        };
+
+        atomic_store_explicit(&worker->progress, -1.0, memory_order_relaxed);
+        pool->config->handler->run(pool->handler, worker->state, &a.attempt);
+
+        if (a.attempt.output_size > UINT32_MAX) {
+                worker_attempt_drop_output(&a);
+                attempt_fail(&a.attempt, OUTCOME_FAILURE, "output of more than 4 GiB");
+        }
+        if (a.shared && a.attempt.output != a.shared)
+                output_release(worker->writer.stock, a.shared, 1);
+        result->outcome = a.attempt.outcome;
+        result->exit_status = a.attempt.exit_status;
+        result->error = a.attempt.error;
+        result->output = a.attempt.output_size > 0 ? a.attempt.output : NULL;
+        result->size = (uint32_t) a.attempt.output_size;
+        result->flags = !result->output                ? 0
+                        : a.attempt.output == a.shared ? JOB_DATA_SHARED
+                        : a.attempt.output_owned       ? JOB_DATA_OWNED
+                                                       : 0;
+        if (!result->output)
+                worker_attempt_drop_output(&a);
+        result->details = NULL;
+        if (!submission->bulk || result->error || result->exit_status != 0)
+                result->details = calloc(1, sizeof(*result->details));
+}
+
+/* Begins the next job of the turn, if nobody has taken it back. */
+static bool worker_begin_next(Worker *worker) {
+        uint32_t claim = atomic_load_explicit(&worker->claim, memory_order_relaxed);
+
+        do {
+                if (claim_begun(claim) >= claim_end(claim))
+                        return false;
+        } while (!atomic_compare_exchange_weak_explicit(&worker->claim, &claim,
+                claim_make(claim_begun(claim) + 1, claim_end(claim)), memory_order_acq_rel,
+                memory_order_relaxed));
+        return true;
+}
+
+/* Runs the turn's jobs. A clock reading per job is spent only on those whose times are kept. */
+static void worker_run_turn(Worker *worker) {
+        unsigned i = 0, n = worker->n_jobs;
+        usec_t t = worker->run.started_at;
+
+        do {
+                WorkerResult *result = &worker->results[i];
+
+                result->started_at = t;
+                result->duration = USEC_INFINITY;
+                worker_run(worker, i);
+                if (result->details && n > 1) {
+                        usec_t end = usec_now(CLOCK_MONOTONIC);
+
+                        result->duration = usec_sub(end, t);
+                        t = end;
+                }
+                i++;
+        } while (worker_begin_next(worker));
+}
+
+static void *worker_main(void *userdata) {
+        Worker *worker = userdata;
+        Pool *pool = worker->pool;
+        const HandlerVTable *vtable = pool->config->handler;
+        char name[16];
+
+        (void) snprintf(name, sizeof(name), "%.10s/%u", pool->config->name, worker->id);
+        (void) pthread_setname_np(pthread_self(), name);
+        /* A CPU that has gone offline since the settings were read: then the kernel chooses. */
+        (void) affinity_pin(worker->cpu);
+
+        if (vtable->worker_open && vtable->worker_open(pool->handler, &pool->config->cpus,
+                                           sizeof(pool->config->cpus), &worker->state) < 0)
+                worker->state = NULL;
+
+        for (;;) {
+                switch (pool_turn(pool, worker, usec_now(CLOCK_MONOTONIC))) {
+
+                case TURN_WORK:
+                        worker_run_turn(worker);
+                        break;
+
+                case TURN_IDLE:
+                        worker_sleep(worker);
+                        break;
+
+                case TURN_LEAVE:
+                        return NULL;
+                }
+        }
+}
+
+int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret) {
+        Worker *worker;
+        int r;
+
+        worker = calloc(1, sizeof(*worker));
+        if (!worker)
+                return -ENOMEM;
+        *worker = (Worker){
+                .pool = pool,
+                .id = id,
+                .cpu = cpu,
+                .eventfd = eventfd(0, EFD_CLOEXEC),
+                .writer.stock = pool->stock,
+        };
+        list_init(&worker->links);
+        list_init(&worker->idle_links);
+        list_init(&worker->run.links);
+        if (worker->eventfd < 0) {
+                r = -errno;
+                return worker_free(worker), r;
+        }
+        r = pthread_create(&worker->thread, NULL, worker_main, worker);
+        if (r != 0)
+                return worker_free(worker), -r;
+        *ret = worker;
+        return 0;
+}
+
+Worker *worker_free(Worker *worker) {
+        if (!worker)
+                return NULL;
+        fd_close(worker->eventfd);
+        free(worker);
+        return NULL;
+}

@@ -1,0 +1,87 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Worker: a thread of a pool, pinned to one CPU, that takes jobs and runs them. It sleeps on an
+ * eventfd of its own. */
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "core/scheduler.h"
+#include "engine/output.h"
+#include "engine/pool.h"
+#include "handler/handler.h"
+#include "util/list.h"
+
+typedef struct WorkerResult WorkerResult;
+
+/* How one job of a turn ended; written by the worker, published under the pool's lock. */
+struct WorkerResult {
+        Outcome outcome;
+        int32_t exit_status;
+        uint32_t size;
+        uint8_t flags; /* JobFlag of the output */
+        void *output;  /* NULL = none */
+        char *error;
+        JobDetails *details; /* ready for a job that needs them; NULL = none needed */
+        uint32_t attempt;
+        usec_t started_at,
+                duration; /* duration is USEC_INFINITY where it was not measured singly */
+};
+
+/* Which jobs of a turn have begun is settled by one atomic word, so that the worker needs no lock
+ * between short jobs and others can still take back what it has not begun: the low half counts the
+ * begun ones, the high half is where the turn ends. Only the worker raises the low half, and only
+ * holders of the pool's lock lower the high half. results[i] is complete once begun > i + 1. */
+struct Worker {
+        /* Constant. */
+        Pool *pool; /* borrowed */
+        uint32_t id;
+        int cpu;
+        int eventfd; /* owned; written by main (and under the lock by those who stop a job) */
+        pthread_t thread;
+
+        /* Guarded by the pool's lock. */
+        List links, idle_links;
+        Run run;
+        bool idle, leaving;
+        bool several; /* the turn is one of several jobs, and counted in n_several */
+        bool poked; /* the eventfd was written to stop a job, so it is to be emptied after the turn
+                     */
+        bool stuck; /* counted in n_stuck */
+        bool stop_seen; /* the run's deadline is now that of the stop */
+        unsigned n_jobs, n_published;
+        Job *jobs[TURN_JOBS_MAX];
+
+        /* Shared without the lock, as said above. */
+        _Atomic uint32_t claim;
+        atomic_int stops[TURN_JOBS_MAX]; /* JobStop per job of the turn */
+        _Atomic double progress;         /* of the job that has begun last */
+
+        /* Only the worker's, but for results that are complete. */
+        WorkerResult results[TURN_JOBS_MAX];
+        OutputWriter writer;
+        HandlerWorker *state;
+};
+
+int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret); /* starts the thread */
+Worker *worker_free(Worker *worker); /* after it was joined; returns NULL */
+
+void worker_wake(Worker *worker); /* writes the eventfd */
+
+static inline unsigned claim_begun(uint32_t claim) {
+        return claim & 0xffff;
+}
+
+static inline unsigned claim_end(uint32_t claim) {
+        return claim >> 16;
+}
+
+static inline uint32_t claim_make(unsigned begun, unsigned end) {
+        return (uint32_t) end << 16 | begun;
+}
+
+/* One turn, called by the worker's thread: publishes what was done, takes what comes next. */
+typedef enum Turn { TURN_WORK, TURN_IDLE, TURN_LEAVE } Turn;
+Turn pool_turn(Pool *pool, Worker *worker, usec_t now);

@@ -235,6 +235,49 @@ int split_words(const char *s, char ***ret) {
         return 0;
 }
 
+/* How many bytes the well-formed character at s has, 0 if it is none. The bounds of the second byte
+ * keep out what is too long for its value, the surrogates, and what is beyond U+10FFFF. */
+static size_t utf8_length(const unsigned char *s) {
+        unsigned char low = 0x80, high = 0xBF;
+        size_t length;
+
+        if (s[0] < 0x80)
+                return 1;
+        if (s[0] >= 0xC2 && s[0] <= 0xDF)
+                length = 2;
+        else if (s[0] >= 0xE0 && s[0] <= 0xEF) {
+                length = 3;
+                low = s[0] == 0xE0 ? 0xA0 : low;
+                high = s[0] == 0xED ? 0x9F : high;
+        } else if (s[0] >= 0xF0 && s[0] <= 0xF4) {
+                length = 4;
+                low = s[0] == 0xF0 ? 0x90 : low;
+                high = s[0] == 0xF4 ? 0x8F : high;
+        } else
+                return 0;
+
+        /* The NUL at the end of the text is no continuation, so nothing beyond it is looked at. */
+        if (s[1] < low || s[1] > high)
+                return 0;
+        for (size_t i = 2; i < length; i++)
+                if ((s[i] & 0xC0) != 0x80)
+                        return 0;
+        return length;
+}
+
+bool text_is_valid(const char *s) {
+        const unsigned char *p = (const unsigned char *) s;
+
+        while (*p) {
+                size_t length = utf8_length(p);
+
+                if (length == 0 || (*p < ' ' && *p != '\t') || *p == 0x7F)
+                        return false;
+                p += length;
+        }
+        return true;
+}
+
 bool name_is_valid(const char *s) {
         size_t length = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                   "abcdefghijklmnopqrstuvwxyz"

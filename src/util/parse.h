@@ -24,6 +24,10 @@ int parse_cpu_set(const char *s, cpu_set_t *ret);
  * NULL-terminated and the caller's to strv_free(). */
 int split_words(const char *s, char ***ret);
 
+/* Valid UTF-8 without control characters other than the tab: what may be shown to people and sent
+ * over D-Bus. */
+bool text_is_valid(const char *s);
+
 /* 1 to 64 of A-Z a-z 0-9 _ - . and neither `.` nor `-` first: what a pool or another object may be
  * called. */
 bool name_is_valid(const char *s);

@@ -220,6 +220,36 @@ static void words_are_split_as_a_command_line(void **state) {
         }
 }
 
+static void text_is_utf8_without_control_characters(void **state) {
+        static const char *const good[] = { "", "a\tb", "ä €", "\xF0\x9F\x98\x80", "\xEF\xBF\xBF",
+                "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF" };
+        static const char *const bad[] = {
+                "a\nb",
+                "\x7F",
+                "\033[2J",
+                "\x80",
+                "\xC3",
+                "\xC3(",
+                "\xC0\x80",             /* NUL in two bytes */
+                "\xE0\x80\x80",         /* NUL in three bytes */
+                "\xF0\x80\x80\x80",     /* NUL in four bytes */
+                "\xED\xA0\x80",         /* surrogate */
+                "\xF4\x90\x80\x80",     /* beyond U+10FFFF */
+                "\xF5\x80\x80\x80",     /* the same */
+                "\xE2\x82",             /* cut off */
+                "\xF0\x9F\x98",         /* cut off */
+                "\xF8\x88\x80\x80\x80", /* five bytes */
+                "\xFF",
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(good); i++)
+                if (!text_is_valid(good[i]))
+                        fail_msg("good text %zu is refused", i);
+        for (size_t i = 0; i < ELEMENTSOF(bad); i++)
+                if (text_is_valid(bad[i]))
+                        fail_msg("bad text %zu is accepted", i);
+}
+
 static void names_are_plain_and_short(void **state) {
         static const char sixty_four[] =
                 "0123456789abcdef0123456789ABCDEF0123456789abcdef0123456789ABCDEF";
@@ -250,6 +280,7 @@ int main(void) {
                 cmocka_unit_test(sizes_have_binary_suffixes),
                 cmocka_unit_test(cpu_lists_name_every_cpu_once),
                 cmocka_unit_test(words_are_split_as_a_command_line),
+                cmocka_unit_test(text_is_utf8_without_control_characters),
                 cmocka_unit_test(names_are_plain_and_short),
         };
 

@@ -44,6 +44,7 @@ struct PoolConfig {
         size_t n_allow_uids;
         gid_t *allow_gids;
         size_t n_allow_gids;
+        uint64_t given; /* which settings were given, a bit per row of the table */
 };
 
 /* Defaults for everything. `fairness` is what the pool gets where the settings do not say. 0 or
@@ -64,12 +65,13 @@ typedef struct SettingValue {
         char *const *list;
 } SettingValue;
 
-/* Sets one setting. `section` and `key` are those of a file ("Command", "ExecStart"). */
+/* Sets one setting. `section` and `key` are those of a file ("Command", "ExecStart"). -ENOENT with
+ * a text where there is no such setting. */
 int pool_config_set_in_section(PoolConfig *config, const char *section, const char *key,
         const char *value, char **ret_error);
 
 /* Sets one setting by its name outside files: "ExecStart", "RunTimeout" with text, "RunTimeoutUSec"
- * with text or a number. */
+ * with text or a number. -ENOENT with a text where there is no such setting. */
 int pool_config_set(
         PoolConfig *config, const char *name, const SettingValue *value, char **ret_error);
 
@@ -79,12 +81,22 @@ int pool_config_is_settable(const char *name);
 
 /* Checks what only shows with all settings known (a handler, its command; MinWorkers up to
  * MaxWorkers; users that exist; CPUs that the daemon may use) and fills in what follows from
- * others. May look up users and groups, so it can block. */
+ * others. May look up users and groups, so it can block. May be called again after further
+ * settings. What a failed call filled in is good for nothing. */
 int pool_config_complete(PoolConfig *config, char **ret_error);
+
+/* The same for what came from a file: tells each fault and not just the first, with the setting
+ * that it is about as it is called in files. fault() returns 0, or -errno to give up. */
+typedef int (*pool_config_fault_t)(
+        void *userdata, const char *section, const char *key, const char *text);
+int pool_config_complete_all(PoolConfig *config, pool_config_fault_t fault, void *userdata);
 
 /* All of the above return 0, -ENOMEM, or -EINVAL with *ret_error (malloc()ed, the caller's): one
  * line that names the setting, says what was wrong and what is allowed. Nothing is changed then.
+ * -ENOEXEC instead of -EINVAL, also with a text: the command is no absolute path of something that
+ * can be executed (the error InvalidCommand of the bus).
  *
- * pool_config_set(): -ENOENT with a text where there is no such setting. */
+ * A setting that is given again replaces what it was, but lists of names and variables
+ * (Environment, AllowUsers, AllowGroups) grow, and an empty value clears them. */
 
 const char *fairness_to_string(Fairness f);

@@ -62,6 +62,8 @@ JobStop job_stop(const Job *job) {
 JobResult job_result_of(const Job *job, Outcome outcome) {
         if (outcome == OUTCOME_SUCCESS)
                 return JOB_SUCCEEDED;
+        if (outcome == OUTCOME_LOST)
+                return JOB_LOST;
 
         switch (job_stop(job)) {
 
@@ -75,7 +77,7 @@ JobResult job_result_of(const Job *job, Outcome outcome) {
                 break;
         }
 
-        return outcome == OUTCOME_LOST ? JOB_LOST : JOB_FAILED;
+        return JOB_FAILED;
 }
 
 static const char *const state_names[_JOB_STATE_MAX] = {

@@ -2,12 +2,18 @@
 #pragma once
 
 /* Job: one piece of work, from its acceptance to its one result. Three objects share what is known
- * of it, so that a job that just waits costs one 64-byte slab entry: Job         what every job
- * needs at every moment, guarded by its pool's lock until its finish is posted; Submission  what
- * all jobs of one submit call have in common, constant from acceptance on but for its counters;
- *   JobDetails  what only some jobs have: a place in a heap, waiting callers, and what is told of a
- * finished one. Pure: memory comes from and goes back to the owner of the job. Not thread-safe. */
+ * of it, so that a job that just waits costs one 64-byte slab entry.
+ *
+ * - Job is what every job needs at every moment, guarded by its pool's lock until its finish is
+ *   posted.
+ * - Submission is what all jobs of one submit call have in common, constant from acceptance on but
+ *   for its counters.
+ * - JobDetails is what only some jobs have: a place in a heap, waiting callers, and what is told of
+ *   a finished one.
+ *
+ * Pure: memory comes from and goes back to the owner of the job. Not thread-safe. */
 
+#include <errno.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -160,8 +166,9 @@ void job_transition(Job *job, JobEvent event);
 /* Moves it to JOB_FINISHED and sets the result, which is thereby final. */
 void job_finish(Job *job, JobResult result);
 
-/* The result of an attempt that ended with `outcome` in a job that had been asked to stop for the
- * reason in its flags: a success that beat the stop stays a success. */
+/* The result of a job whose attempt ended with `outcome`. If it had been asked to stop, its flags
+ * say why: a success that beat the stop stays a success, a failure is the stop's doing, and what
+ * was lost stays lost. */
 JobResult job_result_of(const Job *job, Outcome outcome);
 
 JobStop job_stop(const Job *job);

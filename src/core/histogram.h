@@ -11,7 +11,7 @@
 typedef struct Histogram Histogram;
 
 #define HISTOGRAM_SUB_BITS 4
-#define HISTOGRAM_MAX_BITS 40 /* 2^40 us are 12 days; longer spans count as that in percentiles */
+#define HISTOGRAM_MAX_BITS 40 /* 2^40 us are 12 days; percentiles beyond show as the maximum */
 #define HISTOGRAM_BUCKETS (((HISTOGRAM_MAX_BITS - HISTOGRAM_SUB_BITS) + 1) << HISTOGRAM_SUB_BITS)
 
 struct Histogram {

@@ -14,15 +14,19 @@
 typedef struct Prioq Prioq;
 typedef struct PrioqLevel PrioqLevel;
 
-/* The jobs of one priority, in order of (due_at, id), linked by Job.next and Job.prev. */
+/* Jobs of one priority, linked by Job.next and Job.prev. Both due_at and id only grow from head to
+ * tail, so they are in order under any aging interval. */
 struct PrioqLevel {
-        Job *head, *tail; /* borrowed */
-        int64_t key;      /* of the head; valid while there is one */
-        uint64_t id;      /* of the head */
+        Job *head, *tail;   /* borrowed */
+        int64_t key;        /* of the head; valid while there is one */
+        uint64_t id;        /* of the head */
+        usec_t last_due_at; /* of the last job that was appended, whether it is still in or not */
+        uint64_t last_id;
         int16_t priority;
         uint16_t heap_index; /* valid while there is a head */
 };
 
+/* Does not move while it has jobs. */
 struct Prioq {
         usec_t aging_interval;
         PrioqLevel *levels; /* owned, n_levels of them, never fewer; those in use are in `heap` */
@@ -39,11 +43,12 @@ void prioq_done(Prioq *q);                       /* the jobs still inside are fo
 /* Makes sure that a push at this priority finds room. 0, or -ENOMEM with nothing changed. */
 int prioq_reserve(Prioq *q, int16_t priority);
 
-/* Adds a job whose priority has been reserved. A job whose (due_at, id) is below that of the last
- * of its priority needs details. */
+/* Adds a job whose priority has been reserved. It needs details if its due_at or its id is below
+ * that of a job that was pushed at this priority before. */
 void prioq_push(Prioq *q, Job *job);
 
-/* Puts back a job that came out by prioq_pop(), the last one first. */
+/* Puts back a job as it came out by prioq_pop(). O(1) if the last one out is the first one back,
+ * otherwise it passes those that are back before it. */
 void prioq_unpop(Prioq *q, Job *job);
 
 Job *prioq_first(const Prioq *q); /* NULL if empty; the job stays in */
@@ -57,5 +62,6 @@ bool prioq_before(const Prioq *q, const Job *a, const Job *b);
 /* Re-keys what is inside: O(levels + side heap). */
 void prioq_set_aging_interval(Prioq *q, usec_t aging_interval);
 
-/* How many jobs would be taken before this one, counted up to `max`: O(levels + max). */
+/* How many jobs would be taken before this one, counted up to `max`: O(levels + max), and at worst
+ * all of the side heap. */
 uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max);

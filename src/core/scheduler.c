@@ -5,6 +5,10 @@
  * QueueTimeout are in a second heap as long as they wait. So each event touches O(1) or O(log n) of
  * them.
  *
+ * Each thread reads the clock before it waits for the lock, so what the scheduler is told as `now`
+ * can go back a little. For the base of a key the latest moment counts: new jobs are never due
+ * before those that are in, which is what lets them be appended.
+ *
  * Owners with queued jobs form a ring of turns. An owner joins it at the end, however long it was
  * away, so nobody saves up turns. */
 
@@ -229,7 +233,8 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
 
         s->counters.submitted++;
         owner_of(s, job)->n_live++;
-        job->due_at = usec_add(now, submission->delay);
+        s->latest = MAX(s->latest, now);
+        job->due_at = usec_add(s->latest, submission->delay);
         if (unlikely(submission->queue_timeout != USEC_INFINITY))
                 heap_insert(&s->expiring, &job->details->expiry);
         if (unlikely(submission->delay > 0)) {
@@ -276,6 +281,7 @@ static void conclude_waiting(Scheduler *s, Job *job, JobResult result) {
 void scheduler_advance(Scheduler *s, usec_t now) {
         HeapLink *link;
 
+        s->latest = MAX(s->latest, now);
         while ((link = heap_first(&s->expiring)) && job_expires_at(job_of_expiry(link)) <= now) {
                 Job *job = job_of_expiry(link);
 
@@ -355,7 +361,8 @@ void scheduler_unclaim(Scheduler *s, Job *job) {
         if (unlikely(job->submission->queue_timeout != USEC_INFINITY))
                 heap_insert(&s->expiring, &job->details->expiry);
         prioq_unpop(&owner->queue, job);
-        owner_update_turn(s, owner);
+        list_remove(&owner->turn);
+        list_prepend(&s->turns, &owner->turn);
 }
 
 JobResult scheduler_finish(Scheduler *s, Job *job, Outcome outcome) {

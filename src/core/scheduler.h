@@ -82,7 +82,8 @@ struct Scheduler {
         Heap scheduled; /* by due_at */
         Heap expiring;  /* waiting jobs with a QueueTimeout, by the moment of it */
         List runs;
-        Job *ended; /* jobs that the scheduler ended by itself, linked by next */
+        Job *ended;    /* jobs that the scheduler ended by itself, linked by next */
+        usec_t latest; /* the latest moment that it was told */
         uint64_t n_scheduled, n_queued, n_running;
         JobCounters counters;
 };
@@ -91,11 +92,14 @@ int scheduler_init(Scheduler *s, const SchedulerConfig *config); /* copies; 0 or
 void scheduler_done(Scheduler *s);
 
 /* May n jobs of this owner and priority be submitted now? Changes counters.rejected at most, and
- * reserves memory: after ADMIT_YES they can be submitted. Returns an AdmitVerdict or -ENOMEM. */
+ * reserves memory: after ADMIT_YES they can be submitted, until the next scheduler_admit(). Returns
+ * an AdmitVerdict or -ENOMEM. */
 int scheduler_admit(Scheduler *s, uint64_t n, uint32_t owner, int16_t priority);
 
-/* Takes an admitted job in, due after submission->delay. Jobs with a delay or a queue_timeout have
- * details. due_at is set here. */
+/* Takes an admitted job in, due after submission->delay. due_at is set here. Jobs with a delay or a
+ * queue_timeout have details, and so has one whose id is not above that of all before it. `now` may
+ * be older than what the scheduler was told before (each thread reads the clock before it gets the
+ * lock): the later moment counts. */
 void scheduler_submit(Scheduler *s, Job *job, usec_t now);
 
 /* Takes up to `max` jobs, in order. The first one is JOB_RUNNING then. The others are claimed:
@@ -107,7 +111,8 @@ TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t 
 
 void scheduler_start(Scheduler *s, Job *job); /* a claimed job is being run */
 
-/* Gives back claimed jobs that were not begun; the last one taken comes first. */
+/* Gives back a claimed job that was not begun, and the turn of its owner. Of those of one take the
+ * last one comes first. */
 void scheduler_unclaim(Scheduler *s, Job *job);
 
 /* The attempt has ended (of a running, stopping or claimed job). The job is finished then. */
@@ -115,17 +120,20 @@ JobResult scheduler_finish(Scheduler *s, Job *job, Outcome outcome);
 
 /* Not for claimed jobs: unclaim or start them first. */
 CancelVerdict scheduler_cancel(Scheduler *s, Job *job);
-bool scheduler_stop_timed_out(
-        Scheduler *s, Job *job); /* running: stopping now; false if it was already */
 
-/* Changes the priority of a job; a waiting one (not claimed) changes its place and needs details.
- */
+/* Running: stopping now. False if it was stopping or finished already. */
+bool scheduler_stop_timed_out(Scheduler *s, Job *job);
+
+/* Changes the priority of a job that is neither finished nor claimed; a queued one changes its
+ * place and needs details. */
 int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority); /* 0 or -ENOMEM */
 
 void scheduler_add_run(Scheduler *s, Run *run, usec_t now, usec_t timeout);
 void scheduler_remove_run(Scheduler *s, Run *run);
-Run *scheduler_first_run(
-        const Scheduler *s); /* that with the least deadline; NULL if there is none */
+
+/* That with the least deadline, NULL if there is none. One that is over its time is to be removed,
+ * else scheduler_wake_at() stays in the past. */
+Run *scheduler_first_run(const Scheduler *s);
 
 void scheduler_set_config(Scheduler *s, const SchedulerConfig *config); /* `fair` stays as it was */
 
@@ -145,8 +153,9 @@ bool scheduler_has_work(const Scheduler *s);
 /* Would `job`, which is queued, be taken next? */
 bool scheduler_is_next(const Scheduler *s, const Job *job);
 
-/* Jobs ahead of this waiting one + 1, `max` = that or more. Claimed jobs count as ahead; where
- * owners take turns, only jobs of the same owner count. */
+/* Jobs ahead of this waiting one + 1, `max` = that or more. Claimed jobs count as ahead of all that
+ * are not; where owners take turns, only the same owner's of the others. A scheduled job has all
+ * that are queued ahead. */
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max);
 
 /* Nothing queued or running; what is not due yet does not count. */

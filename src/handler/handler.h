@@ -24,6 +24,9 @@ typedef struct Handler Handler;
 typedef struct HandlerConfig HandlerConfig;
 typedef struct HandlerWorker HandlerWorker;
 
+/* The longest error text: 4 KiB of a command's standard error, and what is said before them. */
+#define ATTEMPT_ERROR_MAX (4096 + 256)
+
 /* One attempt at one job: the facts that the handler is given, and the verdict that it leaves. */
 struct Attempt {
         /* Facts, constant for the time of run(), all borrowed. */
@@ -46,7 +49,8 @@ struct Attempt {
 
         /* Verdict. Outcome is OUTCOME_FAILURE and the rest empty when run() is entered. */
         Outcome outcome;
-        int exit_status; /* of a command: 0 to 255, 128 + signal; otherwise 0 */
+        int exit_status; /* of a command: 0 to 255, 128 + signal, 127 if it is missing, 126 if it
+                            cannot be executed; otherwise 0 */
         char *error;     /* malloc()ed, taken over by the engine; see attempt_fail() */
         void *output;
         size_t output_size;
@@ -65,8 +69,13 @@ static inline void *attempt_output_alloc(Attempt *attempt, size_t size) {
 /* Makes the malloc()ed `output` the attempt's own, in place of what it had. */
 void attempt_give_output(Attempt *attempt, void *output, size_t size);
 
-/* Ends the attempt with `outcome` (not OUTCOME_SUCCESS) and a text for people, cut at 4 KiB. */
+/* Ends the attempt with `outcome` (not OUTCOME_SUCCESS) and a text for people, which is cut at
+ * ATTEMPT_ERROR_MAX bytes. What is not UTF-8 in it becomes question marks. The text of an earlier
+ * call is replaced; an output that was there stays. */
 void attempt_fail(Attempt *attempt, Outcome outcome, const char *format, ...) _printf_(3, 4);
+
+/* For open(): puts the text into *ret_error and returns r, or -ENOMEM. */
+int handler_refuse(char **ret_error, int r, const char *format, ...) _printf_(3, 4);
 
 static inline JobStop attempt_stop(const Attempt *attempt) {
         return (JobStop) atomic_load_explicit(attempt->stop, memory_order_acquire);
@@ -101,8 +110,9 @@ typedef struct HandlerVTable {
         bool takes_fd;
 
         /* Makes the pool's handler. On failure -errno, and *ret_error says what is wrong with the
-         * settings in words that name the setting (malloc()ed, the caller's). Main thread; may
-         * touch the disk. */
+         * settings in words that name the setting (malloc()ed, the caller's; left alone where
+         * there is no memory). -ENOEXEC: there is no such program or plug-in, or it cannot be used.
+         * Main thread; may touch the disk. */
         int (*open)(const HandlerConfig *config, Handler **ret, char **ret_error);
 
         /* After the last worker has gone. Main thread. */

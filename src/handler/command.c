@@ -1,0 +1,728 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Handler=command: each job is a run of a program, with the payload as its standard input and its
+ * standard output as the job's output.
+ *
+ * A job costs one spawn and as few system calls around it as there can be. The pipes' writing ends
+ * stay open here as well, so that a pipe never ends: what ends a job is its child's exit alone,
+ * which the pidfd tells. That saves two wake-ups per job, and it does not matter who else still
+ * holds a pipe: a grandchild in the background, or the child of another worker between its fork and
+ * its exec. After the exit, what the pipes hold by then is read, and no more.
+ *
+ * The payload is written before the program starts, so that feeding a program that does not read
+ * and writes instead cannot dead-lock: a small one into a pipe, which surely has room for one page;
+ * a bigger one into a memfd, which costs one copy and no further wake-up, where a pipe of 64 KiB
+ * would need one for each time that it is full. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+
+#include "handler/child.h"
+#include "handler/command-line.h"
+#include "handler/environment.h"
+#include "handler/handler.h"
+#include "util/fd.h"
+#include "util/strv.h"
+
+#ifndef MFD_NOEXEC_SEAL
+#define MFD_NOEXEC_SEAL 0x0008U
+#endif
+
+#define EXIT_TEMPFAIL 75 /* EX_TEMPFAIL of sysexits.h: "try again later" */
+#define EXIT_NOT_EXECUTABLE 126
+#define EXIT_MISSING 127
+
+/* Of standard error its end is told. */
+#define ERROR_KEEP ((size_t) 4096)
+
+/* As much as a pipe holds: what one read() can return. */
+#define READ_SIZE ((size_t) 64 * 1024)
+
+/* Up to this size an output is copied into memory of the engine's, and the buffer used again. */
+#define OUTPUT_COPY_MAX READ_SIZE
+
+/* How often the stop flag is looked at while the eventfd is readable for no reason of this job. */
+#define SPURIOUS_PAUSE (50 * USEC_PER_MSEC)
+
+/* Every kind of handler defines this in its own file. */
+struct Handler {
+        const HandlerConfig *config; /* borrowed */
+        ChildLimits limits;
+        char **environment; /* owned: what all jobs have */
+        bool constant;      /* all jobs have the command line of the settings as it is */
+        int null_fd;        /* owned: standard input of jobs without a payload */
+};
+
+struct HandlerWorker {
+        cpu_set_t *own_cpus;  /* owned: what the thread is pinned to; NULL = children stay there */
+        cpu_set_t *pool_cpus; /* owned: what children may use */
+        size_t cpus_size;
+        char **envp;            /* owned, but not its strings: the job's, then the pool's */
+        char *output;           /* owned: what the child has written so far */
+        size_t output_room;     /* bytes allocated */
+        char *read;             /* owned: the READ_SIZE bytes that are read into */
+        char error[ERROR_KEEP]; /* the end of standard error */
+};
+
+typedef struct Pipe {
+        int read_fd, write_fd; /* owned */
+} Pipe;
+
+#define PIPE_NONE ((Pipe){ .read_fd = -EBADF, .write_fd = -EBADF })
+
+/* One attempt, while it runs. */
+typedef struct Run {
+        Handler *handler;
+        HandlerWorker *worker;
+        Attempt *attempt;
+        Child child;
+        int input_fd; /* owned */
+        Pipe output, error;
+        size_t output_size; /* in worker->output */
+        size_t error_size;  /* in worker->error */
+        bool failed;        /* the attempt has its verdict already, whatever the status is */
+        bool stopping;
+        usec_t kill_at; /* while stopping: when patience ends */
+} Run;
+
+static int pipe_open(Pipe *pipe) {
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        *pipe = (Pipe){ .read_fd = fds[0], .write_fd = fds[1] };
+        return 0;
+}
+
+static void pipe_close(Pipe *pipe) {
+        pipe->read_fd = fd_close(pipe->read_fd);
+        pipe->write_fd = fd_close(pipe->write_fd);
+}
+
+static void run_done(Run *run) {
+        child_done(&run->child);
+        pipe_close(&run->output);
+        pipe_close(&run->error);
+        run->input_fd = fd_close(run->input_fd);
+}
+
+/* Puts the payload where the child can read it to its end, without anybody having to feed it. */
+static int input_from_pipe(const Attempt *attempt, int *ret) {
+        Pipe pipe = PIPE_NONE;
+        int r;
+
+        r = pipe_open(&pipe);
+        if (r < 0)
+                return r;
+
+        r = fd_write_all(pipe.write_fd, attempt->payload, attempt->payload_size);
+        if (r >= 0)
+                *ret = TAKE_FD(pipe.read_fd);
+        pipe_close(&pipe);
+        return r;
+}
+
+static int input_from_memory(const Attempt *attempt, int *ret) {
+        _cleanup_close_ int fd = -EBADF;
+        const char *payload = attempt->payload;
+
+        fd = memfd_create("sluice-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
+        if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
+                fd = memfd_create("sluice-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+        if (fd < 0)
+                return -errno;
+
+        /* pwrite() leaves the offset at 0, from where the child reads. */
+        for (size_t done = 0; done < attempt->payload_size;) {
+                ssize_t n = pwrite(fd, payload + done, attempt->payload_size - done, (off_t) done);
+
+                if (n < 0)
+                        return -errno;
+                done += (size_t) n;
+        }
+
+        /* The child gets an fd that it could write to as well. */
+        if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+                return -errno;
+
+        *ret = TAKE_FD(fd);
+        return 0;
+}
+
+/* The submitter's fd. A file is opened again where we may, as offsets belong to the open file: an
+ * attempt must neither see nor move that of another attempt, or of the submitter. *ret_owned is an
+ * fd to be closed, or -EBADF if *ret is the submitter's own. */
+static int input_from_fd(int fd, int *ret, int *ret_owned) {
+        char path[sizeof("/proc/self/fd/") + 3 * sizeof(int)];
+        struct stat st;
+        int flags, reopened;
+
+        /* We could perhaps read a file that was only lent to us for writing. */
+        flags = fcntl(fd, F_GETFL);
+        if (flags < 0)
+                return -errno;
+        if ((flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+                return -EBADF;
+
+        *ret = fd;
+        *ret_owned = -EBADF;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (!S_ISREG(st.st_mode))
+                return 0;
+
+        (void) snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+        reopened = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (reopened >= 0)
+                *ret = *ret_owned = reopened;
+        else if (lseek(fd, 0, SEEK_SET) < 0)
+                return -errno;
+        return 0;
+}
+
+static int run_open_input(Run *run, int *ret) {
+        const Attempt *attempt = run->attempt;
+        int r;
+
+        if (attempt->payload_fd >= 0)
+                return input_from_fd(attempt->payload_fd, ret, &run->input_fd);
+
+        if (attempt->payload_size == 0) {
+                *ret = run->handler->null_fd;
+                return 0;
+        }
+
+        r = attempt->payload_size <= PIPE_BUF ? input_from_pipe(attempt, &run->input_fd)
+                                              : input_from_memory(attempt, &run->input_fd);
+        if (r >= 0)
+                *ret = run->input_fd;
+        return r;
+}
+
+/* Why there is no child, in words that name what is to be mended. */
+static void fail_spawn(Run *run, int r) {
+        const HandlerConfig *config = run->handler->config;
+        const char *program = config->exec_start[0];
+        Attempt *attempt = run->attempt;
+        struct stat st;
+
+        if (stat(config->working_directory, &st) < 0) {
+                attempt_fail(attempt, OUTCOME_FAILURE, "WorkingDirectory=%s: %m",
+                        config->working_directory);
+                return;
+        }
+        if (!S_ISDIR(st.st_mode)) {
+                attempt_fail(attempt, OUTCOME_FAILURE, "WorkingDirectory=%s: not a folder",
+                        config->working_directory);
+                return;
+        }
+
+        switch (-r) {
+        case ENOENT:
+        case ENOTDIR:
+                attempt->exit_status = EXIT_MISSING;
+                attempt_fail(attempt, OUTCOME_FAILURE, "%s %s", program,
+                        stat(program, &st) < 0 ? "is missing"
+                                               : "names an interpreter that is missing");
+                break;
+        case EACCES:
+        case ENOEXEC:
+        case EISDIR:
+                attempt->exit_status = EXIT_NOT_EXECUTABLE;
+                attempt_fail(attempt, OUTCOME_FAILURE, "%s is not executable: %s", program,
+                        stat(program, &st) >= 0 && S_ISDIR(st.st_mode) ? "it is a folder"
+                                                                       : strerror(-r));
+                break;
+        case EAGAIN:
+        case ENOMEM:
+        case EMFILE:
+        case ENFILE:
+        case ETXTBSY:
+                attempt_fail(attempt, OUTCOME_RETRY, "%s cannot be started now: %s", program,
+                        strerror(-r));
+                break;
+        default:
+                attempt_fail(attempt, OUTCOME_FAILURE, "%s cannot be started: %s", program,
+                        strerror(-r));
+        }
+}
+
+/* The child may use all CPUs of its pool, and a new process has the set of the thread that makes
+ * it. Widening that of the child afterwards would come too late for what it starts itself. */
+static int run_spawn_on_pool_cpus(const Run *run, const ChildSpec *spec, Child *ret) {
+        const HandlerWorker *worker = run->worker;
+        int r;
+
+        if (!worker->own_cpus)
+                return child_spawn(spec, ret);
+
+        (void) sched_setaffinity(0, worker->cpus_size, worker->pool_cpus);
+        r = child_spawn(spec, ret);
+        (void) sched_setaffinity(0, worker->cpus_size, worker->own_cpus);
+        return r;
+}
+
+static int run_spawn(Run *run, int input_fd) {
+        const HandlerConfig *config = run->handler->config;
+        const Attempt *attempt = run->attempt;
+        char job[sizeof("SLUICE_JOB=") + 20];
+        _cleanup_free_ char *tag = NULL;
+        _cleanup_strv_ char **line = NULL;
+        int r;
+
+        if (!run->handler->constant || attempt->arguments) {
+                r = command_line_expand(config->exec_start, attempt, &line);
+                if (r < 0)
+                        return r;
+        }
+
+        (void) snprintf(job, sizeof(job), "SLUICE_JOB=%" PRIu64, attempt->id);
+        if (asprintf(&tag, "SLUICE_TAG=%s", attempt->tag) < 0)
+                return -ENOMEM;
+        run->worker->envp[0] = job;
+        run->worker->envp[1] = tag;
+
+        return run_spawn_on_pool_cpus(run,
+                &(ChildSpec){
+                        .program = config->exec_start[0],
+                        .argv = line ?: config->exec_start,
+                        .envp = run->worker->envp,
+                        .folder = config->working_directory,
+                        .fds = { input_fd,
+                                run->output.write_fd >= 0 ? run->output.write_fd
+                                                          : attempt->output_fd,
+                                run->error.write_fd },
+                        .limits = &run->handler->limits,
+                },
+                &run->child);
+}
+
+/* Opens the standard streams and starts the program; on failure the attempt says why. */
+static int run_start(Run *run) {
+        int input_fd = -EBADF, r;
+
+        r = run_open_input(run, &input_fd);
+        if (r < 0) {
+                attempt_fail(run->attempt, r == -EBADF ? OUTCOME_FATAL : OUTCOME_RETRY,
+                        "the payload cannot be given to the command: %s",
+                        r == -EBADF ? "it came as an fd that is not open for reading"
+                                    : strerror(-r));
+                return r;
+        }
+
+        if (run->attempt->output_fd < 0)
+                r = pipe_open(&run->output);
+        if (r >= 0)
+                r = pipe_open(&run->error);
+        if (r >= 0)
+                r = run_spawn(run, input_fd);
+        if (r < 0)
+                fail_spawn(run, r);
+        return r;
+}
+
+/* Asks the child to end, and begins to count its time. */
+static void run_stop(Run *run) {
+        if (run->stopping)
+                return;
+        run->stopping = true;
+        run->kill_at = usec_add(usec_now(CLOCK_MONOTONIC), run->handler->config->stop_timeout);
+        child_terminate(&run->child);
+}
+
+/* The verdict that the attempt will have, however the child ends, which it is asked to do now. */
+static void run_give_up(Run *run, Outcome outcome, const char *text) {
+        run->failed = true;
+        attempt_fail(run->attempt, outcome, "%s", text);
+        run_stop(run);
+}
+
+/* Takes n bytes that were just read from standard output. When there are too many, what follows is
+ * read and forgotten, so that the child does not hang in a write() while it is to end. */
+static void run_keep_output(Run *run, size_t n) {
+        HandlerWorker *worker = run->worker;
+
+        if (run->failed)
+                return;
+        if (n > run->handler->config->output_max - run->output_size) {
+                run_give_up(run, OUTCOME_FAILURE, "more output than OutputMax= allows");
+                return;
+        }
+
+        if (n > worker->output_room - run->output_size) {
+                size_t room = MAX(2 * worker->output_room, run->output_size + n);
+                char *output = realloc(worker->output, room);
+
+                if (!output) {
+                        run_give_up(run, OUTCOME_RETRY, "not enough memory for the output");
+                        return;
+                }
+                worker->output = output;
+                worker->output_room = room;
+        }
+
+        memcpy(worker->output + run->output_size, worker->read, n);
+        run->output_size += n;
+}
+
+/* Takes n bytes that were just read from standard error, and keeps the end of all so far. */
+static void run_keep_error(Run *run, size_t n) {
+        HandlerWorker *worker = run->worker;
+        const char *added = worker->read;
+        size_t keep;
+
+        if (n > ERROR_KEEP) {
+                added += n - ERROR_KEEP;
+                n = ERROR_KEEP;
+        }
+        keep = MIN(run->error_size, ERROR_KEEP - n);
+
+        memmove(worker->error, worker->error + run->error_size - keep, keep);
+        memcpy(worker->error + keep, added, n);
+        run->error_size = keep + n;
+}
+
+/* Reads once, at most `max` bytes; returns how many. Does not block where poll() or FIONREAD said
+ * that there is something, as nobody else reads here. */
+static size_t run_read(Run *run, const Pipe *pipe, size_t max) {
+        ssize_t n = read(pipe->read_fd, run->worker->read, MIN(max, READ_SIZE));
+
+        if (n <= 0)
+                return 0;
+        if (pipe == &run->output)
+                run_keep_output(run, (size_t) n);
+        else
+                run_keep_error(run, (size_t) n);
+        return (size_t) n;
+}
+
+/* Reads what is in the pipe now. Who still writes after the child's exit is not waited for. */
+static void run_drain(Run *run, const Pipe *pipe) {
+        int left = 0;
+
+        if (pipe->read_fd < 0 || ioctl(pipe->read_fd, FIONREAD, &left) < 0)
+                return;
+        while (left > 0) {
+                size_t n = run_read(run, pipe, (size_t) left);
+
+                if (n == 0)
+                        return;
+                left -= (int) n;
+        }
+}
+
+/* Waits for the child's exit; meanwhile reads what it writes, and hears of a stop. Returns 0, or
+ * -errno if it cannot wait. */
+static int run_wait(Run *run) {
+        enum { EXITED, WAKE, OUTPUT, ERROR };
+        struct pollfd fds[] = {
+                [EXITED] = { .fd = run->child.pidfd, .events = POLLIN },
+                [WAKE] = { .fd = run->attempt->wake_fd, .events = POLLIN },
+                [OUTPUT] = { .fd = run->output.read_fd, .events = POLLIN },
+                [ERROR] = { .fd = run->error.read_fd, .events = POLLIN },
+        };
+        bool spurious = false;
+
+        for (;;) {
+                usec_t timeout = USEC_INFINITY;
+                struct timespec ts;
+
+                /* It stays readable, so there is nothing more to learn from it. */
+                fds[WAKE].fd = run->stopping || spurious ? -EBADF : run->attempt->wake_fd;
+                if (run->stopping)
+                        timeout = usec_sub(run->kill_at, usec_now(CLOCK_MONOTONIC));
+                else if (spurious)
+                        timeout = SPURIOUS_PAUSE;
+                ts.tv_sec = (time_t) (timeout / USEC_PER_SEC);
+                ts.tv_nsec = (long) (timeout % USEC_PER_SEC) * 1000;
+
+                if (ppoll(fds, ELEMENTSOF(fds), timeout == USEC_INFINITY ? NULL : &ts, NULL) < 0) {
+                        if (errno == EINTR)
+                                continue;
+                        return -errno;
+                }
+
+                /* First, as an exit that came before a stop is the command's own. */
+                if (fds[EXITED].revents)
+                        return 0;
+
+                if (fds[OUTPUT].revents)
+                        (void) run_read(run, &run->output, READ_SIZE);
+                if (fds[ERROR].revents)
+                        (void) run_read(run, &run->error, READ_SIZE);
+
+                if (!run->stopping && attempt_stop(run->attempt) != JOB_STOP_NONE)
+                        run_stop(run);
+                else if (run->stopping && run->kill_at <= usec_now(CLOCK_MONOTONIC)) {
+                        child_kill(&run->child);
+                        run->kill_at = USEC_INFINITY;
+                }
+                spurious = fds[WAKE].revents;
+        }
+}
+
+static void run_give_output(Run *run) {
+        HandlerWorker *worker = run->worker;
+        Attempt *attempt = run->attempt;
+        char *output;
+
+        attempt->outcome = OUTCOME_SUCCESS;
+        if (run->output_size == 0)
+                return;
+
+        if (run->output_size <= OUTPUT_COPY_MAX) {
+                output = attempt_output_alloc(attempt, run->output_size);
+                if (!output) {
+                        attempt_fail(attempt, OUTCOME_RETRY, "not enough memory for the output");
+                        return;
+                }
+                memcpy(output, worker->output, run->output_size);
+                return;
+        }
+
+        output = realloc(worker->output, run->output_size) ?: worker->output;
+        worker->output = NULL;
+        worker->output_room = 0;
+        attempt_give_output(attempt, output, run->output_size);
+}
+
+/* The end of standard error as a text, after a colon; "" if there is none. */
+static const char *run_error_text(Run *run, char text[static ERROR_KEEP + 3]) {
+        const char *error = run->worker->error;
+        size_t start = 0, size = run->error_size;
+
+        while (size > 0 && strchr(" \t\r\n", error[size - 1])) /* also '\0' */
+                size--;
+        /* Where the beginning is cut off, it may be in the middle of a character. */
+        if (run->error_size == ERROR_KEEP)
+                while (start < size && ((unsigned char) error[start] & 0xc0) == 0x80)
+                        start++;
+        if (start == size)
+                return "";
+
+        memcpy(text, ": ", 2);
+        for (size_t i = start; i < size; i++)
+                text[2 + i - start] = error[i] ?: '?';
+        text[2 + size - start] = '\0';
+        return text;
+}
+
+/* From the child's status to the attempt's verdict. */
+static void run_judge(Run *run, const siginfo_t *status) {
+        Attempt *attempt = run->attempt;
+        char text[ERROR_KEEP + 3];
+
+        if (status->si_code != CLD_EXITED) {
+                const char *name = sigabbrev_np(status->si_status);
+
+                attempt->exit_status = 128 + status->si_status;
+                if (!run->failed)
+                        attempt_fail(attempt, OUTCOME_FAILURE, "killed by signal %d%s%s%s%s",
+                                status->si_status, name ? " (" : "", name ?: "", name ? ")" : "",
+                                run_error_text(run, text));
+                return;
+        }
+
+        attempt->exit_status = status->si_status;
+        if (run->failed)
+                return;
+        if (status->si_status != 0)
+                attempt_fail(attempt,
+                        status->si_status == EXIT_TEMPFAIL ? OUTCOME_RETRY : OUTCOME_FAILURE,
+                        "exit status %d%s", status->si_status, run_error_text(run, text));
+        else if (run->stopping)
+                /* Programs that end in good order when asked to have seldom done all their work. */
+                attempt_fail(attempt, OUTCOME_FAILURE, "ended because it was asked to stop%s",
+                        run_error_text(run, text));
+        else
+                run_give_output(run);
+}
+
+static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
+        _cleanup_(run_done) Run run = {
+                .handler = handler,
+                .worker = worker,
+                .attempt = attempt,
+                .child = CHILD_NONE,
+                .input_fd = -EBADF,
+                .output = PIPE_NONE,
+                .error = PIPE_NONE,
+        };
+        siginfo_t status;
+        int r;
+
+        if (attempt_stop(attempt) != JOB_STOP_NONE) {
+                attempt_fail(attempt, OUTCOME_FAILURE, "stopped before it was started");
+                return;
+        }
+        if (attempt->arguments && !handler->config->allow_arguments) {
+                attempt_fail(attempt, OUTCOME_FATAL, "arguments, in spite of AllowArguments=no");
+                return;
+        }
+
+        if (run_start(&run) < 0)
+                return;
+
+        r = run_wait(&run);
+        if (r < 0) {
+                attempt_fail(
+                        attempt, OUTCOME_LOST, "cannot wait for the command: %s", strerror(-r));
+                return;
+        }
+
+        r = child_reap(&run.child, &status);
+        if (r < 0) {
+                attempt_fail(attempt, OUTCOME_LOST, "the exit status is lost: %s", strerror(-r));
+                return;
+        }
+
+        run_drain(&run, &run.output);
+        run_drain(&run, &run.error);
+        run_judge(&run, &status);
+}
+
+static void command_worker_close(Handler *handler, HandlerWorker *worker) {
+        free(worker->own_cpus);
+        free(worker->pool_cpus);
+        free(worker->envp);
+        free(worker->output);
+        free(worker->read);
+        free(worker);
+}
+
+static void worker_closep(HandlerWorker **worker) {
+        if (*worker)
+                command_worker_close(NULL, *worker);
+}
+
+/* Finds out whether children need another CPU set than the thread's own. 0 or -errno. */
+static int worker_init_cpus(HandlerWorker *worker, const void *cpus, size_t size) {
+        _cleanup_free_ cpu_set_t *own = malloc(size), *pool = malloc(size);
+
+        if (!own || !pool)
+                return -ENOMEM;
+        if (sched_getaffinity(0, size, own) < 0)
+                return -errno;
+        memcpy(pool, cpus, size);
+        if (CPU_EQUAL_S(size, own, pool))
+                return 0;
+
+        worker->own_cpus = TAKE_PTR(own);
+        worker->pool_cpus = TAKE_PTR(pool);
+        worker->cpus_size = size;
+        return 0;
+}
+
+static int command_worker_open(
+        Handler *handler, const void *cpus, size_t cpus_size, HandlerWorker **ret) {
+        _cleanup_(worker_closep) HandlerWorker *worker = NULL;
+        size_t n = strv_length(handler->environment);
+        int r;
+
+        worker = calloc(1, sizeof(*worker));
+        if (!worker)
+                return -ENOMEM;
+        worker->read = malloc(READ_SIZE);
+        worker->envp = calloc(2 + n + 1, sizeof(char *));
+        if (!worker->read || !worker->envp)
+                return -ENOMEM;
+
+        /* The first two are the job's own. */
+        memcpy(worker->envp + 2, handler->environment, n * sizeof(char *));
+
+        if (!handler->config->pin_commands && cpus_size > 0) {
+                r = worker_init_cpus(worker, cpus, cpus_size);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(worker);
+        return 0;
+}
+
+static void command_close(Handler *handler) {
+        strv_free(handler->environment);
+        (void) fd_close(handler->null_fd);
+        free(handler);
+}
+
+DEFINE_CLEANUP(Handler *, command_close)
+
+/* Is there a program that we may execute? */
+static int check_program(const char *program, char **ret_error) {
+        struct stat st;
+
+        if (strlen(program) >= PATH_MAX || stat(program, &st) < 0)
+                return handler_refuse(ret_error, -ENOEXEC, "ExecStart=: %s: %s", program,
+                        strlen(program) >= PATH_MAX ? "the path is too long" : strerror(errno));
+        if (!S_ISREG(st.st_mode))
+                return handler_refuse(ret_error, -ENOEXEC, "ExecStart=: %s is not a file", program);
+        if (faccessat(AT_FDCWD, program, X_OK, AT_EACCESS) < 0)
+                return handler_refuse(
+                        ret_error, -ENOEXEC, "ExecStart=: %s is not executable: %m", program);
+        return 0;
+}
+
+static int check_config(const HandlerConfig *config, char **ret_error) {
+        int r;
+
+        if (strv_length(config->exec_start) == 0)
+                return handler_refuse(ret_error, -EINVAL,
+                        "ExecStart= is missing: it is the command line of Handler=command");
+        if (config->exec_start[0][0] != '/')
+                return handler_refuse(ret_error, -ENOEXEC, "ExecStart=: %s is not an absolute path",
+                        config->exec_start[0]);
+        if (config->working_directory[0] != '/')
+                return handler_refuse(ret_error, -EINVAL,
+                        "WorkingDirectory=%s is not an absolute path", config->working_directory);
+
+        r = command_line_check(config->exec_start + 1, ret_error);
+        if (r < 0)
+                return r;
+        return check_program(config->exec_start[0], ret_error);
+}
+
+static int command_open(const HandlerConfig *config, Handler **ret, char **ret_error) {
+        _cleanup_(command_closep) Handler *handler = NULL;
+        int r;
+
+        r = check_config(config, ret_error);
+        if (r < 0)
+                return r;
+
+        handler = calloc(1, sizeof(*handler));
+        if (!handler)
+                return -ENOMEM;
+        handler->config = config;
+        handler->constant = command_line_is_constant(config->exec_start + 1);
+        handler->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        if (handler->null_fd < 0)
+                return handler_refuse(ret_error, -errno, "/dev/null: %m");
+        child_limits_init(&handler->limits);
+
+        r = environment_new(config->environment, config->pool, &handler->environment, ret_error);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(handler);
+        return 0;
+}
+
+const HandlerVTable command_vtable = {
+        .name = "command",
+        .takes_several = false,
+        .takes_fd = true,
+        .open = command_open,
+        .close = command_close,
+        .worker_open = command_worker_open,
+        .worker_close = command_worker_close,
+        .run = command_run,
+};

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* echo: the output is the payload. For trials, and to measure what everything around it costs. */
+
+#include <string.h>
+
+#include <sluice/module.h>
+
+static int echo(void *state, struct sluice_job *job) {
+        void *output = sluice_output(job, job->payload_size);
+
+        if (!output)
+                return SLUICE_RETRY;
+        if (job->payload_size > 0)
+                memcpy(output, job->payload, job->payload_size);
+        return SLUICE_OK;
+}
+
+SLUICE_MODULE(.name = "echo", .process = echo);

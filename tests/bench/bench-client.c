@@ -1,0 +1,757 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The client side of the benchmarks: an ordinary sd-bus client of one pool, which sends calls of
+ * one kind, reads and checks every answer, and prints what it took as lines `NAME VALUE UNIT`.
+ *
+ * A verb that floods keeps a fixed number of calls under way: each answer makes room for the next
+ * call. Every payload holds the number of its job, so an output that is missing, doubled, cut or
+ * swapped ends the run with an error instead of a good figure. Each verb warms up before it
+ * measures, with a tenth of the work. */
+
+#include <inttypes.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <systemd/sd-bus.h>
+#include <time.h>
+
+#include "util/macro.h"
+
+#define SERVICE "org.sluice1"
+#define N_PRIORITIES 10
+
+/* How many single calls of one kind follow each other before the other kind has its turn: long
+ * enough for the state of caches and CPUs to be that of the kind, short enough that what else goes
+ * on in the machine meets both alike. */
+#define SINGLE_TURN 50
+
+typedef struct Bench Bench;
+typedef struct Call Call;
+typedef struct CallKind CallKind;
+typedef struct Flood Flood;
+typedef struct Payload Payload;
+
+struct Bench {
+        sd_bus *bus;
+        char *pool_path;
+};
+
+/* The bytes of a job: its number, and the complement of that. */
+struct Payload {
+        uint64_t number, complement;
+};
+
+_Static_assert(sizeof(Payload) == 16, "the payload that all figures are about");
+
+/* One kind of call. A call is about the jobs `first` to `first + n - 1`. */
+struct CallKind {
+        const char *name;
+        const char *unit;
+        int (*build)(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret);
+        int (*check)(sd_bus_message *reply, uint64_t first, uint64_t n);
+};
+
+struct Flood {
+        const Bench *bench;
+        const CallKind *kind;
+        uint64_t n_jobs, block;  /* the last call has what is left over */
+        uint64_t n_sent, n_done; /* jobs */
+        int error;
+};
+
+/* A call under way. Its memory serves the next call when the answer is there. */
+struct Call {
+        Flood *flood;
+        uint64_t first, n;
+};
+
+static void sd_bus_closep(sd_bus **bus) {
+        sd_bus_flush_close_unref(*bus);
+}
+
+#define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
+#define _cleanup_error_ _cleanup_(sd_bus_error_free)
+
+static uint64_t nsec_now(void) {
+        struct timespec ts;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * UINT64_C(1000000000) + (uint64_t) ts.tv_nsec;
+}
+
+static void print_figure(const char *name, double value, const char *unit) {
+        printf("%s %.2f %s\n", name, value, unit);
+}
+
+static Payload payload_of(uint64_t number) {
+        return (Payload){ .number = number, .complement = ~number };
+}
+
+static bool payload_is(const void *data, size_t size, uint64_t number) {
+        const Payload expected = payload_of(number);
+
+        return size == sizeof(expected) && memcmp(data, &expected, sizeof(expected)) == 0;
+}
+
+/* Turns an error reply into a negative errno, after showing it. */
+static int reply_result(sd_bus_message *reply) {
+        const sd_bus_error *error = sd_bus_message_get_error(reply);
+
+        if (!error)
+                return 0;
+        fprintf(stderr, "bench-client: %s: %s\n", error->name, error->message);
+        return -EREMOTEIO;
+}
+
+/* The calls. */
+
+static int new_pool_call(const Bench *bench, const char *member, sd_bus_message **ret) {
+        return sd_bus_message_new_method_call(
+                bench->bus, ret, SERVICE, bench->pool_path, SERVICE ".Pool", member);
+}
+
+/* The priorities are spread over the blocks. */
+static int append_options(sd_bus_message *m, uint64_t first, uint64_t n) {
+        return sd_bus_message_append(
+                m, "a{sv}", 1, "Priority", "i", (int) (first / n % N_PRIORITIES));
+}
+
+static int append_payloads(sd_bus_message *m, uint64_t first, uint64_t n) {
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "ay");
+        if (r < 0)
+                return r;
+        for (uint64_t i = 0; i < n; i++) {
+                const Payload payload = payload_of(first + i);
+
+                r = sd_bus_message_append_array(m, 'y', &payload, sizeof(payload));
+                if (r < 0)
+                        return r;
+        }
+        return sd_bus_message_close_container(m);
+}
+
+static int build_many(
+        const Bench *bench, const char *member, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = new_pool_call(bench, member, &m);
+        if (r < 0)
+                return r;
+        r = append_payloads(m, first, n);
+        if (r < 0)
+                return r;
+        r = append_options(m, first, n);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int build_run_many(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        return build_many(bench, "RunMany", first, n, ret);
+}
+
+static int check_run_many(sd_bus_message *reply, uint64_t first, uint64_t n) {
+        int r;
+
+        r = sd_bus_message_enter_container(reply, 'a', "(tsay)");
+        if (r < 0)
+                return r;
+        for (uint64_t i = 0; i < n; i++) {
+                const void *output;
+                const char *result;
+                uint64_t id;
+                size_t size;
+
+                r = sd_bus_message_enter_container(reply, 'r', "tsay");
+                if (r <= 0)
+                        return r < 0 ? r : -EBADMSG;
+                r = sd_bus_message_read(reply, "ts", &id, &result);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_read_array(reply, 'y', &output, &size);
+                if (r < 0)
+                        return r;
+                if (strcmp(result, "succeeded") != 0 || !payload_is(output, size, first + i))
+                        return -EBADMSG;
+                r = sd_bus_message_exit_container(reply);
+                if (r < 0)
+                        return r;
+        }
+        /* Leaving a container that has more in it is -EBUSY: more results than jobs. */
+        return sd_bus_message_exit_container(reply);
+}
+
+static int build_run_packed(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        Payload *payloads;
+        uint32_t *lengths;
+        void *space;
+        int r;
+
+        r = new_pool_call(bench, "RunPacked", &m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_array_space(m, 'u', n * sizeof(uint32_t), &space);
+        if (r < 0)
+                return r;
+        lengths = space;
+        for (uint64_t i = 0; i < n; i++)
+                lengths[i] = sizeof(Payload);
+        r = sd_bus_message_append_array_space(m, 'y', n * sizeof(Payload), &space);
+        if (r < 0)
+                return r;
+        payloads = space;
+        for (uint64_t i = 0; i < n; i++) {
+                const Payload payload = payload_of(first + i);
+
+                /* An array of bytes is not aligned for anything larger. */
+                memcpy(payloads + i, &payload, sizeof(payload));
+        }
+        r = append_options(m, first, n);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int check_run_packed(sd_bus_message *reply, uint64_t first, uint64_t n) {
+        size_t results_size, lengths_size, outputs_size;
+        const void *results, *lengths, *outputs;
+        uint64_t first_id;
+        int r;
+
+        r = sd_bus_message_read(reply, "t", &first_id);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(reply, 'y', &results, &results_size);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(reply, 'u', &lengths, &lengths_size);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(reply, 'y', &outputs, &outputs_size);
+        if (r < 0)
+                return r;
+        if (results_size != n || lengths_size != n * sizeof(uint32_t) ||
+                outputs_size != n * sizeof(Payload))
+                return -EBADMSG;
+        for (uint64_t i = 0; i < n; i++) {
+                const char *output = (const char *) outputs + i * sizeof(Payload);
+
+                if (((const uint8_t *) results)[i] != 0 ||
+                        !payload_is(output, ((const uint32_t *) lengths)[i], first + i))
+                        return -EBADMSG;
+        }
+        return 0;
+}
+
+static int build_run(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        const Payload payload = payload_of(first);
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = new_pool_call(bench, "Run", &m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_array(m, 'y', &payload, sizeof(payload));
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "a{sv}", 0);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int check_run(sd_bus_message *reply, uint64_t first, uint64_t n) {
+        const void *output;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_read_array(reply, 'y', &output, &size);
+        if (r < 0)
+                return r;
+        return payload_is(output, size, first) ? 0 : -EBADMSG;
+}
+
+static int build_empty(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        return sd_bus_message_new_method_call(
+                bench->bus, ret, SERVICE, "/org/sluice1", "org.freedesktop.DBus.Peer", "Ping");
+}
+
+static int check_empty(sd_bus_message *reply, uint64_t first, uint64_t n) {
+        return sd_bus_message_is_empty(reply) > 0 ? 0 : -EBADMSG;
+}
+
+static int build_submit_many(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        return build_many(bench, "SubmitMany", first, n, ret);
+}
+
+static int check_submit_many(sd_bus_message *reply, uint64_t first, uint64_t n) {
+        uint32_t n_accepted;
+        uint64_t first_id;
+        int r;
+
+        r = sd_bus_message_read(reply, "tu", &first_id, &n_accepted);
+        if (r < 0)
+                return r;
+        return n_accepted == n ? 0 : -EBADMSG;
+}
+
+static const CallKind kind_run_many = {
+        .name = "runmany",
+        .unit = "jobs/s",
+        .build = build_run_many,
+        .check = check_run_many,
+};
+
+static const CallKind kind_run_packed = {
+        .name = "runpacked",
+        .unit = "jobs/s",
+        .build = build_run_packed,
+        .check = check_run_packed,
+};
+
+static const CallKind kind_run = {
+        .name = "run-pipelined",
+        .unit = "calls/s",
+        .build = build_run,
+        .check = check_run,
+};
+
+static const CallKind kind_empty = {
+        .name = "empty-pipelined",
+        .unit = "calls/s",
+        .build = build_empty,
+        .check = check_empty,
+};
+
+static const CallKind kind_submit_many = {
+        .name = "submit-many",
+        .unit = "jobs/s",
+        .build = build_submit_many,
+        .check = check_submit_many,
+};
+
+/* Many calls at once. */
+
+static int flood_on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error);
+
+static int flood_send(Flood *flood, Call *call) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        call->first = flood->n_sent;
+        call->n = MIN(flood->block, flood->n_jobs - flood->n_sent);
+        flood->n_sent += call->n;
+        r = flood->kind->build(flood->bench, call->first, call->n, &m);
+        if (r < 0)
+                return r;
+        return sd_bus_call_async(flood->bench->bus, NULL, m, flood_on_reply, call, UINT64_MAX);
+}
+
+static int flood_advance(Flood *flood, Call *call, sd_bus_message *reply) {
+        int r;
+
+        r = reply_result(reply);
+        if (r < 0)
+                return r;
+        r = flood->kind->check(reply, call->first, call->n);
+        if (r < 0)
+                return r;
+        flood->n_done += call->n;
+        return flood->n_sent < flood->n_jobs ? flood_send(flood, call) : 0;
+}
+
+static int flood_on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Call *call = userdata;
+        Flood *flood = call->flood;
+        int r;
+
+        r = flood_advance(flood, call, reply);
+        if (r < 0)
+                flood->error = r;
+        return 0;
+}
+
+/* Sends calls of `block` jobs each until `n_jobs` are answered, `n_in_flight` at a time. Returns 0
+ * and the time that it took, or a negative errno; the connection is of no use after that. */
+static int flood_run(const Bench *bench, const CallKind *kind, uint64_t n_jobs, uint64_t block,
+        uint64_t n_in_flight, uint64_t *ret_nsec) {
+        Flood flood = { .bench = bench, .kind = kind, .n_jobs = n_jobs, .block = block };
+        _cleanup_free_ Call *calls = NULL;
+        uint64_t begin;
+        int r;
+
+        calls = calloc(n_in_flight, sizeof(*calls));
+        if (!calls)
+                return -ENOMEM;
+        begin = nsec_now();
+        for (uint64_t i = 0; i < n_in_flight && flood.n_sent < n_jobs; i++) {
+                calls[i].flood = &flood;
+                r = flood_send(&flood, &calls[i]);
+                if (r < 0)
+                        return r;
+        }
+        while (flood.n_done < n_jobs) {
+                r = sd_bus_process(bench->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(bench->bus, UINT64_MAX);
+                if (r < 0)
+                        return r;
+                if (flood.error < 0)
+                        return flood.error;
+        }
+        *ret_nsec = nsec_now() - begin;
+        return 0;
+}
+
+static int flood_measure(const Bench *bench, const CallKind *kind, uint64_t n_jobs, uint64_t block,
+        uint64_t n_in_flight) {
+        uint64_t nsec;
+        int r;
+
+        r = flood_run(bench, kind, MAX(n_jobs / 10, UINT64_C(1)), block, n_in_flight, &nsec);
+        if (r < 0)
+                return r;
+        r = flood_run(bench, kind, n_jobs, block, n_in_flight, &nsec);
+        if (r < 0)
+                return r;
+        print_figure(kind->name, (double) n_jobs * 1e9 / (double) nsec, kind->unit);
+        return 0;
+}
+
+/* One call at a time. */
+
+static int call_and_wait(const Bench *bench, sd_bus_message *m, sd_bus_message **ret) {
+        _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+        int r;
+
+        r = sd_bus_call(bench->bus, m, UINT64_MAX, &error, ret);
+        if (r < 0 && sd_bus_error_is_set(&error))
+                fprintf(stderr, "bench-client: %s: %s\n", error.name, error.message);
+        return r;
+}
+
+static int single_round_trip(
+        const Bench *bench, const CallKind *kind, uint64_t number, uint64_t *ret_nsec) {
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        uint64_t begin = nsec_now();
+        int r;
+
+        r = kind->build(bench, number, 1, &m);
+        if (r < 0)
+                return r;
+        r = call_and_wait(bench, m, &reply);
+        if (r < 0)
+                return r;
+        r = kind->check(reply, number, 1);
+        if (r < 0)
+                return r;
+        *ret_nsec = nsec_now() - begin;
+        return 0;
+}
+
+static int single_turns(const Bench *bench, uint64_t n, uint64_t *run_nsec, uint64_t *empty_nsec) {
+        int r;
+
+        for (uint64_t turn = 0; turn < n; turn += SINGLE_TURN) {
+                const uint64_t end = MIN(turn + SINGLE_TURN, n);
+
+                for (uint64_t i = turn; i < end; i++) {
+                        r = single_round_trip(bench, &kind_run, i, run_nsec + i);
+                        if (r < 0)
+                                return r;
+                }
+                for (uint64_t i = turn; i < end; i++) {
+                        r = single_round_trip(bench, &kind_empty, i, empty_nsec + i);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
+}
+
+static int compare_uint64(const void *a, const void *b) {
+        const uint64_t *x = a, *y = b;
+
+        return (*x > *y) - (*x < *y);
+}
+
+static void print_percentile(
+        const char *name, const uint64_t *sorted, uint64_t n, uint64_t percent) {
+        print_figure(name, (double) sorted[(n - 1) * percent / 100] / 1e3, "us");
+}
+
+/* The verbs. */
+
+static int verb_run_many(const Bench *bench, const uint64_t *args) {
+        return flood_measure(bench, &kind_run_many, args[0], args[1], args[2]);
+}
+
+static int verb_run_packed(const Bench *bench, const uint64_t *args) {
+        return flood_measure(bench, &kind_run_packed, args[0], args[1], args[2]);
+}
+
+/* Both kinds on the one connection, one after the other. */
+static int verb_pipelined(const Bench *bench, const uint64_t *args) {
+        int r;
+
+        r = flood_measure(bench, &kind_run, args[0], 1, args[1]);
+        if (r < 0)
+                return r;
+        return flood_measure(bench, &kind_empty, args[0], 1, args[1]);
+}
+
+static int verb_single(const Bench *bench, const uint64_t *args) {
+        _cleanup_free_ uint64_t *run_nsec = NULL, *empty_nsec = NULL;
+        const uint64_t n = args[0];
+        int r;
+
+        run_nsec = calloc(n, sizeof(*run_nsec));
+        empty_nsec = calloc(n, sizeof(*empty_nsec));
+        if (!run_nsec || !empty_nsec)
+                return -ENOMEM;
+        r = single_turns(bench, MAX(n / 10, UINT64_C(1)), run_nsec, empty_nsec);
+        if (r < 0)
+                return r;
+        r = single_turns(bench, n, run_nsec, empty_nsec);
+        if (r < 0)
+                return r;
+        qsort(run_nsec, n, sizeof(*run_nsec), compare_uint64);
+        qsort(empty_nsec, n, sizeof(*empty_nsec), compare_uint64);
+        print_percentile("run-single-p50", run_nsec, n, 50);
+        print_percentile("run-single-p99", run_nsec, n, 99);
+        print_percentile("empty-single-p50", empty_nsec, n, 50);
+        print_percentile("empty-single-p99", empty_nsec, n, 99);
+        return 0;
+}
+
+/* Fills the pool, paused, so that all of it waits. No warm-up: what the first job costs belongs to
+ * the memory that is measured from outside. */
+static int verb_submit_many(const Bench *bench, const uint64_t *args) {
+        _cleanup_message_ sd_bus_message *pause = NULL, *reply = NULL;
+        uint64_t nsec;
+        int r;
+
+        r = new_pool_call(bench, "Pause", &pause);
+        if (r < 0)
+                return r;
+        r = call_and_wait(bench, pause, &reply);
+        if (r < 0)
+                return r;
+        r = flood_run(bench, &kind_submit_many, args[0], args[1], 2, &nsec);
+        if (r < 0)
+                return r;
+        print_figure(kind_submit_many.name, (double) args[0] * 1e9 / (double) nsec,
+                kind_submit_many.unit);
+        return 0;
+}
+
+static int get_counter(const Bench *bench, const char *name, uint64_t *ret) {
+        _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        return sd_bus_get_property_trivial(
+                bench->bus, SERVICE, bench->pool_path, SERVICE ".Pool", name, &error, 't', ret);
+}
+
+static int submit_empty_payloads(const Bench *bench, uint64_t n, uint64_t *ret_last_id) {
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        uint32_t n_accepted;
+        uint64_t first_id;
+        int r;
+
+        r = new_pool_call(bench, "SubmitMany", &m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_open_container(m, 'a', "ay");
+        if (r < 0)
+                return r;
+        for (uint64_t i = 0; i < n; i++) {
+                r = sd_bus_message_append_array(m, 'y', NULL, 0);
+                if (r < 0)
+                        return r;
+        }
+        r = sd_bus_message_close_container(m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "a{sv}", 0);
+        if (r < 0)
+                return r;
+        r = call_and_wait(bench, m, &reply);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "tu", &first_id, &n_accepted);
+        if (r < 0)
+                return r;
+        if (n_accepted != n)
+                return -EBADMSG;
+        *ret_last_id = first_id + n - 1;
+        return 0;
+}
+
+static int wait_job(const Bench *bench, uint64_t id) {
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                bench->bus, &m, SERVICE, "/org/sluice1", SERVICE ".Manager", "WaitJob");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "tt", id, UINT64_MAX);
+        if (r < 0)
+                return r;
+        return call_and_wait(bench, m, &reply);
+}
+
+/* Runs `n` jobs without payloads in a pool of commands. Jobs start in the order of their ids, so
+ * when the last one has finished no more than one per worker is still running; the counter tells
+ * when those are done as well. */
+static int run_empty_payloads(const Bench *bench, uint64_t n, uint64_t *ret_nsec) {
+        uint64_t begin, before, succeeded, failed_before, failed, last_id;
+        int r;
+
+        r = get_counter(bench, "Succeeded", &before);
+        if (r < 0)
+                return r;
+        r = get_counter(bench, "Failed", &failed_before);
+        if (r < 0)
+                return r;
+        begin = nsec_now();
+        r = submit_empty_payloads(bench, n, &last_id);
+        if (r < 0)
+                return r;
+        r = wait_job(bench, last_id);
+        if (r < 0)
+                return r;
+        do {
+                r = get_counter(bench, "Succeeded", &succeeded);
+                if (r < 0)
+                        return r;
+                r = get_counter(bench, "Failed", &failed);
+                if (r < 0)
+                        return r;
+                if (failed != failed_before)
+                        return -EREMOTEIO;
+        } while (succeeded - before < n);
+        *ret_nsec = nsec_now() - begin;
+        return 0;
+}
+
+static int verb_true(const Bench *bench, const uint64_t *args) {
+        uint64_t nsec;
+        int r;
+
+        r = run_empty_payloads(bench, MAX(args[0] / 10, UINT64_C(1)), &nsec);
+        if (r < 0)
+                return r;
+        r = run_empty_payloads(bench, args[0], &nsec);
+        if (r < 0)
+                return r;
+        print_figure("true", (double) args[0] * 1e9 / (double) nsec, "jobs/s");
+        return 0;
+}
+
+/* The command line. */
+
+#define ARGS_MAX 3
+
+static const struct Verb {
+        const char *name;
+        const char *usage;
+        int n_args;
+        int (*run)(const Bench *bench, const uint64_t *args);
+} verbs[] = {
+        { "runmany", "N BLOCK INFLIGHT", 3, verb_run_many },
+        { "runpacked", "N BLOCK INFLIGHT", 3, verb_run_packed },
+        { "pipelined", "N INFLIGHT", 2, verb_pipelined },
+        { "single", "N", 1, verb_single },
+        { "submit-many", "N BLOCK", 2, verb_submit_many },
+        { "true", "N", 1, verb_true },
+};
+
+static int usage(void) {
+        fputs("usage: bench-client ADDRESS POOL VERB ARGUMENT…\n", stderr);
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                fprintf(stderr, "  %-16s %s\n", verbs[i].name, verbs[i].usage);
+        return 2;
+}
+
+static const struct Verb *find_verb(const char *name) {
+        for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
+                if (strcmp(verbs[i].name, name) == 0)
+                        return &verbs[i];
+        return NULL;
+}
+
+static int parse_count(const char *s, uint64_t *ret) {
+        char *end;
+        uint64_t n;
+
+        errno = 0;
+        n = strtoull(s, &end, 10);
+        if (errno != 0 || end == s || *end != '\0' || n == 0 || n > UINT32_MAX)
+                return -EINVAL;
+        *ret = n;
+        return 0;
+}
+
+static int connect_to(const char *address, sd_bus **ret) {
+        _cleanup_(sd_bus_closep) sd_bus *bus = NULL;
+        int r;
+
+        r = sd_bus_new(&bus);
+        if (r < 0)
+                return r;
+        r = sd_bus_set_address(bus, address);
+        if (r < 0)
+                return r;
+        r = sd_bus_set_bus_client(bus, true);
+        if (r < 0)
+                return r;
+        r = sd_bus_start(bus);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(bus);
+        return 0;
+}
+
+static int run(
+        const char *address, const char *pool, const struct Verb *verb, const uint64_t *args) {
+        _cleanup_(sd_bus_closep) sd_bus *bus = NULL;
+        _cleanup_free_ char *pool_path = NULL;
+        int r;
+
+        r = connect_to(address, &bus);
+        if (r < 0)
+                return r;
+        r = sd_bus_path_encode("/org/sluice1/pool", pool, &pool_path);
+        if (r < 0)
+                return r;
+        return verb->run(&(Bench){ .bus = bus, .pool_path = pool_path }, args);
+}
+
+int main(int argc, char *argv[]) {
+        const struct Verb *verb;
+        uint64_t args[ARGS_MAX];
+        int r;
+
+        verb = argc >= 4 ? find_verb(argv[3]) : NULL;
+        if (!verb || argc != 4 + verb->n_args)
+                return usage();
+        for (int i = 0; i < verb->n_args; i++) {
+                r = parse_count(argv[4 + i], args + i);
+                if (r < 0)
+                        return usage();
+        }
+        r = run(argv[1], argv[2], verb, args);
+        if (r < 0) {
+                fprintf(stderr, "bench-client: %s: %s\n", verb->name, strerror(-r));
+                return EXIT_FAILURE;
+        }
+        return EXIT_SUCCESS;
+}

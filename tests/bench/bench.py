@@ -1,0 +1,478 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+
+"""Measures Sluice against what it would replace, side by side on this machine.
+
+Seconds of one machine say little about another, so nearly all figures are ratios. Both sides of a
+ratio run in turns, A B A B …, and the ratio is taken pair by pair, so that a machine that becomes
+slower meanwhile slows down both. The median of the pairs is held against the bar.
+
+Exit status: 0 if all was measured, 1 if something did not work (or, with --strict, if a figure is
+short of its bar), 77 if there is no daemon to measure.
+"""
+
+import argparse
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import platform
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+SOURCE = pathlib.Path(__file__).resolve().parent
+ROOT = SOURCE.parent.parent
+BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
+IN_FLIGHT = 4  # calls of many jobs under way
+PIPELINED = 64  # calls of one job under way
+
+
+class Failure(Exception):
+    """Something did not work; the text is for the user."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
+
+    pairs: int
+    commands: int
+    many: int
+    packed: int
+    pipelined: int
+    single: int
+    waiting: int
+    waiting_repeats: int
+    queue_lengths: tuple[int, ...]
+    idle_seconds: float
+    settle_seconds: float
+    judged: bool
+
+
+FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, pipelined=200000, single=5000,
+             waiting=1000000, waiting_repeats=3, queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7),
+             idle_seconds=30, settle_seconds=2, judged=True)
+QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, pipelined=2000, single=200,
+              waiting=20000, waiting_repeats=1, queue_lengths=(10**3, 10**4), idle_seconds=1,
+              settle_seconds=0.2, judged=False)
+
+
+@dataclasses.dataclass
+class Row:
+    """One line of the result: figures, and the bar that their median is held against."""
+
+    title: str
+    values: list[float]
+    unit: str = "×"
+    bar: float | None = None
+    goal: float | None = None
+    lower_is_better: bool = False
+    ours: str = ""
+    rival: str = ""
+    judged: bool = True
+
+    def reaches(self, limit):
+        median = statistics.median(self.values)
+        return median <= limit if self.lower_is_better else median >= limit
+
+    def is_short(self):
+        return self.bar is not None and not self.reaches(self.bar)
+
+    def verdict(self):
+        if not self.judged:
+            return "not judged"
+        if self.is_short():
+            return "SHORT"
+        if self.goal is not None and not self.reaches(self.goal):
+            return "short of the goal" if self.bar is None else "PASS, short of the goal"
+        return "for information" if self.bar is None and self.goal is None else "PASS"
+
+    def limit(self, value):
+        if value is None:
+            return ""
+        return f"{'≤' if self.lower_is_better else '≥'} {value:g}"
+
+    def cells(self):
+        digits = 2 if self.unit == "×" else 0
+        spread = [min(self.values), statistics.median(self.values), max(self.values)]
+        return [self.title, self.ours, self.rival, *(f"{v:,.{digits}f}" for v in spread), self.unit,
+                self.limit(self.bar), self.limit(self.goal), self.verdict()]
+
+
+COLUMNS = ["what", "Sluice", "rival", "min", "median", "max", "unit", "bar", "goal", "verdict"]
+
+
+def rate(values, of="/s"):
+    """The median of some rates, short enough for a table."""
+    median = statistics.median(values)
+    for unit, scale in (("M", 1e6), ("k", 1e3)):
+        if median >= scale:
+            return f"{median / scale:.3g} {unit}{of}"
+    return f"{median:.3g}{of}"
+
+
+def ratios(ours, rivals):
+    return [a / b for a, b in zip(ours, rivals)]
+
+
+def run(argv, **options):
+    result = subprocess.run([str(a) for a in argv], capture_output=True, text=True, **options)
+    if result.returncode != 0:
+        raise Failure(f"{pathlib.Path(argv[0]).name} {' '.join(str(a) for a in argv[1:])}: exit "
+                      f"status {result.returncode}\n{result.stderr.strip()}")
+    return result.stdout
+
+
+def figures(output):
+    """Reads lines `NAME VALUE UNIT`."""
+    return {fields[0]: float(fields[1]) for fields in map(str.split, output.splitlines())}
+
+
+class Daemon:
+    """A sluiced with settings of its own, on a direct socket in a directory that goes away."""
+
+    def __init__(self, sluiced, pools):
+        self.sluiced, self.pools = sluiced, pools
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="sluice-bench-")
+        top = pathlib.Path(self.directory.name)
+        (top / "config").mkdir()
+        (top / "state").mkdir()
+        for name, text in self.pools.items():
+            (top / "config" / f"{name}.pool").write_text(text)
+        self.socket = top / "bus"
+        self.log = (top / "log").open("w+")
+        self.process = subprocess.Popen(
+            [self.sluiced, "--no-bus", f"--listen={self.socket}", f"--config={top / 'config'}",
+             f"--state={top / 'state'}", "--log-level=warning"],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        try:
+            self.wait_until_it_listens()
+        except BaseException:
+            self.process.kill()
+            self.process.wait()
+            self.directory.cleanup()
+            raise
+        return self
+
+    def wait_until_it_listens(self):
+        deadline = time.monotonic() + 20
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with socket.socket(socket.AF_UNIX) as s, contextlib.suppress(OSError):
+                s.connect(str(self.socket))
+                return
+            time.sleep(0.01)
+        raise Failure(f"sluiced does not listen:\n{self.log_text()}")
+
+    def log_text(self):
+        self.log.flush()
+        self.log.seek(0)
+        return self.log.read()[-4000:]
+
+    def __exit__(self, exception_type, exception, traceback):
+        # The second signal ends a drain that has something to wait for.
+        for _ in range(2):
+            self.process.send_signal(signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(timeout=15)
+                break
+        else:
+            self.process.kill()
+            self.process.wait()
+        log = self.log_text()
+        self.log.close()
+        self.directory.cleanup()
+        if exception is not None:
+            print(log, file=sys.stderr, end="")
+        elif self.process.returncode != 0:
+            raise Failure(f"sluiced ended with status {self.process.returncode}:\n{log}")
+
+    def resident_kib(self):
+        return self.status_field("status", "VmRSS:")
+
+    def wakeups(self):
+        """Voluntary context switches of all threads: how often any of them went to sleep."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
+        return sum(self.status_field(f"task/{task.name}/status", "voluntary_ctxt_switches:")
+                   for task in tasks.iterdir())
+
+    def status_field(self, file, name):
+        for line in pathlib.Path(f"/proc/{self.process.pid}/{file}").read_text().splitlines():
+            if line.startswith(name):
+                return int(line.split()[1])
+        raise Failure(f"/proc/PID/{file} has no {name}")
+
+
+class Bench:
+    """The programs of one build directory, and one function for each comparison."""
+
+    def __init__(self, build, sizes):
+        self.build, self.sizes = build, sizes
+        self.sluiced = build / "src/daemon/sluiced"
+        self.client_program = build / "tests/bench/bench-client"
+        self.prioq_program = build / "tests/bench/bench-prioq"
+        self.notes = []
+
+    # The parts.
+
+    def echo_module(self):
+        for name in ("echo.so", "libecho.so"):
+            path = self.build / "src/modules" / name
+            if path.exists():
+                return path
+        raise Failure(f"the echo plug-in is not in {self.build / 'src/modules'}")
+
+    def echo_pool(self, workers="Workers=1"):
+        return (f"[Pool]\nHandler=module\n{workers}\nQueueMax=2000000\n"
+                f"[Module]\nPath={self.echo_module()}\n")
+
+    @staticmethod
+    def true_pool(workers="Workers=2"):
+        return (f"[Pool]\nHandler=command\n{workers}\nQueueMax=100000\n"
+                "[Command]\nExecStart=/bin/true\n")
+
+    def daemon(self, **pools):
+        return Daemon(self.sluiced, pools)
+
+    def client(self, daemon, pool, verb, *args):
+        return figures(run([self.client_program, f"unix:path={daemon.socket}", pool, verb, *args]))
+
+    def go_program(self):
+        """Builds the Go pools; None if there is no Go here."""
+        go = shutil.which("go")
+        if go is None:
+            self.notes.append("The comparison with Go was not run: `go` is not installed "
+                              "(package golang-go).")
+            return None
+        program = self.build / "tests/bench/go-pools"
+        run([go, "build", "-o", program, "."], cwd=SOURCE / "go",
+            env={**os.environ, "GOCACHE": str(self.build / "tests/bench/go-cache"), "GOFLAGS": ""})
+        return program
+
+    # The comparisons.
+
+    def command(self):
+        """Commands of a pool against xargs."""
+        n, ours, rivals = self.sizes.commands, [], []
+        with self.daemon(true=self.true_pool()) as daemon:
+            for _ in range(self.sizes.pairs):
+                ours.append(self.client(daemon, "true", "true", n)["true"])
+                begin = time.monotonic()
+                run(["/bin/sh", "-c", f"seq {n} | xargs -P2 -n1 /bin/true"])
+                rivals.append(n / (time.monotonic() - begin))
+        yield Row("`/bin/true`, 2 workers, by `SubmitMany` / `xargs -P2`", ratios(ours, rivals),
+                  bar=1.0, ours=rate(ours), rival=rate(rivals))
+
+    def many(self):
+        """RunMany and RunPacked against pools inside a Go program."""
+        go = self.go_program()
+        with self.daemon(echo=self.echo_pool()) as daemon:
+            for block in (1000, 10000):
+                yield from self.many_of_block(daemon, go, block)
+
+    def many_of_block(self, daemon, go, block):
+        many, packed, priority, channel, pattern = [], [], [], [], []
+        for _ in range(self.sizes.pairs):
+            many.append(self.client(daemon, "echo", "runmany", self.sizes.many, block,
+                                    IN_FLIGHT)["runmany"])
+            if go is not None:
+                found = figures(run([go, "-jobs", self.sizes.many, "-block", block, "-inflight",
+                                     IN_FLIGHT]))
+                priority.append(found["go-priority"])
+                channel.append(found["go-channel"])
+                pattern.append(found["go-priority-own-channel"])
+            packed.append(self.client(daemon, "echo", "runpacked", self.sizes.packed, block,
+                                      IN_FLIGHT)["runpacked"])
+        if go is None:
+            for verb, values in (("RunMany", many), ("RunPacked", packed)):
+                yield Row(f"`{verb}`, blocks of {block:,}", [v / 1e3 for v in values],
+                          unit="k jobs/s", ours=rate(values))
+            return
+        for verb, values, rival, name, bar, goal in (
+                ("RunMany", many, priority, "Go priority pool, fastest shape", 1.7, 2.0),
+                ("RunMany", many, pattern, "Go priority pool, a channel per job", None, None),
+                ("RunPacked", packed, priority, "Go priority pool, fastest shape", 6.0, None),
+                ("RunPacked", packed, channel, "Go channel pool, fastest shape", None, 1.0)):
+            yield Row(f"`{verb}`, blocks of {block:,} / {name}", ratios(values, rival), bar=bar,
+                      goal=goal, ours=rate(values), rival=rate(rival))
+
+    def pipelined(self):
+        """Many single Run calls under way, against as many empty calls."""
+        with self.daemon(echo=self.echo_pool()) as daemon:
+            found = [self.client(daemon, "echo", "pipelined", self.sizes.pipelined, PIPELINED)
+                     for _ in range(self.sizes.pairs)]
+        ours = [f["run-pipelined"] for f in found]
+        rivals = [f["empty-pipelined"] for f in found]
+        yield Row(f"`Run`, {PIPELINED} in flight / empty calls", ratios(ours, rivals), bar=0.6,
+                  ours=rate(ours), rival=rate(rivals))
+
+    def single(self):
+        """One Run at a time, against one empty call at a time."""
+        with self.daemon(echo=self.echo_pool()) as daemon:
+            found = [self.client(daemon, "echo", "single", self.sizes.single)
+                     for _ in range(self.sizes.pairs)]
+        for percentile, bar in (("p50", 1.25), ("p99", None)):
+            ours = [f[f"run-single-{percentile}"] for f in found]
+            rivals = [f[f"empty-single-{percentile}"] for f in found]
+            yield Row(f"`Run`, one at a time / empty call, {percentile}", ratios(ours, rivals),
+                      bar=bar, lower_is_better=True, ours=f"{statistics.median(ours):.0f} us",
+                      rival=f"{statistics.median(rivals):.0f} us")
+
+    def memory(self):
+        """What a job that waits costs."""
+        n, values = self.sizes.waiting, []
+        for _ in range(self.sizes.waiting_repeats):
+            with self.daemon(echo=self.echo_pool()) as daemon:
+                before = daemon.resident_kib()
+                self.client(daemon, "echo", "submit-many", n, 10000)
+                values.append((daemon.resident_kib() - before) * 1024 / n)
+        yield Row(f"memory per waiting job, {n:,} of 16 bytes", values, unit="bytes", bar=130,
+                  goal=100, lower_is_better=True)
+
+    def prioq(self):
+        """The priority queue alone, from short to very long."""
+        if not self.prioq_program.exists():
+            self.notes.append("The queue alone was not measured: bench-prioq is not built.")
+            return
+        found = {}
+        for _ in range(self.sizes.pairs):
+            for line in run([self.prioq_program, *self.sizes.queue_lengths]).splitlines():
+                name, n, nsec = line.split()[:3]
+                if name == "prioq":
+                    found.setdefault(int(n), []).append(float(nsec))
+        for n, values in sorted(found.items()):
+            yield Row(f"queue, push and pop with {n:,} waiting", values, unit="ns")
+        if 1000 in found and 1000000 in found:
+            yield Row("queue, push and pop at 1,000,000 / at 1,000",
+                      ratios(found[1000000], found[1000]), bar=3.0, lower_is_better=True)
+
+    def idle(self):
+        """What the daemon does while there is nothing to do."""
+        kinds = (self.echo_pool(workers=""), self.true_pool(workers=""))
+        with self.daemon(**{f"pool{i}": kinds[i % 2] for i in range(10)}) as daemon:
+            time.sleep(self.sizes.settle_seconds)
+            before = daemon.wakeups()
+            time.sleep(self.sizes.idle_seconds)
+            wakeups, resident = daemon.wakeups() - before, daemon.resident_kib()
+        yield Row(f"wake-ups in {self.sizes.idle_seconds:g} s, 10 idle pools", [wakeups],
+                  unit="wake-ups", bar=0, lower_is_better=True)
+        yield Row("resident memory, 10 idle pools", [resident], unit="KiB", bar=6 * 1024,
+                  lower_is_better=True)
+
+    # All of it.
+
+    def measure(self, names):
+        rows = []
+        for name in names:
+            comparison = getattr(self, name)
+            print(f"{comparison.__doc__}", flush=True)
+            for row in comparison():
+                row.judged = self.sizes.judged
+                rows.append(row)
+                values = "  ".join(f"{v:,.2f}" for v in row.values)
+                print(f"  {row.title}: {values} {row.unit}", flush=True)
+        return rows
+
+    def machine(self):
+        """What the figures were measured on."""
+        cpu = "unknown CPU"
+        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                cpu = line.split(":", 1)[1].strip()
+                break
+        options = json.loads((self.build / "meson-info/intro-buildoptions.json").read_text())
+        build_type = next(o["value"] for o in options if o["name"] == "buildtype")
+        go = shutil.which("go") and run(["go", "version"]).split()[2]
+        return ", ".join(filter(None, [
+            f"{len(os.sched_getaffinity(0))} × {cpu}", "Linux " + ".".join(platform.release().split(".")[:2]),
+            f"buildtype {build_type}", go]))
+
+
+COMPARISONS = ["command", "many", "pipelined", "single", "memory", "prioq", "idle"]
+
+
+def as_text(rows):
+    table = [COLUMNS, *(row.cells() for row in rows)]
+    widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
+    return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
+                     for line in table)
+
+
+def as_markdown(rows, machine, notes):
+    lines = [COLUMNS, ["---"] * len(COLUMNS), *(row.cells() for row in rows)]
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n\n".join([f"{BEGIN}\nMeasured on {machine}.", table, *notes]) + f"\n{END}"
+
+
+def write_section(path, section):
+    """Replaces what is between the markers."""
+    text = path.read_text()
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise Failure(f"{path} has no section from {BEGIN} to {END}")
+    path.write_text(before + section + after)
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build",
+                        help="the build directory (default: %(default)s)")
+    parser.add_argument("--quick", action="store_true",
+                        help="only see that it all works: small numbers, nothing is judged")
+    parser.add_argument("--pairs", type=int, help=f"pairs per comparison (default: {FULL.pairs})")
+    parser.add_argument("--only", action="append", choices=COMPARISONS, metavar="NAME",
+                        help=f"one comparison; may be repeated: {' '.join(COMPARISONS)}")
+    parser.add_argument("--write", action="store_true", help="put the table into the document")
+    parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs/benchmarks.md",
+                        help="where --write writes (default: %(default)s)")
+    parser.add_argument("--strict", action="store_true",
+                        help="fail if a figure is short of its bar")
+    arguments = parser.parse_args()
+    if arguments.pairs is not None and arguments.pairs < 1:
+        parser.error("--pairs must be at least 1")
+    if arguments.quick and (arguments.write or arguments.strict):
+        parser.error("--quick measures too little for --write or --strict")
+    if arguments.only and arguments.write:
+        parser.error("--write writes the whole table, so it does not go with --only")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    sizes = QUICK if arguments.quick else FULL
+    if arguments.pairs is not None:
+        sizes = dataclasses.replace(sizes, pairs=arguments.pairs)
+    bench = Bench(arguments.build.resolve(), sizes)
+    if not bench.sluiced.exists():
+        print(f"bench: {bench.sluiced} is not built, so there is nothing to measure.",
+              file=sys.stderr)
+        return 77
+
+    rows = bench.measure(arguments.only or COMPARISONS)
+    print()
+    print(f"On {bench.machine()}:")
+    print(as_text(rows))
+    for note in bench.notes:
+        print(note)
+    if arguments.quick:
+        print("These are too few to judge by: the figures only show that all of it works.")
+    if arguments.write:
+        write_section(arguments.document, as_markdown(rows, bench.machine(), bench.notes))
+    return 1 if arguments.strict and any(row.is_short() for row in rows) else 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except Failure as failure:
+        print(f"bench: {failure}", file=sys.stderr)
+        sys.exit(1)

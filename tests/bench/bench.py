@@ -383,17 +383,17 @@ class Bench:
 
     def machine(self):
         """What the figures were measured on."""
-        cpu = "unknown CPU"
-        for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines():
-            if line.startswith("model name"):
-                cpu = line.split(":", 1)[1].strip()
-                break
+        cpus = [line.split(":", 1)[1].strip()
+                for line in pathlib.Path("/proc/cpuinfo").read_text().splitlines()
+                if line.startswith("model name")] or ["unknown CPU"]
         options = json.loads((self.build / "meson-info/intro-buildoptions.json").read_text())
         build_type = next(o["value"] for o in options if o["name"] == "buildtype")
-        go = shutil.which("go") and run(["go", "version"]).split()[2]
-        return ", ".join(filter(None, [
-            f"{len(os.sched_getaffinity(0))} × {cpu}", "Linux " + ".".join(platform.release().split(".")[:2]),
-            f"buildtype {build_type}", go]))
+        facts = [f"{len(os.sched_getaffinity(0))} × {cpus[0]}",
+                 "Linux " + ".".join(platform.release().split(".")[:2]), f"buildtype {build_type}"]
+        go = shutil.which("go")
+        if go is not None:
+            facts.append(run([go, "version"]).split()[2])
+        return ", ".join(facts)
 
 
 COMPARISONS = ["command", "many", "pipelined", "single", "memory", "prioq", "idle"]

@@ -169,7 +169,11 @@ static int check_run_many(sd_bus_message *reply, uint64_t first, uint64_t n) {
                 r = sd_bus_message_enter_container(reply, 'r', "tsay");
                 if (r <= 0)
                         return r < 0 ? r : -EBADMSG;
-                r = sd_bus_message_read(reply, "ts", &id, &result);
+                /* Field by field spares sd-bus the walk through a format for every result. */
+                r = sd_bus_message_read_basic(reply, 't', &id);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_read_basic(reply, 's', &result);
                 if (r < 0)
                         return r;
                 r = sd_bus_message_read_array(reply, 'y', &output, &size);

@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* How objects are named on the command line ("gzip", "pool/gzip", "gzip.pool", "17", "job/17"), and
+ * what each kind of them is called elsewhere. */
+
+#include <stdint.h>
+
+#include "ctl/ctl.h"
+
+typedef struct Kind Kind;
+typedef struct Object Object;
+
+struct Kind {
+        const char *name;      /* "pool": here, in paths, and the suffix of its settings files */
+        const char *interface; /* of the objects */
+        const char *create, *remove; /* methods of the manager */
+};
+
+struct Object {
+        const Kind *kind;
+        char *name; /* as it is shown */
+        char *path; /* on the bus */
+};
+
+void object_done(Object *object);
+#define _cleanup_object_ _cleanup_(object_done)
+
+/* All of these say what is wrong and return -EINVAL if it is. */
+int kind_parse(const char *s, const Kind **ret);
+int object_init(Object *object, const Kind *kind, const char *name);
+int object_parse(const char *s, Object *ret);
+int pool_parse(const char *s, Object *ret); /* only pools */
+int job_id_parse(const char *s, uint64_t *ret);
+
+char *job_path(uint64_t id);

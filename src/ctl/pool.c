@@ -1,0 +1,254 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Pools as a whole: the list of them, and what is done to one. */
+
+#include <stdio.h>
+#include <systemd/sd-bus.h>
+
+#include "ctl/bus.h"
+#include "ctl/json.h"
+#include "ctl/object.h"
+#include "ctl/options.h"
+#include "ctl/table.h"
+#include "ctl/verbs.h"
+#include "util/strv.h"
+
+static int list(Ctl *c, char **arguments) {
+        static const Column columns[] = {
+                { "Name", "NAME", COLUMN_SHRINKS },
+                { "State", "STATE", COLUMN_STATE },
+                { "Queued", "QUEUED", COLUMN_RIGHT },
+                { "Running", "RUNNING", COLUMN_RIGHT },
+                { "Workers", "WORKERS", COLUMN_RIGHT },
+        };
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        const char *name, *path, *state;
+        uint32_t running, workers;
+        uint64_t queued;
+        Table table _cleanup_table_;
+        int r;
+
+        table_init(&table, c, columns, ELEMENTSOF(columns));
+        r = bus_new_call(c, SLUICE_PATH, MANAGER_INTERFACE, "ListPools", &m);
+        if (r >= 0)
+                r = bus_call(c, m, CALL_DEFAULT, &reply, "list the pools");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_enter_container(reply, 'a', "(sostuu)");
+        while (r >= 0 && (r = sd_bus_message_read(reply, "(sostuu)", &name, &path, &state, &queued,
+                                  &running, &workers)) > 0) {
+                json_object *row = json_object_new_object();
+
+                json_add(row, "Name", json_object_new_string(name));
+                json_add(row, "Path", json_object_new_string(path));
+                json_add(row, "State", json_object_new_string(state));
+                json_add(row, "Queued", json_object_new_uint64(queued));
+                json_add(row, "Running", json_object_new_int64(running));
+                json_add(row, "Workers", json_object_new_int64(workers));
+                table_add(&table, row);
+        }
+        if (r < 0)
+                return failure(r, "read the list of pools");
+        table_finish(&table, "pool", "pools");
+        return 0;
+}
+
+const Verb verb_list = {
+        .name = "list",
+        .arguments = "",
+        .summary = "List the pools",
+        .details = "With their state, the jobs that wait and run, and their workers.",
+        .example = "sluicectl list --json=short",
+        .max_arguments = 0,
+        .run = list,
+};
+
+/* Calls a method without arguments and without an answer on each pool in turn. */
+static int for_each_pool(Ctl *c, char **names, const char *member, const char *what) {
+        int result = 0;
+
+        STRV_FOREACH (name, names) {
+                _cleanup_message_ sd_bus_message *m = NULL;
+                _cleanup_object_ Object pool = { 0 };
+                int r;
+
+                r = pool_parse(*name, &pool);
+                if (r >= 0)
+                        r = bus_new_call(c, pool.path, POOL_INTERFACE, member, &m);
+                if (r >= 0)
+                        r = bus_call(c, m, CALL_DEFAULT, NULL, "%s pool \"%s\"", what, pool.name);
+                if (r < 0)
+                        result = r;
+        }
+        return result;
+}
+
+static int pause_pools(Ctl *c, char **arguments) {
+        return for_each_pool(c, arguments, "Pause", "pause");
+}
+
+const Verb verb_pause = {
+        .name = "pause",
+        .arguments = "POOL…",
+        .summary = "Start no more jobs; new ones wait",
+        .details = "Jobs that run go on. \"sluicectl resume\" ends it.",
+        .example = "sluicectl pause gzip",
+        .min_arguments = 1,
+        .max_arguments = SIZE_MAX,
+        .run = pause_pools,
+};
+
+static int resume_pools(Ctl *c, char **arguments) {
+        return for_each_pool(c, arguments, "Resume", "resume");
+}
+
+const Verb verb_resume = {
+        .name = "resume",
+        .arguments = "POOL…",
+        .summary = "End a pause or a drain",
+        .example = "sluicectl resume gzip",
+        .min_arguments = 1,
+        .max_arguments = SIZE_MAX,
+        .run = resume_pools,
+};
+
+static OptionNumber arg_timeout = { .value = USEC_INFINITY };
+
+static const Option drain_options[] = {
+        { "timeout", 0, "TIME", &option_time, &arg_timeout,
+                "Wait at most so long; 0 only begins to drain" },
+};
+
+/* One pool that is asked to drain; all are at the same time. */
+typedef struct Drain {
+        Ctl *ctl; /* borrowed */
+        Object pool;
+        sd_bus_slot *slot; /* NULL once answered */
+        int result;        /* 0 = empty, 1 = not in time, -errno */
+} Drain;
+
+static int on_drained(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Drain *drain = userdata;
+        int empty = 0, r;
+
+        drain->slot = sd_bus_slot_unref(drain->slot);
+        if (sd_bus_message_is_method_error(m, NULL)) {
+                drain->result = bus_failure(drain->ctl, drain->pool.path,
+                        sd_bus_message_get_error(m), "drain pool \"%s\"", drain->pool.name);
+                return 1;
+        }
+        r = sd_bus_message_read(m, "b", &empty);
+        if (r < 0)
+                drain->result = failure(r, "drain pool \"%s\"", drain->pool.name);
+        else if (!empty && arg_timeout.value > 0)
+                fprintf(stderr, "Pool \"%s\" is not empty yet; it goes on draining.\n",
+                        drain->pool.name);
+        if (r >= 0)
+                drain->result = empty || arg_timeout.value == 0 ? 0 : 1;
+        return 1;
+}
+
+static int drain_begin(Drain *drain, Ctl *c, const char *name) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        drain->ctl = c;
+        r = pool_parse(name, &drain->pool);
+        if (r >= 0)
+                r = bus_new_call(c, drain->pool.path, POOL_INTERFACE, "Drain", &m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "t", arg_timeout.value);
+        if (r >= 0)
+                r = sd_bus_call_async(c->bus, &drain->slot, m, on_drained, drain, CALL_FOREVER);
+        return r < 0 ? failure(r, "drain pool \"%s\"", name) : 0;
+}
+
+static int drain_wait(Drain *drain) {
+        while (drain->slot) {
+                int r;
+
+                r = sd_bus_process(drain->ctl->bus, NULL);
+                if (r == 0)
+                        r = sd_bus_wait(drain->ctl->bus, UINT64_MAX);
+                if (r < 0 && r != -EINTR)
+                        return failure(r, "drain pool \"%s\"", drain->pool.name);
+        }
+        return drain->result;
+}
+
+static int drain_pools(Ctl *c, char **arguments) {
+        size_t n = strv_length(arguments);
+        _cleanup_free_ Drain *drains = calloc(n, sizeof(Drain));
+        int result = 0;
+
+        if (!drains)
+                return failure(-ENOMEM, "drain");
+        for (size_t i = 0; i < n && result >= 0; i++)
+                result = drain_begin(drains + i, c, arguments[i]);
+        for (size_t i = 0; i < n; i++) {
+                int r = result >= 0 ? drain_wait(drains + i) : 0;
+
+                if (r != 0)
+                        result = r;
+        }
+        for (size_t i = 0; i < n; i++) {
+                sd_bus_slot_unref(drains[i].slot);
+                object_done(&drains[i].pool);
+        }
+        return result;
+}
+
+const Verb verb_drain = {
+        .name = "drain",
+        .arguments = "POOL…",
+        .summary = "Accept no more jobs, wait until all are done",
+        .details = "Exits 1 if a pool is not empty in time; it goes on draining then. Jobs that "
+                   "are not\n"
+                   "due yet stay. \"sluicectl resume\" ends it.",
+        .example = "sluicectl drain gzip --timeout=1min && systemctl restart gzip-server",
+        .options = drain_options,
+        .n_options = ELEMENTSOF(drain_options),
+        .min_arguments = 1,
+        .max_arguments = SIZE_MAX,
+        .run = drain_pools,
+};
+
+static int clear_pools(Ctl *c, char **arguments) {
+        int result = 0;
+
+        STRV_FOREACH (name, arguments) {
+                _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+                _cleanup_object_ Object pool = { 0 };
+                uint32_t n;
+                int r;
+
+                r = pool_parse(*name, &pool);
+                if (r >= 0)
+                        r = bus_new_call(c, pool.path, POOL_INTERFACE, "Clear", &m);
+                if (r >= 0)
+                        r = bus_call(c, m, CALL_FOREVER, &reply, "clear pool \"%s\"", pool.name);
+                if (r >= 0) {
+                        r = sd_bus_message_read(reply, "u", &n);
+                        if (r < 0)
+                                (void) failure(r, "clear pool \"%s\"", pool.name);
+                        else
+                                notice(c, "Cancelled %u job%s that waited in \"%s\".", n,
+                                        n == 1 ? "" : "s", pool.name);
+                }
+                if (r < 0)
+                        result = r;
+        }
+        return result;
+}
+
+const Verb verb_clear = {
+        .name = "clear",
+        .arguments = "POOL…",
+        .summary = "Cancel all jobs that wait",
+        .details = "Jobs that run go on.",
+        .example = "sluicectl clear gzip",
+        .min_arguments = 1,
+        .max_arguments = SIZE_MAX,
+        .run = clear_pools,
+};

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The verbs. Each is defined at the end of the file of its noun, next to its options; main.c lists
+ * them in the order in which --help shows them. */
+
+#include "ctl/ctl.h"
+
+/* pool.c */
+extern const Verb verb_list, verb_pause, verb_resume, verb_drain, verb_clear;
+/* status.c */
+extern const Verb verb_status;
+/* submit.c */
+extern const Verb verb_submit, verb_run;
+/* job.c */
+extern const Verb verb_jobs, verb_wait, verb_result, verb_cancel;
+/* setting.c */
+extern const Verb verb_set, verb_create, verb_remove;
+/* file.c */
+extern const Verb verb_cat;
+/* manager.c */
+extern const Verb verb_reload, verb_check;
+/* monitor.c */
+extern const Verb verb_monitor;

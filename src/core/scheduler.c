@@ -327,7 +327,6 @@ TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t 
                         until = gates->pass(gates->userdata, job, now);
                         if (until > 0)
                                 break;
-                        until = USEC_INFINITY;
                 }
                 claim(s, job, owner);
                 ret_jobs[n++] = job;

@@ -862,9 +862,9 @@ static void a_job_that_comes_back_gives_its_owner_the_turn(void **state) {
                 { 0, SUBMIT, 4, .owner = 9 },
                 { 1, TAKE, 1, .max = 3, .more = 2 },
                 { 1, UNCLAIM, 3 },
+                { 1, TAKE, 3 },
                 { 1, UNCLAIM, 2 },
                 { 1, TAKE, 2 },
-                { 1, TAKE, 3 },
                 { 1, TAKE, 4 },
         };
 
@@ -898,6 +898,34 @@ static void one_job_of_another_user_runs_next_after_ten_thousand(void **state) {
         assert_ptr_equal(taken, &jobs[10000]);
         assert_int_equal(scheduler_take(&s, 20000, NULL, 1, &taken, &n, &until), TAKE_JOBS);
         assert_ptr_equal(taken, &jobs[2]);
+        scheduler_done(&s);
+}
+
+static void an_owner_is_kept_as_long_as_it_has_a_job(void **state) {
+        SchedulerConfig config = { .queue_max = 1000, .aging_interval = 10, .fair = true };
+        static Submission submissions[200];
+        static Job jobs[200];
+        Job *taken;
+        usec_t until;
+        Scheduler s;
+        size_t n;
+
+        assert_int_equal(scheduler_init(&s, &config), 0);
+        for (uint32_t i = 0; i < ELEMENTSOF(jobs); i++) {
+                submissions[i] = (Submission){ .owner = i, .queue_timeout = USEC_INFINITY };
+                jobs[i] = (Job){ .id = i + 1, .submission = &submissions[i] };
+                assert_int_equal(scheduler_admit(&s, 1, i, 0), ADMIT_YES);
+                scheduler_submit(&s, &jobs[i], i);
+                assert_int_equal(scheduler_take(&s, i, NULL, 1, &taken, &n, &until), TAKE_JOBS);
+                assert_ptr_equal(taken, &jobs[i]);
+        }
+        assert_int_equal(s.n_owners, ELEMENTSOF(jobs));
+        for (size_t i = 0; i < ELEMENTSOF(jobs); i++)
+                assert_int_equal(scheduler_finish(&s, &jobs[i], OUTCOME_SUCCESS), JOB_SUCCEEDED);
+
+        assert_int_equal(scheduler_admit(&s, 1, ELEMENTSOF(jobs), 0), ADMIT_YES);
+        assert_int_equal(s.n_owners, 1);
+        assert_true(scheduler_counters_add_up(&s));
         scheduler_done(&s);
 }
 
@@ -1033,6 +1061,7 @@ int main(void) {
                 cmocka_unit_test(an_owner_that_comes_back_has_no_credit),
                 cmocka_unit_test(a_job_that_comes_back_gives_its_owner_the_turn),
                 cmocka_unit_test(one_job_of_another_user_runs_next_after_ten_thousand),
+                cmocka_unit_test(an_owner_is_kept_as_long_as_it_has_a_job),
                 cmocka_unit_test(owners_without_fairness_are_one),
                 cmocka_unit_test(owners_come_and_go_without_a_trace),
                 cmocka_unit_test(the_run_with_the_least_deadline_comes_first),

@@ -1,0 +1,538 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The workers behave as the engine's do: an idle one takes up to a few jobs, begins the first, then
+ * begins or gives back the others from its claim. Everything else (submits, cancels, settings, the
+ * passing of time) happens in between. A history ends with all jobs finished. */
+
+#include <assert.h>
+#include <stdbool.h>
+
+#include "core/random.h"
+#include "core/scheduler-history.h"
+#include "core/scheduler-model.h"
+#include "core/scheduler.h"
+#include "util/macro.h"
+
+#define N_WORKERS 3
+#define CLAIMS_MAX 4
+#define STEPS_MAX 90
+
+typedef struct Worker {
+        Run run;
+        size_t running;            /* index of a job */
+        size_t claims[CLAIMS_MAX]; /* indices of jobs, in the order in which they were taken */
+        size_t n_claims;
+        bool busy;
+} Worker;
+
+typedef struct HistoryJob {
+        Job job;
+        JobDetails details;
+        Submission submission;
+        unsigned n_ends; /* how often its end was told */
+} HistoryJob;
+
+typedef struct History {
+        Choices *choices;
+        const char *fault;
+        usec_t now;
+        Scheduler scheduler;
+        Model model;
+        HistoryJob jobs[MODEL_JOBS_MAX]; /* by the same index as in the model */
+        Worker workers[N_WORKERS];
+        /* The gate: refuses jobs below a priority, until a moment. */
+        int16_t gate_priority;
+        usec_t gate_until;
+} History;
+
+#define CHECK(h, condition)                      \
+        do {                                     \
+                if (!(condition) && !(h)->fault) \
+                        (h)->fault = #condition; \
+        } while (0)
+
+/* 0 to n - 1; 0 where a fuzzer's bytes are used up. */
+static unsigned choose(History *h, unsigned n) {
+        Choices *c = h->choices;
+
+        if (!c->data)
+                return (unsigned) random_below(&c->random, n);
+        if (c->size == 0)
+                return 0;
+        c->size--;
+        return *c->data++ % n;
+}
+
+static bool is_over(const History *h) {
+        return h->choices->data && h->choices->size == 0;
+}
+
+static size_t index_of(const History *h, const Job *job) {
+        return (size_t) (container_of(job, const HistoryJob, job) - h->jobs);
+}
+
+static void job_ended(History *h, size_t i, JobResult result) {
+        HistoryJob *job = &h->jobs[i];
+
+        job->n_ends++;
+        CHECK(h, job->n_ends == 1);
+        CHECK(h, job->job.state == JOB_FINISHED);
+        CHECK(h, job->job.result == (unsigned) result);
+        CHECK(h, h->model.jobs[i].place == MODEL_FINISHED);
+        CHECK(h, h->model.jobs[i].result == result);
+}
+
+/* What ended by the time alone; the model has advanced as well. */
+static void collect_ended(History *h) {
+        for (Job *job = scheduler_ended(&h->scheduler), *next; job; job = next) {
+                next = job->next;
+                job_ended(h, index_of(h, job), JOB_EXPIRED);
+        }
+}
+
+/* The clock as a thread may have read it a little before it got the lock. */
+static usec_t stale_now(History *h) {
+        return choose(h, 4) == 0 ? usec_sub(h->now, choose(h, 4)) : h->now;
+}
+
+static usec_t gate_pass(void *userdata, const Job *job, usec_t now) {
+        const History *h = userdata;
+
+        return job->priority < h->gate_priority ? h->gate_until : 0;
+}
+
+/* ---- calls ---- */
+
+static void call_submit(History *h) {
+        static const usec_t spans[] = { 0, 1, 3, 10, 40 };
+        ModelJob wanted = {
+                .priority = (int16_t) ((int) choose(h, 5) - 2),
+                .owner = choose(h, MODEL_OWNERS_MAX),
+        };
+        usec_t delay = choose(h, 4) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : 0;
+        usec_t timeout = choose(h, 3) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : USEC_INFINITY;
+        uint64_t n = 1 + choose(h, 4);
+        usec_t now = stale_now(h);
+        bool admitted;
+
+        if (h->model.n_jobs + n > MODEL_JOBS_MAX)
+                return;
+        admitted = model_admits(&h->model, n);
+        CHECK(h, scheduler_admit(&h->scheduler, n, wanted.owner, wanted.priority) ==
+                         (admitted                   ? ADMIT_YES
+                                 : h->model.draining ? ADMIT_DRAINING
+                                                     : ADMIT_FULL));
+        if (!admitted || h->fault)
+                return;
+
+        while (n-- > 0) {
+                HistoryJob *job = &h->jobs[h->model.n_jobs];
+
+                wanted.id = h->model.n_jobs + 1;
+                job->submission = (Submission){
+                        .owner = wanted.owner,
+                        .submitted_at = now,
+                        .delay = delay,
+                        .queue_timeout = timeout,
+                };
+                job->details = (JobDetails){ .job = &job->job };
+                job->job = (Job){
+                        .id = wanted.id,
+                        .priority = wanted.priority,
+                        .submission = &job->submission,
+                };
+                if (delay > 0 || timeout != USEC_INFINITY)
+                        job->job.details = &job->details;
+                model_submit(&h->model, &wanted, now, delay, timeout);
+                scheduler_submit(&h->scheduler, &job->job, now);
+        }
+}
+
+static void begin(History *h, Worker *worker, size_t i) {
+        static const usec_t timeouts[] = { 5, 20, USEC_INFINITY };
+
+        h->model.jobs[i].place = MODEL_RUNNING;
+        worker->busy = true;
+        worker->running = i;
+        scheduler_add_run(
+                &h->scheduler, &worker->run, h->now, timeouts[choose(h, ELEMENTSOF(timeouts))]);
+}
+
+/* What the model takes is what the scheduler is to take, job by job. */
+static void call_take(History *h, Worker *worker) {
+        Gates gates = { .pass = gate_pass, .userdata = h };
+        size_t max = 1 + choose(h, CLAIMS_MAX + 1), n = 0, n_model = 0;
+        Job *jobs[CLAIMS_MAX + 1] = {};
+        usec_t now = stale_now(h), until = 0, model_until = USEC_INFINITY;
+        TakeVerdict verdict;
+
+        verdict = scheduler_take(&h->scheduler, now, &gates, max, jobs, &n, &until);
+        model_advance(&h->model, now);
+        collect_ended(h);
+
+        for (ModelJob *job; n_model < max && (job = model_next(&h->model)); n_model++) {
+                size_t i = (size_t) (job - h->model.jobs);
+
+                if (job->priority < h->gate_priority && h->gate_until > 0) {
+                        model_until = h->gate_until;
+                        break;
+                }
+                CHECK(h, n_model < n && jobs[n_model] == &h->jobs[i].job);
+                if (h->fault)
+                        return;
+                model_claim(&h->model, job);
+                if (n_model > 0)
+                        worker->claims[worker->n_claims++] = i;
+                else
+                        worker->running = i;
+        }
+        CHECK(h, n == n_model);
+
+        if (n_model > 0) {
+                CHECK(h, verdict == TAKE_JOBS);
+                begin(h, worker, worker->running);
+                return;
+        }
+        model_until = MIN(model_until, scheduler_wake_at(&h->scheduler));
+        CHECK(h, verdict == (model_until == USEC_INFINITY ? TAKE_NEVER : TAKE_UNTIL));
+        CHECK(h, model_until == USEC_INFINITY || until == model_until);
+}
+
+static void finish_running(History *h, Worker *worker) {
+        Outcome outcome = (Outcome) choose(h, OUTCOME_LOST + 1);
+        size_t i = worker->running;
+        JobResult result = model_finish(&h->model.jobs[i], outcome);
+
+        CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, outcome) == result);
+        scheduler_remove_run(&h->scheduler, &worker->run);
+        worker->busy = false;
+        job_ended(h, i, result);
+}
+
+static void unclaim_last(History *h, Worker *worker) {
+        size_t i = worker->claims[--worker->n_claims];
+
+        scheduler_unclaim(&h->scheduler, &h->jobs[i].job);
+        model_unclaim(&h->model, &h->model.jobs[i]);
+}
+
+static size_t claim_first(Worker *worker) {
+        size_t i = worker->claims[0];
+
+        worker->n_claims--;
+        for (size_t k = 0; k < worker->n_claims; k++)
+                worker->claims[k] = worker->claims[k + 1];
+        return i;
+}
+
+/* A turn of a worker. */
+static void call_work(History *h) {
+        Worker *worker = &h->workers[choose(h, N_WORKERS)];
+        size_t i;
+
+        if (worker->n_claims > 0 && choose(h, 3) == 0) {
+                unclaim_last(h, worker);
+                return;
+        }
+        if (worker->busy) {
+                finish_running(h, worker);
+                return;
+        }
+        if (worker->n_claims == 0) {
+                call_take(h, worker);
+                return;
+        }
+
+        i = claim_first(worker);
+        if (choose(h, 2)) {
+                /* A short one: begun and ended in one go. */
+                JobResult result = model_finish(&h->model.jobs[i], OUTCOME_SUCCESS);
+
+                CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, OUTCOME_SUCCESS) ==
+                                 result);
+                job_ended(h, i, result);
+        } else {
+                scheduler_start(&h->scheduler, &h->jobs[i].job);
+                begin(h, worker, i);
+        }
+}
+
+/* Takes job i back from the worker that has claimed it, and what was taken after it. */
+static void take_back(History *h, size_t i) {
+        for (size_t w = 0; w < N_WORKERS; w++) {
+                Worker *worker = &h->workers[w];
+                bool mine = false;
+
+                for (size_t k = 0; k < worker->n_claims; k++)
+                        mine |= worker->claims[k] == i;
+                while (mine && h->model.jobs[i].place == MODEL_CLAIMED)
+                        unclaim_last(h, worker);
+        }
+}
+
+static void call_cancel(History *h) {
+        size_t i;
+        CancelVerdict verdict, wanted;
+        ModelPlace before;
+
+        if (h->model.n_jobs == 0)
+                return;
+        i = choose(h, (unsigned) h->model.n_jobs);
+        take_back(h, i);
+        before = h->model.jobs[i].place;
+        wanted = model_cancel(&h->model, &h->model.jobs[i]) ? CANCEL_FINISHED
+                 : before == MODEL_RUNNING                  ? CANCEL_ASKED
+                                                            : CANCEL_NOTHING;
+        verdict = scheduler_cancel(&h->scheduler, &h->jobs[i].job);
+        CHECK(h, verdict == wanted);
+        if (verdict == CANCEL_FINISHED)
+                job_ended(h, i, JOB_CANCELLED);
+}
+
+static void call_set_priority(History *h) {
+        int16_t priority;
+        size_t i;
+
+        if (h->model.n_jobs == 0)
+                return;
+        i = choose(h, (unsigned) h->model.n_jobs);
+        priority = (int16_t) ((int) choose(h, 7) - 3);
+        take_back(h, i);
+        if (h->model.jobs[i].place == MODEL_FINISHED)
+                return;
+        h->jobs[i].job.details = &h->jobs[i].details;
+        CHECK(h, scheduler_set_priority(&h->scheduler, &h->jobs[i].job, priority) == 0);
+        /* In place: the owner does not leave the round. */
+        h->model.jobs[i].priority = priority;
+}
+
+static void call_configure(History *h) {
+        static const usec_t intervals[] = { 0, 2, 10, USEC_PER_YEAR, USEC_INFINITY };
+
+        h->model.queue_max = 1 + choose(h, 30);
+        h->model.aging_interval = intervals[choose(h, ELEMENTSOF(intervals))];
+        scheduler_set_config(
+                &h->scheduler, &(SchedulerConfig){
+                                       .queue_max = h->model.queue_max,
+                                       .aging_interval = h->model.aging_interval,
+                                       .fair = !h->model.fair, /* which is not listened to */
+                               });
+}
+
+static void call_switch(History *h) {
+        switch (choose(h, 4)) {
+
+        case 0:
+                h->scheduler.paused = h->model.paused = true;
+                break;
+
+        case 1:
+                h->scheduler.draining = h->model.draining = true;
+                break;
+
+        default:
+                h->scheduler.paused = h->model.paused = false;
+                h->scheduler.draining = h->model.draining = false;
+                break;
+        }
+}
+
+static void call_gate(History *h) {
+        h->gate_priority = (int16_t) ((int) choose(h, 5) - 3);
+        h->gate_until = choose(h, 3) == 0 ? USEC_INFINITY : h->now + 1 + choose(h, 20);
+}
+
+/* Stops what has run for too long, as the pool's timer does. */
+static void stop_overdue(History *h) {
+        for (;;) {
+                Worker *worker = NULL;
+                Run *first = scheduler_first_run(&h->scheduler);
+                usec_t least = USEC_INFINITY;
+
+                for (size_t w = 0; w < N_WORKERS; w++)
+                        if (list_is_linked(&h->workers[w].run.links))
+                                least = MIN(least, h->workers[w].run.deadline);
+                CHECK(h, !first ? least == USEC_INFINITY : first->deadline == least);
+                if (!first || first->deadline > h->now || h->fault)
+                        return;
+
+                worker = container_of(first, Worker, run);
+                CHECK(h, scheduler_stop_timed_out(&h->scheduler, &h->jobs[worker->running].job) ==
+                                 model_stop_timed_out(&h->model.jobs[worker->running]));
+                scheduler_remove_run(&h->scheduler, first);
+        }
+}
+
+static void advance(History *h) {
+        scheduler_advance(&h->scheduler, h->now);
+        model_advance(&h->model, h->now);
+        collect_ended(h);
+        stop_overdue(h);
+}
+
+/* Time passes, or jumps to the moment at which something is to happen, and not a moment less. */
+static void call_wait(History *h) {
+        usec_t wake_at = scheduler_wake_at(&h->scheduler);
+
+        if (choose(h, 2) && wake_at != USEC_INFINITY)
+                h->now = MAX(h->now, wake_at);
+        else
+                h->now += choose(h, 12);
+        if (choose(h, 2))
+                advance(h);
+}
+
+/* ---- after every call ---- */
+
+static uint8_t state_of(ModelPlace place) {
+        static const uint8_t states[] = {
+                [MODEL_SCHEDULED] = JOB_SCHEDULED,
+                [MODEL_QUEUED] = JOB_QUEUED,
+                [MODEL_CLAIMED] = JOB_QUEUED,
+                [MODEL_RUNNING] = JOB_RUNNING,
+                [MODEL_STOPPING] = JOB_STOPPING,
+                [MODEL_FINISHED] = JOB_FINISHED,
+        };
+
+        return states[place];
+}
+
+static usec_t next_deadline(const History *h) {
+        usec_t t = USEC_INFINITY;
+
+        for (size_t w = 0; w < N_WORKERS; w++)
+                if (list_is_linked(&h->workers[w].run.links))
+                        t = MIN(t, h->workers[w].run.deadline);
+        return t;
+}
+
+static void check_one_job(History *h, size_t i) {
+        const ModelJob *model = &h->model.jobs[i];
+        const Job *job = &h->jobs[i].job;
+        uint64_t position;
+
+        if (model->place > MODEL_CLAIMED)
+                return;
+        position = model_position(&h->model, model);
+        CHECK(h, scheduler_position(&h->scheduler, job, MODEL_JOBS_MAX + 1) == position);
+        CHECK(h, scheduler_position(&h->scheduler, job, 3) == MIN(position, (uint64_t) 3));
+        if (model->place == MODEL_QUEUED && !h->model.paused)
+                CHECK(h, scheduler_is_next(&h->scheduler, job) == (model_next(&h->model) == model));
+}
+
+static void check(History *h) {
+        const Scheduler *s = &h->scheduler;
+        uint64_t places[MODEL_FINISHED + 1] = {}, results[_JOB_RESULT_MAX] = {};
+
+        for (size_t i = 0; i < h->model.n_jobs; i++) {
+                const ModelJob *model = &h->model.jobs[i];
+
+                places[model->place]++;
+                CHECK(h, h->jobs[i].job.state == state_of(model->place));
+                CHECK(h, h->jobs[i].n_ends == (model->place == MODEL_FINISHED));
+                CHECK(h, !(h->jobs[i].job.flags & JOB_CLAIMED) == (model->place != MODEL_CLAIMED));
+                if (model->place == MODEL_FINISHED)
+                        results[model->result]++;
+        }
+
+        CHECK(h, scheduler_counters_add_up(s));
+        CHECK(h, s->counters.submitted == h->model.n_jobs);
+        CHECK(h, s->counters.rejected == h->model.n_rejected);
+        CHECK(h, s->n_scheduled == places[MODEL_SCHEDULED]);
+        CHECK(h, s->n_queued == places[MODEL_QUEUED] + places[MODEL_CLAIMED]);
+        CHECK(h, s->n_running == places[MODEL_RUNNING] + places[MODEL_STOPPING]);
+        for (int i = 0; i < _JOB_RESULT_MAX; i++)
+                CHECK(h, s->counters.results[i] == results[i]);
+
+        CHECK(h, scheduler_is_empty(s) == (s->n_queued + s->n_running == 0));
+        CHECK(h, scheduler_has_work(s) == (places[MODEL_QUEUED] > 0 && !h->model.paused));
+        CHECK(h, scheduler_wake_at(s) == MIN(model_next_event(&h->model), next_deadline(h)));
+
+        if (h->model.n_jobs > 0)
+                check_one_job(h, choose(h, (unsigned) h->model.n_jobs));
+}
+
+/* ---- a whole history ---- */
+
+static void call_anything(History *h) {
+        unsigned call = choose(h, 64);
+
+        if (call < 14)
+                call_submit(h);
+        else if (call < 40)
+                call_work(h);
+        else if (call < 46)
+                call_cancel(h);
+        else if (call < 50)
+                call_set_priority(h);
+        else if (call < 52)
+                call_configure(h);
+        else if (call < 54)
+                call_switch(h);
+        else if (call < 56)
+                call_gate(h);
+        else
+                call_wait(h);
+}
+
+/* Opens everything and works until nothing is left. */
+static void wind_up(History *h) {
+        h->scheduler.paused = h->model.paused = false;
+        h->gate_until = 0;
+
+        for (unsigned turn = 0; !h->fault; turn++) {
+                usec_t wake_at = scheduler_wake_at(&h->scheduler);
+                bool idle = true;
+
+                h->now = wake_at > h->now ? MIN(wake_at, h->now + 50) : h->now;
+                advance(h);
+                for (size_t w = 0; w < N_WORKERS && !h->fault; w++) {
+                        Worker *worker = &h->workers[w];
+
+                        while (worker->n_claims > 0)
+                                unclaim_last(h, worker);
+                        if (worker->busy)
+                                finish_running(h, worker);
+                        call_take(h, worker);
+                        idle &= !worker->busy;
+                }
+                check(h);
+                if (idle && scheduler_is_empty(&h->scheduler) && h->scheduler.n_scheduled == 0)
+                        break;
+                CHECK(h, turn < 10 * MODEL_JOBS_MAX);
+        }
+
+        for (size_t i = 0; i < h->model.n_jobs; i++)
+                CHECK(h, h->jobs[i].n_ends == 1);
+        for (size_t i = 0; i < h->scheduler.n_owners; i++)
+                CHECK(h, h->scheduler.owners[i]->n_live == 0);
+}
+
+const char *history_run(Choices *choices, unsigned *ret_step) {
+        History h = {
+                .choices = choices,
+                .now = 1000,
+                .model = { .queue_max = 20, .aging_interval = 10 },
+        };
+        unsigned step = 0;
+
+        h.model.fair = choose(&h, 2);
+        for (size_t w = 0; w < N_WORKERS; w++)
+                list_init(&h.workers[w].run.links);
+        if (scheduler_init(&h.scheduler, &(SchedulerConfig){
+                                                 .queue_max = h.model.queue_max,
+                                                 .aging_interval = h.model.aging_interval,
+                                                 .fair = h.model.fair,
+                                         }) < 0)
+                return "scheduler_init() found memory";
+
+        for (unsigned n_steps = choices->data ? UINT32_MAX : 1 + choose(&h, STEPS_MAX);
+                step < n_steps && !is_over(&h) && !h.fault; step++) {
+                call_anything(&h);
+                check(&h);
+        }
+        wind_up(&h);
+        scheduler_done(&h.scheduler);
+        *ret_step = step;
+        return h.fault;
+}

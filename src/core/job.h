@@ -11,6 +11,9 @@
  * - JobDetails is what only some jobs have: a place in a heap, waiting callers, and what is told of
  *   a finished one.
  *
+ * Whoever allocates a Job aligns it to its 64 bytes: one that lies across two cache lines makes the
+ * queue of a million two to three times slower.
+ *
  * Pure: memory comes from and goes back to the owner of the job. Not thread-safe. */
 
 #include <errno.h>

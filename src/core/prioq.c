@@ -136,6 +136,9 @@ static void heap_sift_down(Prioq *q, uint16_t at) {
 static void level_read_head(const Prioq *q, PrioqLevel *level) {
         level->key = prioq_key(q, level->priority, level->head->due_at);
         level->id = level->head->id;
+        /* The next head is read when this one leaves. With many jobs that is the one cache miss of
+         * a pop, so it is fetched while there are other things to do. */
+        __builtin_prefetch(level->head->next);
 }
 
 static PrioqLevel *level_of(const Prioq *q, const Job *job) {

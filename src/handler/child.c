@@ -120,15 +120,21 @@ int child_spawn(const ChildSpec *spec, Child *ret) {
         return 0;
 }
 
+/* Without a child this would be the daemon's own process group. */
+static void signal_group(const Child *child, int signal) {
+        if (child->pid > 0)
+                (void) kill(-child->pid, signal);
+}
+
 void child_terminate(Child *child) {
         child->swept = true;
-        (void) kill(-child->pid, SIGTERM);
-        (void) kill(-child->pid, SIGCONT);
+        signal_group(child, SIGTERM);
+        signal_group(child, SIGCONT);
 }
 
 void child_kill(Child *child) {
         child->swept = true;
-        (void) kill(-child->pid, SIGKILL);
+        signal_group(child, SIGKILL);
 }
 
 /* Kills one process if it is (still) of the session; the pidfd makes sure that the process that is
@@ -169,7 +175,7 @@ int child_reap(Child *child, siginfo_t *ret_status) {
         siginfo_t status = {};
         int r = 0;
 
-        (void) kill(-child->pid, SIGKILL);
+        signal_group(child, SIGKILL);
         if (child->swept)
                 kill_session(child);
 

@@ -40,10 +40,12 @@ void child_limits_init(ChildLimits *limits);
  * 0, or -errno if it could not be started; then nothing is left of it. */
 int child_spawn(const ChildSpec *spec, Child *ret);
 
-/* Asks the child and all of its process group to end (SIGTERM), also what is stopped. */
+/* Asks the child and all of its process group to end (SIGTERM), also what is stopped. Does nothing
+ * once the child is reaped. */
 void child_terminate(Child *child);
 
-/* Ends them by force. child->pidfd becomes readable soon, unless the kernel itself hangs. */
+/* Ends them by force, or does nothing likewise. child->pidfd becomes readable soon, unless the
+ * kernel itself hangs. */
 void child_kill(Child *child);
 
 /* Collects the status of a child whose pidfd is readable. What it left behind in its process group

@@ -180,6 +180,22 @@ static void outputs_up_to_the_cap_are_kept(void **state) {
         }
 }
 
+/* Whether the flood or the exit is seen first is up to the machine, so both come to pass. Nobody is
+ * left to be stopped then, and least of all our own process group. */
+static void flood_of_a_command_that_is_over_already_is_a_flood(void **state) {
+        HandlerConfig config = config_for(WORDS((char *) "/bin/echo", (char *) "four"));
+        Pool pool;
+
+        config.output_max = 4;
+        pool_init_with(&pool, &config);
+        for (unsigned i = 0; i < 100; i++) {
+                pool_run(&pool);
+                assert_failed(&pool.try, OUTCOME_FAILURE, "more output than OutputMax= allows");
+                pool_next(&pool);
+        }
+        pool_done(&pool);
+}
+
 static void the_end_of_standard_error_is_kept(void **state) {
         char expect[4096 + 32] = "exit status 1: ";
         Pool pool;
@@ -806,6 +822,7 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
                 cmocka_unit_test(status_output_and_error_make_the_verdict),
                 cmocka_unit_test(outputs_up_to_the_cap_are_kept),
+                cmocka_unit_test(flood_of_a_command_that_is_over_already_is_a_flood),
                 cmocka_unit_test(the_end_of_standard_error_is_kept),
                 cmocka_unit_test(process_in_the_background_does_not_hold_the_job),
                 cmocka_unit_test(process_that_left_the_session_outlives_the_job),

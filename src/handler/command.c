@@ -112,6 +112,13 @@ static void run_done(Run *run) {
         pipe_close(&run->output);
         pipe_close(&run->error);
         run->input_fd = fd_close(run->input_fd);
+
+        /* One that grew for an output which nobody gets is not kept for the next job. */
+        if (run->worker->output_room > 2 * OUTPUT_COPY_MAX) {
+                free(run->worker->output);
+                run->worker->output = NULL;
+                run->worker->output_room = 0;
+        }
 }
 
 /* Puts the payload where the child can read it to its end, without anybody having to feed it. */

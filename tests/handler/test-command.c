@@ -577,6 +577,15 @@ static void child_gets_the_usual_limit_of_open_files(void **state) {
         free(output_of(SHELL("until [ $(ulimit -Sn) = 1024 ]; do :; done")));
 }
 
+static void child_is_no_safer_from_the_oom_killer_than_others(void **state) {
+        _cleanup_close_ int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd < 0 || write(fd, "-1", 2) < 0)
+                skip(); /* only root can protect itself */
+        free(output_of(SHELL("until read -r n < /proc/$$/oom_score_adj; [ $n = 0 ]; do :; done")));
+        assert_int_equal(pwrite(fd, "0", 1, 0), 1);
+}
+
 static void children_use_the_cpus_of_the_pool(void **state) {
         HandlerConfig config =
                 config_for(SHELL("grep Cpus_allowed_list /proc/self/status | cut -f2"));
@@ -840,6 +849,7 @@ int main(void) {
                 cmocka_unit_test(environment_is_built_from_nothing),
                 cmocka_unit_test(child_starts_with_clean_signals_in_its_own_session),
                 cmocka_unit_test(child_gets_the_usual_limit_of_open_files),
+                cmocka_unit_test(child_is_no_safer_from_the_oom_killer_than_others),
                 cmocka_unit_test(children_use_the_cpus_of_the_pool),
                 cmocka_unit_test(programs_that_went_bad_are_explained),
                 cmocka_unit_test(missing_working_directory_is_explained),

@@ -7,16 +7,6 @@
 #include "test.h"
 #include "util/strv.h"
 
-/* The settings only need to know which kinds there are. */
-const HandlerVTable command_vtable = { .name = "command" };
-const HandlerVTable module_vtable = { .name = "module" };
-
-const HandlerVTable *handler_find(const char *name) {
-        return strcmp(name, "command") == 0  ? &command_vtable
-               : strcmp(name, "module") == 0 ? &module_vtable
-                                             : NULL;
-}
-
 static PoolConfig *new_config(void) {
         PoolConfig *config = NULL;
 

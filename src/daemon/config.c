@@ -1,0 +1,597 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A unit is a file and its drop-ins (`man.pool`, `man.pool.d/50-more.conf`), which are read in this
+ * order into one target. For each setting the place that set it last is kept, so that a fault that
+ * shows only in the whole still points to a line: that of its setting, else the first line of its
+ * section, else the first line of the file. One fault refuses the unit with everything in it: half
+ * of what somebody wrote is not what they wanted. */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+
+#include "daemon/config.h"
+#include "daemon/settings-file.h"
+#include "util/fd.h"
+#include "util/log.h"
+#include "util/parse.h"
+#include "util/strv.h"
+
+#define FILE_SIZE_MAX ((size_t) 1 << 20)
+
+/* Of one file; what has so many is no settings file. */
+#define FAULTS_MAX 100
+
+/* 64-bit FNV-1a: enough to notice an edit, no defence against who can write to /etc. */
+#define DIGEST_INIT UINT64_C(0xcbf29ce484222325)
+#define DIGEST_PRIME UINT64_C(0x100000001b3)
+
+typedef int (*set_t)(
+        void *target, const char *section, const char *key, const char *value, char **ret_error);
+
+/* Which line said something. */
+typedef struct Origin {
+        char *section, *key;
+        char *path;
+        unsigned line;
+} Origin;
+
+typedef struct Unit {
+        Config *config; /* borrowed: gets the faults */
+        set_t set;      /* where settings go, with the target */
+        void *target;   /* borrowed */
+        char *path;     /* of the main file; NULL = there is none */
+        uint64_t digest;
+        bool found; /* there is something that is not masked */
+        bool faulty;
+        Origin *origins;
+        size_t n_origins;
+
+        /* While one file is read: */
+        const char *current; /* borrowed: its path */
+        unsigned n_faults;
+} Unit;
+
+static void unit_done(Unit *unit) {
+        for (size_t i = 0; i < unit->n_origins; i++) {
+                free(unit->origins[i].section);
+                free(unit->origins[i].key);
+                free(unit->origins[i].path);
+        }
+        free(unit->origins);
+        free(unit->path);
+}
+
+/* Names of files may be any bytes, but faults go to logs, terminals and D-Bus. */
+static void make_valid(char *s) {
+        if (text_is_valid(s))
+                return;
+        for (; *s; s++)
+                if ((unsigned char) *s < ' ' || (unsigned char) *s >= 0x7F)
+                        *s = '?';
+}
+
+static int add_fault(Config *config, const char *path, unsigned line, const char *text) {
+        char *fault;
+        int r;
+
+        if (asprintf(&fault, "%s:%u: %s", path, line, text) < 0)
+                return -ENOMEM;
+        make_valid(fault);
+
+        r = strv_push(&config->faults, fault);
+        if (r < 0)
+                free(fault);
+        return r;
+}
+
+static const char *base_name(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        return slash ? slash + 1 : path;
+}
+
+static int compare_base_names(const void *a, const void *b) {
+        return strcmp(base_name(*(char *const *) a), base_name(*(char *const *) b));
+}
+
+static bool has_base_name(char *const *paths, const char *name) {
+        STRV_FOREACH (path, paths)
+                if (strcmp(base_name(*path), name) == 0)
+                        return true;
+        return false;
+}
+
+static bool is_settings_file(const char *name, const char *suffix) {
+        size_t length = strlen(name), suffix_length = strlen(suffix);
+
+        /* Editors keep their own beside the files they edit, under hidden names. */
+        return *name != '.' && length > suffix_length &&
+               strcmp(name + length - suffix_length, suffix) == 0;
+}
+
+/* Adds the files of one folder to `paths`, but those whose name is there already. */
+static int find_files_in(const char *dir, const char *suffix, char ***paths) {
+        struct dirent *entry;
+        DIR *d;
+        int r = 0;
+
+        d = opendir(dir);
+        if (!d)
+                return -errno;
+
+        for (errno = 0; (entry = readdir(d)); errno = 0) {
+                char *path;
+
+                if (!is_settings_file(entry->d_name, suffix) ||
+                        has_base_name(*paths, entry->d_name))
+                        continue;
+                if (asprintf(&path, "%s/%s", dir, entry->d_name) < 0) {
+                        r = -ENOMEM;
+                        break;
+                }
+                r = strv_push(paths, path);
+                if (r < 0) {
+                        free(path);
+                        break;
+                }
+        }
+        if (!entry && errno != 0)
+                r = -errno;
+
+        (void) closedir(d);
+        return r;
+}
+
+/* Lists the files of all folders (of `sub` in each, unless NULL) by name, the first of each name. A
+ * folder that cannot be read is a fault, one that is not there is none. */
+static int find_files(
+        Config *config, char *const *dirs, const char *sub, const char *suffix, char ***ret) {
+        _cleanup_strv_ char **paths = NULL;
+        int r;
+
+        STRV_FOREACH (dir, dirs) {
+                _cleanup_free_ char *path = NULL;
+                char error[64];
+
+                if (asprintf(&path, "%s%s%s", *dir, sub ? "/" : "", sub ?: "") < 0)
+                        return -ENOMEM;
+
+                r = find_files_in(path, suffix, &paths);
+                if (r == -ENOMEM)
+                        return r;
+                /* That a folder itself is none is told once, and not for all below it. */
+                if (r < 0 && r != -ENOENT && !(sub && r == -ENOTDIR)) {
+                        r = add_fault(config, path, 1, strerror_r(-r, error, sizeof(error)));
+                        if (r < 0)
+                                return r;
+                }
+        }
+
+        if (paths)
+                qsort(paths, strv_length(paths), sizeof(*paths), compare_base_names);
+        *ret = TAKE_PTR(paths);
+        return 0;
+}
+
+static void digest(uint64_t *state, const void *data, size_t size) {
+        for (const uint8_t *p = data, *end = p + size; p < end; p++)
+                *state = (*state ^ *p) * DIGEST_PRIME;
+}
+
+/* Reads a file: 1, 0 if it is masked, -errno. */
+static int read_file(const char *path, char **ret, size_t *ret_size) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+        void *text;
+        int r;
+
+        /* Without O_NONBLOCK a FIFO would hold the daemon up. */
+        fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+        if (fd < 0)
+                return -errno;
+        if (fstat(fd, &st) < 0)
+                return -errno;
+        if (S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3))
+                return 0;
+        if (!S_ISREG(st.st_mode))
+                return S_ISDIR(st.st_mode) ? -EISDIR : -EBADFD;
+
+        r = fd_read_all(fd, FILE_SIZE_MAX, &text, ret_size);
+        if (r < 0)
+                return r;
+        if (*ret_size == 0) {
+                free(text);
+                return 0;
+        }
+
+        *ret = text;
+        return 1;
+}
+
+/* Notes that the current file says this in that line. */
+static int unit_add_origin(Unit *unit, unsigned line, const char *section, const char *key) {
+        Origin *bigger, *o;
+
+        for (o = unit->origins; o < unit->origins + unit->n_origins; o++)
+                if (strcmp(o->section, section) == 0 && strcmp(o->key, key) == 0) {
+                        char *path = strdup(unit->current);
+
+                        if (!path)
+                                return -ENOMEM;
+                        free(o->path);
+                        o->path = path;
+                        o->line = line;
+                        return 0;
+                }
+
+        bigger = reallocarray(unit->origins, unit->n_origins + 1, sizeof(*bigger));
+        if (!bigger)
+                return -ENOMEM;
+        unit->origins = bigger;
+        o = &bigger[unit->n_origins++];
+        *o = (Origin){
+                .section = strdup(section),
+                .key = strdup(key),
+                .path = strdup(unit->current),
+                .line = line,
+        };
+        return o->section && o->key && o->path ? 0 : -ENOMEM;
+}
+
+static int unit_fault(void *userdata, unsigned line, const char *text) {
+        Unit *unit = userdata;
+        int r;
+
+        unit->faulty = true;
+        r = add_fault(unit->config, unit->current, line, text);
+        if (r < 0)
+                return r;
+        return ++unit->n_faults < FAULTS_MAX ? 0 : -E2BIG;
+}
+
+static int unit_setting(
+        void *userdata, unsigned line, const char *section, const char *key, const char *value) {
+        _cleanup_free_ char *error = NULL;
+        Unit *unit = userdata;
+        int r;
+
+        r = unit->set(unit->target, section, key, value, &error);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0)
+                return unit_fault(unit, line, error);
+        return unit_add_origin(unit, line, section, key);
+}
+
+/* Reads one file of the unit: 1, 0 if it is masked. What is wrong with it becomes faults. */
+static int unit_read(Unit *unit, const char *path) {
+        static const SettingsVisitor visitor = { .setting = unit_setting, .fault = unit_fault };
+        _cleanup_free_ char *text = NULL;
+        char error[64];
+        size_t size;
+        int r;
+
+        unit->current = path;
+        unit->n_faults = 0;
+
+        r = read_file(path, &text, &size);
+        if (r == -ENOMEM || r == 0)
+                return r;
+        if (r < 0) {
+                r = unit_fault(unit, 1,
+                        r == -EFBIG    ? "the file is larger than 1M"
+                        : r == -EBADFD ? "not a regular file"
+                                       : strerror_r(-r, error, sizeof(error)));
+                return r < 0 ? r : 1;
+        }
+
+        digest(&unit->digest, &size, sizeof(size));
+        digest(&unit->digest, text, size);
+        r = settings_file_parse(text, size, &visitor, unit);
+        if (r == -E2BIG)
+                r = add_fault(unit->config, path, 1, "too many faults, the rest was not looked at");
+        return r < 0 ? r : 1;
+}
+
+/* Reads the file at `path` (NULL = there is none) and its drop-ins. */
+static int unit_load(Unit *unit, char *const *dirs, const char *file_name, const char *path) {
+        _cleanup_strv_ char **drop_ins = NULL;
+        _cleanup_free_ char *sub = NULL;
+        int r;
+
+        if (path) {
+                unit->path = strdup(path);
+                if (!unit->path)
+                        return -ENOMEM;
+                r = unit_read(unit, path);
+                if (r <= 0)
+                        return r;
+                unit->found = true;
+        }
+
+        if (asprintf(&sub, "%s.d", file_name) < 0)
+                return -ENOMEM;
+        r = find_files(unit->config, dirs, sub, ".conf", &drop_ins);
+        if (r < 0)
+                return r;
+        STRV_FOREACH (drop_in, drop_ins) {
+                r = unit_read(unit, *drop_in);
+                if (r < 0)
+                        return r;
+                unit->found |= r > 0;
+        }
+        return 0;
+}
+
+/* A fault of the whole, about one setting; see the top. */
+static int unit_fault_of_setting(
+        void *userdata, const char *section, const char *key, const char *text) {
+        Unit *unit = userdata;
+        const Origin *best = NULL;
+
+        for (const Origin *o = unit->origins; o < unit->origins + unit->n_origins; o++) {
+                if (strcmp(o->section, section) != 0)
+                        continue;
+                if (strcmp(o->key, key) == 0) {
+                        best = o;
+                        break;
+                }
+                if (!best)
+                        best = o;
+        }
+
+        unit->faulty = true;
+        return add_fault(unit->config, best ? best->path : unit->path, best ? best->line : 1, text);
+}
+
+static int set_in_pool(
+        void *target, const char *section, const char *key, const char *value, char **ret_error) {
+        return pool_config_set_in_section(target, section, key, value, ret_error);
+}
+
+static int config_add_pool(Config *config, PoolConfig *pool, const char *path, uint64_t d) {
+        ConfigPool *bigger;
+        char *copy;
+
+        copy = strdup(path);
+        bigger = reallocarray(config->pools, config->n_pools + 1, sizeof(*bigger));
+        if (bigger)
+                config->pools = bigger;
+        if (!copy || !bigger) {
+                free(copy);
+                return -ENOMEM;
+        }
+
+        bigger[config->n_pools++] = (ConfigPool){ .config = pool, .path = copy, .digest = d };
+        return 0;
+}
+
+static int load_pool(Config *config, char *const *dirs, const char *path, Fairness fairness) {
+        _cleanup_(pool_config_freep) PoolConfig *pool = NULL;
+        _cleanup_(unit_done) Unit unit = {
+                .config = config,
+                .set = set_in_pool,
+                .digest = DIGEST_INIT,
+        };
+        const char *file_name = base_name(path);
+        _cleanup_free_ char *name = NULL;
+        int r;
+
+        name = strndup(file_name, strlen(file_name) - strlen(".pool"));
+        if (!name)
+                return -ENOMEM;
+        if (!name_is_valid(name))
+                return add_fault(config, path, 1,
+                        "a pool's name is 1 to 64 of A-Z a-z 0-9 _ - . and starts with neither . "
+                        "nor -");
+
+        r = pool_config_new(name, fairness, &pool);
+        if (r < 0)
+                return r;
+        unit.target = pool;
+
+        r = unit_load(&unit, dirs, file_name, path);
+        if (r < 0)
+                return r;
+        if (!unit.found)
+                return 0;
+
+        /* With lines missing, what shows in the whole would mostly be what these lines said. */
+        if (!unit.faulty) {
+                r = pool_config_complete_all(pool, unit_fault_of_setting, &unit);
+                if (r < 0 && !unit.faulty)
+                        return r;
+        }
+        if (unit.faulty)
+                return 0;
+
+        r = config_add_pool(config, pool, path, unit.digest);
+        if (r < 0)
+                return r;
+        (void) TAKE_PTR(pool); /* the config owns it now */
+        return 0;
+}
+
+static int load_pools(Config *config, char *const *dirs, Fairness fairness) {
+        _cleanup_strv_ char **paths = NULL;
+        int r;
+
+        r = find_files(config, dirs, NULL, ".pool", &paths);
+        if (r < 0)
+                return r;
+        STRV_FOREACH (path, paths) {
+                r = load_pool(config, dirs, *path, fairness);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* [Daemon] of sluiced.conf. */
+typedef struct DaemonSettings {
+        int log_level;
+        usec_t drain_timeout;
+} DaemonSettings;
+
+static int set_log_level(DaemonSettings *s, const char *value) {
+        int level = log_level_from_string(value);
+
+        if (level < 0)
+                return level;
+        s->log_level = level;
+        return 0;
+}
+
+static int set_drain_timeout(DaemonSettings *s, const char *value) {
+        usec_t t;
+
+        if (parse_usec(value, &t) < 0 || t > DRAIN_TIMEOUT_MAX)
+                return -EINVAL;
+        s->drain_timeout = t;
+        return 0;
+}
+
+static int set_in_daemon(
+        void *target, const char *section, const char *key, const char *value, char **ret_error) {
+        static const struct {
+                const char *key;
+                int (*set)(DaemonSettings *s, const char *value);
+                const char *allowed;
+        } rows[] = {
+                { "LogLevel", set_log_level, "err, warning, notice, info, debug" },
+                { "DrainTimeout", set_drain_timeout, "0 to 25s" },
+        };
+        int n;
+
+        if (strcmp(section, "Daemon") != 0) {
+                n = *section ? asprintf(ret_error,
+                                       "[%s]: there is no such section, allowed is Daemon", section)
+                             : asprintf(ret_error,
+                                       "a setting outside of a section, allowed is Daemon");
+                return n < 0 ? -ENOMEM : -ENOENT;
+        }
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                if (strcmp(rows[i].key, key) != 0)
+                        continue;
+                if (rows[i].set(target, value) >= 0)
+                        return 0;
+                n = asprintf(ret_error, "%s: \"%.64s\" is not known, allowed are %s", key, value,
+                        rows[i].allowed);
+                return n < 0 ? -ENOMEM : -EINVAL;
+        }
+
+        n = asprintf(ret_error, "%s: there is no such setting", key);
+        return n < 0 ? -ENOMEM : -ENOENT;
+}
+
+static int load_daemon(Config *config, char *const *dirs) {
+        DaemonSettings settings = {
+                .log_level = config->log_level,
+                .drain_timeout = config->drain_timeout,
+        };
+        _cleanup_(unit_done) Unit unit = {
+                .config = config,
+                .set = set_in_daemon,
+                .target = &settings,
+        };
+        _cleanup_free_ char *path = NULL;
+        struct stat st;
+        int r;
+
+        STRV_FOREACH (dir, dirs) {
+                if (asprintf(&path, "%s/sluiced.conf", *dir) < 0)
+                        return -ENOMEM;
+                if (lstat(path, &st) >= 0)
+                        break;
+                free(TAKE_PTR(path));
+        }
+
+        r = unit_load(&unit, dirs, "sluiced.conf", path);
+        if (r < 0 || unit.faulty)
+                return r;
+
+        config->log_level = settings.log_level;
+        config->drain_timeout = settings.drain_timeout;
+        return 0;
+}
+
+int config_search_path(bool user, char ***ret) {
+        static const char *const system_dirs[] = { "/etc/sluice", "/run/sluice",
+                "/usr/local/lib/sluice", "/usr/lib/sluice" };
+        const char *config_home = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
+        _cleanup_strv_ char **dirs = NULL;
+        int r;
+
+        /* A relative path is to be ignored, says the XDG Base Directory specification. */
+        if (config_home && *config_home != '/')
+                config_home = NULL;
+
+        if (user && (config_home || home)) {
+                char *dir;
+
+                if (asprintf(&dir, "%s%s/sluice", config_home ?: home,
+                            config_home ? "" : "/.config") < 0)
+                        return -ENOMEM;
+                r = strv_push(&dirs, dir);
+                if (r < 0) {
+                        free(dir);
+                        return r;
+                }
+        }
+
+        for (size_t i = 0; i < ELEMENTSOF(system_dirs); i++) {
+                r = strv_extend(&dirs, system_dirs[i]);
+                if (r < 0)
+                        return r;
+        }
+
+        *ret = TAKE_PTR(dirs);
+        return 0;
+}
+
+int config_load(char *const *dirs, Fairness fairness, Config **ret) {
+        _cleanup_(config_freep) Config *config = NULL;
+        int r;
+
+        config = malloc(sizeof(*config));
+        if (!config)
+                return -ENOMEM;
+        *config = (Config){ .log_level = -EINVAL, .drain_timeout = DRAIN_TIMEOUT_MAX };
+
+        r = load_daemon(config, dirs);
+        if (r < 0)
+                return r;
+        r = load_pools(config, dirs, fairness);
+        if (r < 0)
+                return r;
+
+        *ret = TAKE_PTR(config);
+        return 0;
+}
+
+Config *config_free(Config *config) {
+        if (!config)
+                return NULL;
+
+        for (size_t i = 0; i < config->n_pools; i++) {
+                pool_config_free(config->pools[i].config);
+                free(config->pools[i].path);
+        }
+        free(config->pools);
+        strv_free(config->faults);
+        free(config);
+        return NULL;
+}
+
+ConfigPool *config_find_pool(const Config *config, const char *name) {
+        for (size_t i = 0; i < config->n_pools; i++)
+                if (config->pools[i].config && strcmp(config->pools[i].config->name, name) == 0)
+                        return &config->pools[i];
+        return NULL;
+}

@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Config: all that the settings files say at one moment: the daemon's own settings, each pool, and
+ * each fault. Used at start, by --check and by Reload(). Only reads. Main thread; touches the disk
+ * and may look up users, so it can block. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/pool-config.h"
+#include "util/macro.h"
+#include "util/time.h"
+
+typedef struct Config Config;
+typedef struct ConfigPool ConfigPool;
+
+#define DRAIN_TIMEOUT_MAX (25 * USEC_PER_SEC)
+
+/* A pool without a fault in its file and drop-ins, complete. */
+struct ConfigPool {
+        PoolConfig *config;
+        char *path;      /* of NAME.pool */
+        uint64_t digest; /* of the text of the file and its drop-ins */
+};
+
+struct Config {
+        ConfigPool *pools; /* by name */
+        size_t n_pools;
+        int log_level;        /* LOG_ERR … LOG_DEBUG, negative where the settings do not say */
+        usec_t drain_timeout; /* how long SIGTERM lets jobs run */
+        char **faults;        /* "FILE:LINE: message", in the order of files and lines */
+};
+
+/* The folders that are searched where the command line names none, the most important one first. 0
+ * or -ENOMEM. */
+int config_search_path(bool user, char ***ret);
+
+/* Reads all settings in `dirs`. Of files of the same name the one in the first folder counts, and
+ * one that is empty or a link to /dev/null makes it as if there were none. `fairness` is what pools
+ * get that do not say. 0, also where there were faults: a pool with any is left out, and so is what
+ * a faulty sluiced.conf says. Otherwise -ENOMEM. */
+int config_load(char *const *dirs, Fairness fairness, Config **ret);
+Config *config_free(Config *config); /* returns NULL */
+
+/* NULL if there is none of that name. Borrowed; its `config` may be taken with TAKE_PTR(). */
+ConfigPool *config_find_pool(const Config *config, const char *name);
+
+DEFINE_CLEANUP(Config *, config_free)

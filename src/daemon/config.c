@@ -438,56 +438,44 @@ typedef struct DaemonSettings {
         usec_t drain_timeout;
 } DaemonSettings;
 
-static int set_log_level(DaemonSettings *s, const char *value) {
-        int level = log_level_from_string(value);
+static int set_log_level(const Assignment *a) {
+        char value[SETTING_QUOTE_SIZE];
+        int level = log_level_from_string(a->value->string);
 
         if (level < 0)
-                return level;
-        s->log_level = level;
-        return 0;
+                return setting_fault(a->ret_error,
+                        "%s: \"%s\" is not known, allowed are err, warning, notice, info, debug",
+                        a->label, setting_quote(value, a->value->string));
+
+        *(int *) setting_place(a->target, a->setting) = level;
+        return 1;
 }
 
-static int set_drain_timeout(DaemonSettings *s, const char *value) {
-        usec_t t;
+static const SettingType type_log_level = { "a level", STORED_PLAIN, sizeof(int), set_log_level };
 
-        if (parse_usec(value, &t) < 0 || t > DRAIN_TIMEOUT_MAX)
-                return -EINVAL;
-        s->drain_timeout = t;
-        return 0;
-}
+#define PLACE(member) .place = offsetof(DaemonSettings, member)
+
+static const Setting daemon_settings[] = {
+        { "LogLevel", "Daemon", "LogLevel", &type_log_level, PLACE(log_level) },
+        { "DrainTimeoutUSec", "Daemon", "DrainTimeout", &setting_time, 0, DRAIN_TIMEOUT_MAX,
+                PLACE(drain_timeout) },
+};
 
 static int set_in_daemon(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
-        static const struct {
-                const char *key;
-                int (*set)(DaemonSettings *s, const char *value);
-                const char *allowed;
-        } rows[] = {
-                { "LogLevel", set_log_level, "err, warning, notice, info, debug" },
-                { "DrainTimeout", set_drain_timeout, "0 to 25s" },
-        };
-        int n;
+        const SettingValue v = { .type = 's', .string = value };
 
-        if (strcmp(section, "Daemon") != 0) {
-                n = *section ? asprintf(ret_error,
-                                       "[%s]: there is no such section, allowed is Daemon", section)
-                             : asprintf(ret_error,
-                                       "a setting outside of a section, allowed is Daemon");
-                return n < 0 ? -ENOMEM : -ENOENT;
-        }
+        if (!*section)
+                return setting_fault(
+                        ret_error, "a setting outside of a section, allowed is Daemon");
+        if (strcmp(section, "Daemon") != 0)
+                return setting_fault(
+                        ret_error, "[%s]: there is no such section, allowed is Daemon", section);
 
-        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
-                if (strcmp(rows[i].key, key) != 0)
-                        continue;
-                if (rows[i].set(target, value) >= 0)
-                        return 0;
-                n = asprintf(ret_error, "%s: \"%.64s\" is not known, allowed are %s", key, value,
-                        rows[i].allowed);
-                return n < 0 ? -ENOMEM : -EINVAL;
-        }
-
-        n = asprintf(ret_error, "%s: there is no such setting", key);
-        return n < 0 ? -ENOMEM : -ENOENT;
+        for (size_t i = 0; i < ELEMENTSOF(daemon_settings); i++)
+                if (strcmp(daemon_settings[i].key, key) == 0)
+                        return setting_assign(target, &daemon_settings[i], key, &v, ret_error);
+        return setting_fault(ret_error, "%s: there is no such setting", key);
 }
 
 static int load_daemon(Config *config, char *const *dirs) {

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "engine/setting.h"
 #include "handler/handler.h"
 #include "util/macro.h"
 #include "util/time.h"
@@ -55,15 +56,6 @@ int pool_config_copy(const PoolConfig *config, PoolConfig **ret);
 bool pool_config_equal(const PoolConfig *a, const PoolConfig *b);
 
 DEFINE_CLEANUP(PoolConfig *, pool_config_free)
-
-/* A value as it comes: text in the syntax of the files, or one of the D-Bus types. */
-typedef struct SettingValue {
-        char type; /* 's' string, 'u' 't' unsigned in .number, 'b' in .number, 'a' list of strings
-                      (as) in .list */
-        const char *string;
-        uint64_t number;
-        char *const *list;
-} SettingValue;
 
 /* Sets one setting. `section` and `key` are those of a file ("Command", "ExecStart"). -ENOENT with
  * a text where there is no such setting. */

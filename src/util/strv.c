@@ -72,6 +72,25 @@ int strv_extend(char ***l, const char *s) {
         return 0;
 }
 
+char *strv_join(char *const *l, const char *separator) {
+        size_t separator_length = strlen(separator), size = 1;
+        char *joined, *p;
+
+        STRV_FOREACH (s, l)
+                size += strlen(*s) + separator_length;
+        joined = p = malloc(size);
+        if (!joined)
+                return NULL;
+
+        *p = '\0';
+        STRV_FOREACH (s, l) {
+                if (s != l)
+                        p = stpcpy(p, separator);
+                p = stpcpy(p, *s);
+        }
+        return joined;
+}
+
 bool strv_contains(char *const *l, const char *s) {
         STRV_FOREACH (i, l)
                 if (strcmp(*i, s) == 0)

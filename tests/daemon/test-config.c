@@ -364,7 +364,7 @@ static void a_faulty_sluiced_conf_changes_nothing(void **state) {
         put(box, "etc/sluiced.conf",
                 "[Daemon]\nLogLevel=debug\nDrainTimeout=26s\nLogLevel=loud\nX=1\n[Pool]\nY=1\n");
         EXPECT_FAULTS(box,
-                "etc/sluiced.conf:3: DrainTimeout: \"26s\" is not known, allowed are 0 to 25s",
+                "etc/sluiced.conf:3: DrainTimeout: \"26s\" is out of range, allowed are 0 to 25s",
                 "etc/sluiced.conf:4: LogLevel: \"loud\" is not known, allowed are err, warning, "
                 "notice, info, debug",
                 "etc/sluiced.conf:5: X: there is no such setting",

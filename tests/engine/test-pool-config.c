@@ -575,6 +575,8 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                         -EINVAL, "MinWorkers: 3 is more than MaxWorkers=2" },
                 { { { "Command", "ExecStart", "/no/such/command" } }, -ENOEXEC,
                         "ExecStart: \"/no/such/command\" does not exist" },
+                { { { "Command", "ExecStart", "/no/\\xFF" } }, -ENOEXEC,
+                        "ExecStart: \"?\" does not exist" },
                 { { { "Command", "ExecStart", "/usr" } }, -ENOEXEC,
                         "ExecStart: \"/usr\" is not a regular file" },
                 { { { "Command", "ExecStart", "/etc/passwd" } }, -ENOEXEC,

@@ -45,6 +45,14 @@ static void a_copy_shares_nothing(void **state) {
         assert_false(strv_equal(l, copy));
 }
 
+static void words_are_joined_with_something_between(void **state) {
+        static char *const words[] = { (char *) "a", (char *) "", (char *) "bc", NULL };
+        _cleanup_free_ char *joined = strv_join(words, ", "), *nothing = strv_join(NULL, ", ");
+
+        assert_string_equal(joined, "a, , bc");
+        assert_string_equal(nothing, "");
+}
+
 static void lists_differ_in_length_order_and_text(void **state) {
         static char *const ab[] = { (char *) "a", (char *) "b", NULL };
         static char *const ba[] = { (char *) "b", (char *) "a", NULL };
@@ -62,6 +70,7 @@ int main(void) {
                 cmocka_unit_test(no_list_is_the_empty_list),
                 cmocka_unit_test(lists_grow_at_the_end),
                 cmocka_unit_test(a_copy_shares_nothing),
+                cmocka_unit_test(words_are_joined_with_something_between),
                 cmocka_unit_test(lists_differ_in_length_order_and_text),
         };
 

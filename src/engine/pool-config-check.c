@@ -1,0 +1,341 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What needs several settings at once, or the machine. Each check looks at one matter and goes on
+ * after a fault, so that --check can tell all of them. */
+
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "engine/pool-config-internal.h"
+#include "util/parse.h"
+#include "util/strv.h"
+
+#define LOOKUP_MAX (UINT64_C(1) << 20)
+
+/* Which handlers a section is for; the others are for all. */
+static const struct {
+        const char *section;
+        const char *handlers[3];
+} handler_sections[] = {
+        { "Command", { "command" } },
+        { "Module", { "module" } },
+};
+
+/* Where the checks leave what they find. */
+typedef struct Faults {
+        pool_config_fault_t report;
+        void *userdata;
+        bool in_file; /* settings are called by their keys */
+        int result;   /* of the first fault */
+} Faults;
+
+/* Reports "SETTING: …". Returns 0, so that the checks go on, or what report() says. */
+_printf_(4, 5) static int found(
+        Faults *faults, int result, const Setting *s, const char *format, ...) {
+        _cleanup_free_ char *text = NULL, *line = NULL;
+        va_list arguments;
+        int r;
+
+        va_start(arguments, format);
+        r = vasprintf(&text, format, arguments);
+        va_end(arguments);
+        if (r < 0 || asprintf(&line, "%s: %s", faults->in_file ? s->key : s->name, text) < 0)
+                return -ENOMEM;
+
+        if (faults->result == 0)
+                faults->result = result;
+        return faults->report(faults->userdata, s->section, s->key, line);
+}
+
+/* Writes "0-3, 6", cut with "…" where there is no room. */
+static void format_cpus(char *buf, size_t size, const cpu_set_t *cpus) {
+        size_t n = 0;
+
+        *buf = '\0';
+        for (int first = 0, last; first < CPU_SETSIZE; first = last + 1) {
+                last = first;
+                if (!CPU_ISSET((size_t) first, cpus))
+                        continue;
+                while (last + 1 < CPU_SETSIZE && CPU_ISSET((size_t) last + 1, cpus))
+                        last++;
+                if (n + 32 > size) {
+                        (void) strcpy(buf + n, "…");
+                        return;
+                }
+                n += (size_t) snprintf(buf + n, size - n, "%s%i", n > 0 ? ", " : "", first);
+                if (last > first)
+                        n += (size_t) snprintf(buf + n, size - n, "-%i", last);
+        }
+}
+
+static int check_cpus(PoolConfig *config, Faults *faults) {
+        const Setting *s = pool_setting_find("CPUAffinity");
+        char buf[256], value[SETTING_QUOTE_SIZE];
+        cpu_set_t allowed, wanted, usable;
+
+        if (sched_getaffinity(0, sizeof(allowed), &allowed) < 0)
+                return found(faults, -EINVAL, s,
+                        "the CPUs that may be used cannot be found out: %s",
+                        strerror_r(errno, buf, sizeof(buf)));
+
+        /* The text was checked when it was set. */
+        (void) parse_cpu_set(config->cpu_affinity, &wanted);
+        if (CPU_COUNT(&wanted) == 0) {
+                config->cpus = allowed;
+                return 0;
+        }
+
+        CPU_AND(&usable, &wanted, &allowed);
+        if (!CPU_EQUAL(&usable, &wanted)) {
+                format_cpus(buf, sizeof(buf), &allowed);
+                config->cpus = allowed;
+                return found(faults, -EINVAL, s,
+                        "not all of \"%s\" may be used, allowed are the CPUs %s",
+                        setting_quote(value, config->cpu_affinity), buf);
+        }
+
+        config->cpus = wanted;
+        return 0;
+}
+
+/* What was not given follows from the CPUs of the pool, and moves out of the way of what was. */
+static int check_workers(PoolConfig *config, Faults *faults) {
+        const Setting *min = pool_setting_find("MinWorkers"),
+                      *max = pool_setting_find("MaxWorkers");
+        bool min_given = pool_setting_is_given(config, min);
+        uint32_t cpus = (uint32_t) MIN((uint64_t) CPU_COUNT(&config->cpus), max->max);
+
+        if (!pool_setting_is_given(config, max))
+                config->max_workers = min_given ? MAX(config->min_workers, cpus) : cpus;
+        if (!min_given)
+                config->min_workers = MIN(config->max_workers, cpus);
+
+        if (config->min_workers > config->max_workers)
+                return found(faults, -EINVAL, min, "%u is more than MaxWorkers=%u",
+                        config->min_workers, config->max_workers);
+        return 0;
+}
+
+/* A setting that the handler would never look at is a mistake of who wrote it. */
+static int check_sections(PoolConfig *config, Faults *faults) {
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(handler_sections); i++) {
+                _cleanup_free_ char *handlers = NULL;
+                bool fits = false;
+
+                for (size_t k = 0; k < ELEMENTSOF(handler_sections[i].handlers); k++)
+                        fits |= handler_sections[i].handlers[k] &&
+                                strcmp(handler_sections[i].handlers[k], config->handler->name) == 0;
+                if (fits)
+                        continue;
+
+                handlers = strv_join((char *const *) handler_sections[i].handlers, ", ");
+                if (!handlers)
+                        return -ENOMEM;
+                for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++) {
+                        if (!pool_setting_is_given(config, s) ||
+                                strcmp(s->section, handler_sections[i].section) != 0)
+                                continue;
+                        r = found(faults, -EINVAL, s,
+                                "is only for Handler=%s, but this is Handler=%s", handlers,
+                                config->handler->name);
+                        if (r < 0)
+                                return r;
+                }
+        }
+        return 0;
+}
+
+static int check_directory(PoolConfig *config, Faults *faults) {
+        const char *path = config->handler_config.working_directory;
+        char value[SETTING_QUOTE_SIZE];
+        struct stat st;
+
+        if (stat(path, &st) >= 0 && S_ISDIR(st.st_mode))
+                return 0;
+        return found(faults, -EINVAL, pool_setting_find("WorkingDirectory"),
+                "\"%s\" is not a directory", setting_quote(value, path));
+}
+
+static int check_command(PoolConfig *config, Faults *faults) {
+        const Setting *s = pool_setting_find("ExecStart");
+        const char *path, *wrong = NULL;
+        char value[SETTING_QUOTE_SIZE];
+        struct stat st;
+        int r;
+
+        if (strcmp(config->handler->name, "command") != 0)
+                return 0;
+
+        r = check_directory(config, faults);
+        if (r < 0)
+                return r;
+
+        if (!config->handler_config.exec_start)
+                return found(faults, -EINVAL, s, "is missing, Handler=command needs it");
+
+        path = config->handler_config.exec_start[0];
+        if (stat(path, &st) < 0)
+                wrong = errno == ENOENT ? "does not exist" : "cannot be looked at";
+        else if (!S_ISREG(st.st_mode))
+                wrong = "is not a regular file";
+        else if (access(path, X_OK) < 0)
+                wrong = "is not executable";
+        if (wrong)
+                return found(faults, -ENOEXEC, s, "\"%s\" %s", setting_quote(value, path), wrong);
+        return 0;
+}
+
+static int check_module(PoolConfig *config, Faults *faults) {
+        if (strcmp(config->handler->name, "module") != 0 || config->handler_config.module_path)
+                return 0;
+        return found(faults, -EINVAL, pool_setting_find("ModulePath"),
+                "is missing, Handler=module needs it");
+}
+
+/* Both look up a name in a buffer that grows as the data base asks for it: 0, -ESRCH if there is no
+ * such name, or -errno. */
+static int find_user(const char *name, char *buf, size_t size, uint32_t *ret) {
+        struct passwd entry, *result = NULL;
+        int r = getpwnam_r(name, &entry, buf, size, &result);
+
+        if (result)
+                *ret = entry.pw_uid;
+        return result ? 0 : r == 0 ? -ESRCH : -r;
+}
+
+static int find_group(const char *name, char *buf, size_t size, uint32_t *ret) {
+        struct group entry, *result = NULL;
+        int r = getgrnam_r(name, &entry, buf, size, &result);
+
+        if (result)
+                *ret = entry.gr_gid;
+        return result ? 0 : r == 0 ? -ESRCH : -r;
+}
+
+typedef int (*find_id_t)(const char *name, char *buf, size_t size, uint32_t *ret);
+
+static int resolve(const char *name, find_id_t find, uint32_t *ret) {
+        uint64_t number;
+        int r;
+
+        /* The largest number stands for "no user" in the kernel's interfaces. */
+        if (parse_uint64(name, 0, UINT32_MAX - 1, &number) >= 0) {
+                *ret = (uint32_t) number;
+                return 0;
+        }
+
+        for (size_t size = 4096; size <= LOOKUP_MAX; size *= 4) {
+                _cleanup_free_ char *buf = malloc(size);
+
+                if (!buf)
+                        return -ENOMEM;
+                r = find(name, buf, size, ret);
+                if (r != -ERANGE)
+                        return r;
+        }
+        return -ERANGE;
+}
+
+static int resolve_names(char *const *names, find_id_t find, const char *kind, const Setting *s,
+        Faults *faults, uint32_t **ret, size_t *ret_n) {
+        _cleanup_free_ uint32_t *ids = NULL;
+        size_t n = 0;
+        int r;
+
+        ids = calloc(strv_length(names) + 1, sizeof(*ids));
+        if (!ids)
+                return -ENOMEM;
+
+        STRV_FOREACH (name, names) {
+                char value[SETTING_QUOTE_SIZE], error[64];
+
+                r = resolve(*name, find, &ids[n]);
+                if (r == -ENOMEM)
+                        return r;
+                if (r < 0) {
+                        r = r == -ESRCH || r == -ENOENT
+                                    ? found(faults, -EINVAL, s, "there is no %s \"%s\"", kind,
+                                              setting_quote(value, *name))
+                                    : found(faults, -EINVAL, s,
+                                              "the %s \"%s\" cannot be looked up: %s", kind,
+                                              setting_quote(value, *name),
+                                              strerror_r(-r, error, sizeof(error)));
+                        if (r < 0)
+                                return r;
+                        continue;
+                }
+                n++;
+        }
+
+        free(*ret);
+        *ret = TAKE_PTR(ids);
+        *ret_n = n;
+        return 0;
+}
+
+static int check_users(PoolConfig *config, Faults *faults) {
+        _Static_assert(sizeof(uid_t) == sizeof(uint32_t), "ids are resolved as one type");
+
+        return resolve_names(config->allow_users, find_user, "user",
+                pool_setting_find("AllowUsers"), faults, &config->allow_uids,
+                &config->n_allow_uids);
+}
+
+static int check_groups(PoolConfig *config, Faults *faults) {
+        _Static_assert(sizeof(gid_t) == sizeof(uint32_t), "ids are resolved as one type");
+
+        return resolve_names(config->allow_groups, find_group, "group",
+                pool_setting_find("AllowGroups"), faults, &config->allow_gids,
+                &config->n_allow_gids);
+}
+
+static int complete(PoolConfig *config, Faults *faults) {
+        static int (*const checks[])(PoolConfig * config, Faults * faults) = {
+                check_cpus, /* before the workers, whose number follows from it */
+                check_workers,
+                check_sections,
+                check_command,
+                check_module,
+                check_users,
+                check_groups,
+        };
+        int r;
+
+        for (size_t i = 0; i < ELEMENTSOF(checks); i++) {
+                r = checks[i](config, faults);
+                if (r < 0)
+                        return r;
+        }
+        return faults->result;
+}
+
+int pool_config_complete_all(PoolConfig *config, pool_config_fault_t report, void *userdata) {
+        Faults faults = { .report = report, .userdata = userdata, .in_file = true };
+
+        return complete(config, &faults);
+}
+
+static int keep_first(void *userdata, const char *section, const char *key, const char *text) {
+        char **first = userdata;
+
+        if (!*first)
+                *first = strdup(text);
+        return *first ? 0 : -ENOMEM;
+}
+
+int pool_config_complete(PoolConfig *config, char **ret_error) {
+        _cleanup_free_ char *first = NULL;
+        Faults faults = { .report = keep_first, .userdata = &first };
+        int r;
+
+        r = complete(config, &faults);
+        if (r < 0 && first)
+                *ret_error = TAKE_PTR(first);
+        return r;
+}

@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "config.h"
+#include "build-config.h"
 #include "ctl/options.h"
 #include "ctl/terminal.h"
 #include "ctl/text.h"

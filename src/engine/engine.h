@@ -60,7 +60,8 @@ struct JobFilter {
         bool unfinished;  /* only those that are not finished */
         bool by_owner;
         uint32_t owner;
-        const char *tag; /* borrowed; NULL = any */
+        const char *tag;              /* borrowed; NULL = any */
+        const Submission *submission; /* borrowed, only compared; NULL = any */
 };
 
 /* A change to many jobs, made 1,000 at a time so that the loop stays responsive. */

@@ -25,7 +25,7 @@
 
 #include <sluice/module.h>
 
-#include "config.h"
+#include "build-config.h"
 #include "handler/handler.h"
 #include "util/macro.h"
 

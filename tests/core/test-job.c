@@ -83,7 +83,7 @@ static void a_success_beats_a_stop_and_a_failure_is_its_doing(void **state) {
         };
 
         for (size_t i = 0; i < ELEMENTSOF(table); i++) {
-                Job job = { .state = JOB_RUNNING, .flags = table[i].flags | JOB_DATA_OUTPUT };
+                Job job = { .state = JOB_RUNNING, .flags = table[i].flags | JOB_KEEP };
 
                 assert_int_equal(job_result_of(&job, table[i].outcome), table[i].result);
         }

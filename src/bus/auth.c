@@ -1,0 +1,227 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "bus/auth.h"
+#include "bus/error.h"
+#include "util/log.h"
+
+/* Calls of one sender that wait for its uid. */
+#define HELD_MAX 64
+
+/* ---- learning who it is ---- */
+
+static int read_gids(sd_bus_message *m, Client *client) {
+        const void *gids;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'v', "au");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(m, 'u', &gids, &size);
+        if (r < 0)
+                return r;
+        free(client->gids);
+        client->gids = memcpy(malloc(size + sizeof(gid_t)), gids, size);
+        client->n_gids = size / sizeof(gid_t);
+        return sd_bus_message_exit_container(m);
+}
+
+/* Reads the answer of GetConnectionCredentials. Without a uid the caller stays unknown. */
+static int read_credentials(sd_bus_message *m, Client *client) {
+        bool have_uid = false;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                const char *key;
+
+                r = sd_bus_message_read(m, "s", &key);
+                if (r < 0)
+                        return r;
+                if (strcmp(key, "UnixUserID") == 0) {
+                        r = sd_bus_message_read(m, "v", "u", &client->uid);
+                        have_uid = r >= 0;
+                } else if (strcmp(key, "UnixGroupIDs") == 0)
+                        r = read_gids(m, client);
+                else
+                        r = sd_bus_message_skip(m, "v");
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : have_uid ? 0 : -ENODATA;
+}
+
+int auth_read_peer(Client *client, int fd) {
+        struct ucred cred;
+        socklen_t size = sizeof(cred);
+
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &size) < 0)
+                return -errno;
+        size = 0;
+        if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, NULL, &size) < 0 && errno != ERANGE)
+                return -errno;
+        /* The main group is not among the others. */
+        client->gids = malloc(size + sizeof(gid_t));
+        if (!client->gids)
+                return -ENOMEM;
+        if (size > 0 && getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, client->gids, &size) < 0)
+                return -errno;
+        client->n_gids = size / sizeof(gid_t);
+        client->gids[client->n_gids++] = cred.gid;
+        client->uid = cred.uid;
+        client->known = true;
+        return 0;
+}
+
+/* ---- holding messages ---- */
+
+static void held_drop_first(Client *client) {
+        sd_bus_message_unref(client->held[0]);
+        memmove(client->held, client->held + 1, --client->n_held * sizeof(*client->held));
+}
+
+static int held_add(Client *client, sd_bus_message *message) {
+        if (client->n_held >= HELD_MAX)
+                return -ENOBUFS;
+        if (!client->held) {
+                client->held = calloc(HELD_MAX, sizeof(*client->held));
+                if (!client->held)
+                        return -ENOMEM;
+        }
+        client->held[client->n_held++] = sd_bus_message_ref(message);
+        return 0;
+}
+
+/* Puts what is held back into the connection's queue. It comes to the filter again from there. */
+static void replay(Client *client) {
+        for (; client->n_replayed < client->n_held; client->n_replayed++)
+                if (sd_bus_enqueue_for_read(client->link->bus, client->held[client->n_replayed]) <
+                        0)
+                        break;
+}
+
+static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Client *client = userdata;
+        int r = -EACCES;
+
+        client->slot = sd_bus_slot_unref(client->slot);
+        if (!sd_bus_message_is_method_error(reply, NULL))
+                r = read_credentials(reply, client);
+        if (r < 0) {
+                /* Nobody knows who that is: denied, and asked anew with the next message. */
+                while (client->n_held > 0) {
+                        bus_reply_error(client->held[0], BUS_ERROR_ACCESS_DENIED,
+                                "The bus daemon did not say who you are");
+                        held_drop_first(client);
+                }
+                return 0;
+        }
+        client->known = true;
+        replay(client);
+        return 0;
+}
+
+static int ask_credentials(Client *client) {
+        return sd_bus_call_method_async(client->link->bus, &client->slot, "org.freedesktop.DBus",
+                "/org/freedesktop/DBus", "org.freedesktop.DBus", "GetConnectionCredentials",
+                on_credentials, client, "s", client->name);
+}
+
+static int hold(Client *client, sd_bus_message *message) {
+        int r;
+
+        r = held_add(client, message);
+        if (r < 0) {
+                bus_reply_error(message, BUS_ERROR_LIMITS_EXCEEDED,
+                        "More than %d calls wait until it is known who you are", HELD_MAX);
+                return 1;
+        }
+        if (client->known)
+                replay(client);
+        else if (!client->slot && ask_credentials(client) < 0) {
+                held_drop_first(client);
+                bus_reply_error(
+                        message, BUS_ERROR_ACCESS_DENIED, "Cannot ask the bus daemon who you are");
+        }
+        return 1;
+}
+
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+        Link *link = userdata;
+        const char *sender;
+        Client *client;
+        uint8_t type;
+
+        if (sd_bus_message_get_type(message, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
+                return 0;
+        sender = sd_bus_message_get_sender(message);
+        if (!sender)
+                return 0;
+        client = client_of(link, message);
+        if (!client && client_new(link, sender, &client) < 0) {
+                bus_reply_error(message, BUS_ERROR_NO_MEMORY, "Out of memory");
+                return 1;
+        }
+        if (client->known && client->n_held == 0)
+                return 0;
+        if (client->known && message == client->held[0]) {
+                held_drop_first(client);
+                client->n_replayed--;
+                return 0;
+        }
+        /* It came from the socket while others of this sender wait: behind them. */
+        return hold(client, message);
+}
+
+int auth_add_filter(Link *link) {
+        return sd_bus_add_filter(link->bus, NULL, on_message, link);
+}
+
+/* ---- rights ---- */
+
+bool auth_is_root(const Client *client) {
+        return client && client->known && (client->uid == 0 || client->uid == geteuid());
+}
+
+bool auth_may_see(const Client *client, const Job *job) {
+        return auth_is_root(client) ||
+               (client && client->known && client->uid == job->submission->owner);
+}
+
+static bool is_allowed(const Client *client, const PoolConfig *config) {
+        for (size_t i = 0; i < config->n_allow_uids; i++)
+                if (config->allow_uids[i] == client->uid)
+                        return true;
+        for (size_t i = 0; i < config->n_allow_gids; i++)
+                for (size_t j = 0; j < client->n_gids; j++)
+                        if (config->allow_gids[i] == client->gids[j])
+                                return true;
+        return false;
+}
+
+int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error) {
+        if (auth_is_root(client) || (client && client->known && is_allowed(client, pool->config)))
+                return 0;
+        return bus_error(error, BUS_ERROR_ACCESS_DENIED,
+                "You may not submit to pool %s: AllowUsers= and AllowGroups= of the pool say who "
+                "may",
+                pool->config->name);
+}
+
+int auth_may_manage(const Client *client, sd_bus_error *error) {
+        if (auth_is_root(client))
+                return 0;
+        return bus_error(
+                error, BUS_ERROR_ACCESS_DENIED, "Only root and the user of sluiced may do this");
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Who may do what. The uid of a caller comes from the bus daemon, asynchronously and once per
+ * connection, or from SO_PEERCRED; never from a message. Main thread only. */
+
+#include <stdbool.h>
+
+#include "bus/server.h"
+#include "engine/engine.h"
+
+/* Makes the filter of a bus link: a message whose sender is not known yet is held, and all later
+ * ones of the same sender behind it, until the bus daemon has told the sender's uid; then they are
+ * put back in order. So handlers, setters and find callbacks always know who asks. */
+int auth_add_filter(Link *link);
+
+/* Learns uid and gids of the peer of a direct link. */
+int auth_read_peer(Client *client, int fd);
+
+bool auth_is_root(const Client *client); /* root, or the user that we run as */
+
+/* Is it a job of this client, or may the client see all? */
+bool auth_may_see(const Client *client, const Job *job);
+
+/* 0, or the error. */
+int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error);
+int auth_may_manage(const Client *client, sd_bus_error *error);

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Call: a method call that is answered later. It hangs on what it waits for and on its client; the
+ * first of the two to end, or its time-out, ends it. Main thread only. */
+
+#include <systemd/sd-bus.h>
+
+#include "bus/server.h"
+#include "engine/engine.h"
+
+typedef struct Call Call;
+
+struct Call {
+        List links;              /* in Client.calls */
+        Client *client;          /* borrowed */
+        sd_bus_message *message; /* owned */
+        sd_event_source *timeout_source;
+        void (*on_timeout)(Call *call);
+
+        /* What it waits for; each at most once. */
+        JobWatch job_watch;
+        uint64_t job_id;
+        PoolWatch pool_watch;
+        Sweep *sweep;           /* borrowed */
+        Submission *submission; /* borrowed */
+};
+
+/* Makes a call of `message` for `client`, which owns it from then on. */
+int call_new(Client *client, sd_bus_message *message, Call **ret);
+
+/* Forgets the call and whatever it waits for; the message must have been answered, unless its
+ * client has gone. Returns NULL. */
+Call *call_free(Call *call);
+
+/* Calls on_timeout once after `timeout` (USEC_INFINITY = never). */
+int call_set_timeout(Call *call, usec_t timeout, void (*on_timeout)(Call *call));

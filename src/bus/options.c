@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "bus/auth.h"
+#include "bus/error.h"
+#include "bus/options.h"
+#include "util/strv.h"
+
+#define TAG_MAX 255
+#define ARGUMENTS_MAX 64
+#define ARGUMENTS_SIZE_MAX ((size_t) 64 * 1024)
+
+typedef struct Reader Reader;
+
+/* One known key: its D-Bus type, and what to do with a value of it. */
+typedef struct Option {
+        const char *name, *type;
+        int (*read)(sd_bus_message *m, Reader *reader, sd_bus_error *error);
+} Option;
+
+struct Reader {
+        Pool *pool;
+        Engine *engine;
+        Submission *submission;
+        SubmitOptions *options;
+        JobFilter *filter;
+        bool none;
+};
+
+static int key_error(sd_bus_error *error, const Option *table, size_t n, const char *key) {
+        char names[512] = "";
+        size_t used = 0;
+
+        for (size_t i = 0; i < n && used < sizeof(names); i++) {
+                int k = snprintf(names + used, sizeof(names) - used, "%s%s", i > 0 ? " " : "",
+                        table[i].name);
+
+                used += k > 0 ? (size_t) k : 0;
+        }
+        return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                "Unknown option \"%.100s\", allowed are: %s", key, names);
+}
+
+/* Enters the value, which must be of the option's type. */
+static int enter_value(sd_bus_message *m, const Option *option, sd_bus_error *error) {
+        const char *contents = NULL;
+        char type;
+        int r;
+
+        r = sd_bus_message_peek_type(m, &type, &contents);
+        if (r < 0)
+                return r;
+        if (!contents || strcmp(contents, option->type) != 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"%s\" is of type %s, not %s", option->name, option->type,
+                        contents ?: "?");
+        return sd_bus_message_enter_container(m, 'v', option->type);
+}
+
+/* Walks an a{sv} with the options of the table, each at most once. */
+static int read_options(
+        sd_bus_message *m, const Option *table, size_t n, Reader *reader, sd_bus_error *error) {
+        uint64_t seen = 0;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                const Option *option = NULL;
+                const char *key;
+
+                r = sd_bus_message_read_basic(m, 's', &key);
+                if (r < 0)
+                        return r;
+                for (size_t i = 0; i < n && !option; i++)
+                        if (strcmp(table[i].name, key) == 0)
+                                option = &table[i];
+                if (!option)
+                        return key_error(error, table, n, key);
+                if (seen & UINT64_C(1) << (option - table))
+                        return bus_error(
+                                error, BUS_ERROR_INVALID_ARGS, "Option \"%s\" is given twice", key);
+                seen |= UINT64_C(1) << (option - table);
+                r = enter_value(m, option, error);
+                if (r < 0)
+                        return r;
+                r = option->read(m, reader, error);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+/* ---- submit ---- */
+
+static int read_priority(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        int32_t priority;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 'i', &priority);
+        if (r < 0)
+                return r;
+        if (priority < PRIORITY_MIN || priority > PRIORITY_MAX)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Priority\" is %d, allowed are %d to %d", priority, PRIORITY_MIN,
+                        PRIORITY_MAX);
+        reader->submission->priority = (int16_t) priority;
+        return 0;
+}
+
+static int read_span(
+        sd_bus_message *m, const char *name, bool infinite, usec_t *ret, sd_bus_error *error) {
+        uint64_t t;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 't', &t);
+        if (r < 0)
+                return r;
+        if (t > USEC_SPAN_MAX && !(infinite && t == USEC_INFINITY))
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"%s\" is %" PRIu64 " us, allowed are up to %" PRIu64
+                        " (10 years)%s",
+                        name, t, USEC_SPAN_MAX,
+                        infinite ? " or 18446744073709551615 (infinity)" : "");
+        *ret = t;
+        return 0;
+}
+
+static int read_delay(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_span(m, "DelayUSec", false, &reader->submission->delay, error);
+}
+
+static int read_queue_timeout(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_span(m, "QueueTimeoutUSec", true, &reader->submission->queue_timeout, error);
+}
+
+static int read_run_timeout(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        int r = read_span(m, "RunTimeoutUSec", true, &reader->submission->run_timeout, error);
+
+        if (r >= 0 && reader->submission->run_timeout == 0)
+                return bus_error(
+                        error, BUS_ERROR_INVALID_ARGS, "Option \"RunTimeoutUSec\" must not be 0");
+        return r;
+}
+
+static int read_text(sd_bus_message *m, const char *name, const char **ret, sd_bus_error *error) {
+        const char *s;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 's', &s);
+        if (r < 0)
+                return r;
+        if (strlen(s) > TAG_MAX)
+                return bus_error(error, BUS_ERROR_TOO_LARGE,
+                        "Option \"%s\" is longer than %d bytes", name, TAG_MAX);
+        *ret = s;
+        return 0;
+}
+
+static int read_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *tag;
+        int r;
+
+        r = read_text(m, "Tag", &tag, error);
+        if (r < 0)
+                return r;
+        reader->submission->tag = strdup(tag);
+        return reader->submission->tag ? 0 : bus_error_oom(error);
+}
+
+static int read_arguments(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        char ***arguments = &reader->submission->arguments;
+        size_t size = 0;
+        int r;
+
+        if (!reader->pool->config->handler_config.allow_arguments)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Arguments\": pool %s takes none; its setting AllowArguments=yes "
+                        "would allow them",
+                        reader->pool->config->name);
+        r = sd_bus_message_read_strv(m, arguments);
+        if (r < 0)
+                return r;
+        STRV_FOREACH (s, *arguments)
+                size += strlen(*s) + 1;
+        if (strv_length(*arguments) > ARGUMENTS_MAX || size > ARGUMENTS_SIZE_MAX)
+                return bus_error(error, BUS_ERROR_TOO_LARGE,
+                        "Option \"Arguments\": allowed are %d of them with %zu bytes in all",
+                        ARGUMENTS_MAX, ARGUMENTS_SIZE_MAX);
+        return 0;
+}
+
+static int read_output_fd(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        int fd, r;
+
+        r = sd_bus_message_read_basic(m, 'h', &fd);
+        if (r < 0)
+                return r;
+        if (strcmp(reader->pool->config->handler->name, "command") != 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"OutputFd\" is for commands, and pool %s has Handler=%s",
+                        reader->pool->config->name, reader->pool->config->handler->name);
+        reader->submission->output_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (reader->submission->output_fd < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No file descriptor left: %s",
+                        strerror(errno));
+        return 0;
+}
+
+static int read_flag(sd_bus_message *m, bool *ret) {
+        int b, r;
+
+        r = sd_bus_message_read_basic(m, 'b', &b);
+        if (r < 0)
+                return r;
+        *ret = b;
+        return 0;
+}
+
+static int read_notify(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_flag(m, &reader->submission->notify);
+}
+
+static int read_bind(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_flag(m, &reader->submission->bind);
+}
+
+static int read_partial(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_flag(m, &reader->options->partial);
+}
+
+static const Option submit_options[] = {
+        { "Priority", "i", read_priority },
+        { "DelayUSec", "t", read_delay },
+        { "QueueTimeoutUSec", "t", read_queue_timeout },
+        { "RunTimeoutUSec", "t", read_run_timeout },
+        { "Tag", "s", read_tag },
+        { "Arguments", "as", read_arguments },
+        { "OutputFd", "h", read_output_fd },
+        { "Notify", "b", read_notify },
+        { "BindToClient", "b", read_bind },
+        { "Partial", "b", read_partial },
+};
+
+int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Submission *submission,
+        SubmitOptions *ret_options, sd_bus_error *error) {
+        Reader reader = { .pool = pool, .submission = submission, .options = ret_options };
+
+        *ret_options = (SubmitOptions){};
+        submission->owner = client->uid;
+        submission->run_timeout = pool->config->run_timeout;
+        return read_options(m, submit_options, ELEMENTSOF(submit_options), &reader, error);
+}
+
+/* ---- settings ---- */
+
+/* Reads a variant into a value; *ret_list is the caller's to free. */
+static int read_setting(sd_bus_message *m, const char *key, SettingValue *ret, char ***ret_list,
+        sd_bus_error *error) {
+        const char *contents = NULL;
+        uint32_t u;
+        uint64_t t;
+        char type;
+        int b, r;
+
+        r = sd_bus_message_peek_type(m, &type, &contents);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_enter_container(m, 'v', contents);
+        if (r < 0)
+                return r;
+        if (strcmp(contents, "s") == 0) {
+                ret->type = 's';
+                r = sd_bus_message_read_basic(m, 's', &ret->string);
+        } else if (strcmp(contents, "u") == 0) {
+                ret->type = 'u';
+                r = sd_bus_message_read_basic(m, 'u', &u);
+                ret->number = r < 0 ? 0 : u;
+        } else if (strcmp(contents, "t") == 0) {
+                ret->type = 't';
+                r = sd_bus_message_read_basic(m, 't', &t);
+                ret->number = r < 0 ? 0 : t;
+        } else if (strcmp(contents, "b") == 0) {
+                ret->type = 'b';
+                r = sd_bus_message_read_basic(m, 'b', &b);
+                ret->number = r < 0 ? 0 : (uint64_t) b;
+        } else if (strcmp(contents, "as") == 0) {
+                ret->type = 'a';
+                r = sd_bus_message_read_strv(m, ret_list);
+                ret->list = *ret_list;
+        } else
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Setting \"%.100s\" is of type %s, allowed are s (as in a settings file) "
+                        "and the type of "
+                        "the property",
+                        key, contents);
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int apply_setting(PoolConfig *config, const char *key, const SettingValue *value,
+        bool settable_only, sd_bus_error *error) {
+        char *text = NULL;
+        int r;
+
+        r = pool_config_is_settable(key);
+        if (r == 0 && settable_only)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Setting \"%.100s\" cannot be changed on a living pool", key);
+        r = pool_config_set(config, key, value, &text);
+        return r < 0 ? bus_error_settings(error, r, text) : 0;
+}
+
+int options_read_settings(
+        sd_bus_message *m, PoolConfig *config, bool settable_only, sd_bus_error *error) {
+        _cleanup_strv_ char **seen = NULL;
+        char *text = NULL;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "{sv}");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
+                _cleanup_strv_ char **list = NULL;
+                SettingValue value = {};
+                const char *key;
+
+                r = sd_bus_message_read_basic(m, 's', &key);
+                if (r < 0)
+                        return r;
+                if (strv_contains(seen, key))
+                        return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                                "Setting \"%.100s\" is given twice", key);
+                r = strv_extend(&seen, key);
+                if (r < 0)
+                        return bus_error_oom(error);
+                r = read_setting(m, key, &value, &list, error);
+                if (r < 0)
+                        return r;
+                r = apply_setting(config, key, &value, settable_only, error);
+                if (r < 0)
+                        return r;
+                r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        if (r < 0)
+                return r;
+        r = sd_bus_message_exit_container(m);
+        if (r < 0)
+                return r;
+        r = pool_config_complete(config, &text);
+        return r < 0 ? bus_error_settings(error, r, text) : 0;
+}
+
+/* ---- filters ---- */
+
+static int read_filter_pool(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *name;
+        int r;
+
+        r = read_text(m, "Pool", &name, error);
+        if (r < 0)
+                return r;
+        reader->filter->pool = engine_find_pool(reader->engine, name);
+        reader->none |= !reader->filter->pool;
+        return 0;
+}
+
+static int read_filter_state(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *s;
+        int r;
+
+        r = read_text(m, "State", &s, error);
+        if (r < 0)
+                return r;
+        reader->filter->state = job_state_from_string(s);
+        if (reader->filter->state < 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"State\" is \"%s\", allowed are scheduled queued running stopping "
+                        "finished",
+                        s);
+        return 0;
+}
+
+static int read_filter_result(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *s;
+        int r;
+
+        r = read_text(m, "Result", &s, error);
+        if (r < 0)
+                return r;
+        reader->filter->result = job_result_from_string(s);
+        if (reader->filter->result < 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Result\" is \"%s\", allowed are succeeded failed cancelled "
+                        "timed-out expired "
+                        "dropped refused lost",
+                        s);
+        return 0;
+}
+
+static int read_filter_owner(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        uint32_t uid;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 'u', &uid);
+        if (r < 0)
+                return r;
+        /* Together with the limit to one's own jobs, somebody else's leave nothing. */
+        if (reader->filter->by_owner && reader->filter->owner != uid)
+                reader->none = true;
+        reader->filter->by_owner = true;
+        reader->filter->owner = uid;
+        return 0;
+}
+
+static int read_filter_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_text(m, "Tag", &reader->filter->tag, error);
+}
+
+static const Option filter_options[] = {
+        { "Pool", "s", read_filter_pool },
+        { "State", "s", read_filter_state },
+        { "Result", "s", read_filter_result },
+        { "Owner", "u", read_filter_owner },
+        { "Tag", "s", read_filter_tag },
+};
+
+int options_read_filter(sd_bus_message *m, Engine *engine, const Client *client, JobFilter *ret,
+        bool *ret_none, sd_bus_error *error) {
+        Reader reader = { .engine = engine, .filter = ret };
+        int r;
+
+        *ret = (JobFilter){
+                .state = _JOB_STATE_INVALID,
+                .result = _JOB_RESULT_INVALID,
+                .by_owner = !auth_is_root(client),
+                .owner = client->uid,
+        };
+        r = read_options(m, filter_options, ELEMENTSOF(filter_options), &reader, error);
+        if (r < 0)
+                return r;
+        *ret_none = reader.none;
+        return 0;
+}

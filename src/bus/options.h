@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Reading the a{sv} arguments: options of a submit, settings of a pool, filters of jobs. Whatever
+ * comes from the bus is checked here before anything is changed. */
+
+#include <systemd/sd-bus.h>
+
+#include "bus/server.h"
+#include "engine/engine.h"
+#include "engine/pool-config.h"
+
+typedef struct SubmitOptions {
+        bool partial;
+        bool has_output_fd;
+} SubmitOptions;
+
+/* Reads the options into a new submission for `pool`. -errno with the error set. */
+int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Submission *submission,
+        SubmitOptions *ret_options, sd_bus_error *error);
+
+/* Applies settings to config, as many as there are or none. With `settable_only` those that cannot
+ * be changed on a living pool are refused. */
+int options_read_settings(
+        sd_bus_message *m, PoolConfig *config, bool settable_only, sd_bus_error *error);
+
+/* The filter of ListJobs and CancelJobs. ret->tag is borrowed from the message. `none` is set if it
+ * can match no job at all, as with a pool that does not exist. */
+int options_read_filter(sd_bus_message *m, Engine *engine, const Client *client, JobFilter *ret,
+        bool *ret_none, sd_bus_error *error);

@@ -1,0 +1,447 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bus/auth.h"
+#include "bus/call.h"
+#include "bus/error.h"
+#include "bus/job-bus.h"
+#include "bus/options.h"
+#include "bus/pool-bus.h"
+#include "bus/submit.h"
+#include "engine/affinity.h"
+
+#define POOL_PREFIX SLUICE_PATH "/pool"
+#define POOL_INTERFACE "org.sluice1.Pool"
+
+int pool_bus_path(const Pool *pool, char **ret) {
+        return sd_bus_path_encode(POOL_PREFIX, pool->config->name, ret);
+}
+
+static int find_pool(sd_bus *bus, const char *path, const char *interface, void *userdata,
+        void **ret_found, sd_bus_error *error) {
+        _cleanup_free_ char *name = NULL;
+        Link *link = userdata;
+        Pool *pool;
+        int r;
+
+        r = sd_bus_path_decode(path, POOL_PREFIX, &name);
+        if (r <= 0)
+                return r;
+        pool = engine_find_pool(link->server->engine, name);
+        if (!pool)
+                return 0;
+        link->found = (Found){ .link = link, .object = pool };
+        *ret_found = &link->found;
+        return 1;
+}
+
+static int enumerate_pools(
+        sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
+        Link *link = userdata;
+        Engine *engine = link->server->engine;
+        char **nodes;
+        size_t n = 0;
+
+        nodes = calloc(HASH_CNT(by_name, engine->by_name) + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+        list_for_each (l, &engine->pools)
+                if (pool_bus_path(list_entry(l, Pool, links), &nodes[n]) >= 0)
+                        n++;
+        *ret_nodes = nodes;
+        return 0;
+}
+
+/* ---- submitting ---- */
+
+static int method_submit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return submit_one(m, found->link, found->object, error);
+}
+
+static int method_submit_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return submit_fd(m, found->link, found->object, error);
+}
+
+static int method_submit_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return submit_many(m, found->link, found->object, error);
+}
+
+static int method_submit_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return submit_packed(m, found->link, found->object, error);
+}
+
+static int method_run(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return run_one(m, found->link, found->object, error);
+}
+
+static int method_run_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return run_many(m, found->link, found->object, error);
+}
+
+static int method_run_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        return run_packed(m, found->link, found->object, error);
+}
+
+/* ---- control ---- */
+
+static int pause_or_resume(sd_bus_message *m, const Found *found, bool pause, sd_bus_error *error) {
+        Engine *engine = found->link->server->engine;
+        Pool *pool = found->object;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, m), error);
+        if (r < 0)
+                return r;
+        if (engine->shutting_down)
+                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
+        if (!pause) {
+                if (pool->removing)
+                        return bus_error(error, BUS_ERROR_INVALID_STATE, "Pool %s is being removed",
+                                pool->config->name);
+                engine_drain_pool(engine, pool, false);
+        }
+        engine_pause_pool(engine, pool, pause);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int method_pause(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return pause_or_resume(m, userdata, true, error);
+}
+
+static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return pause_or_resume(m, userdata, false, error);
+}
+
+static void on_drained(PoolWatch *watch) {
+        Call *call = container_of(watch, Call, pool_watch);
+
+        (void) sd_bus_reply_method_return(call->message, "b", true);
+        call_free(call);
+}
+
+static void on_drain_timeout(Call *call) {
+        (void) sd_bus_reply_method_return(call->message, "b", false);
+        call_free(call);
+}
+
+static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        Engine *engine = found->link->server->engine;
+        Client *client = client_of(found->link, m);
+        Pool *pool = found->object;
+        uint64_t timeout;
+        Call *call;
+        int r;
+
+        r = auth_may_manage(client, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(m, "t", &timeout);
+        if (r < 0)
+                return r;
+        if (timeout > USEC_SPAN_MAX && timeout != USEC_INFINITY)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "A time-out of %" PRIu64 " us, allowed are up to %" PRIu64 " or infinity",
+                        timeout, USEC_SPAN_MAX);
+        engine_drain_pool(engine, pool, true);
+        if (timeout == 0)
+                return sd_bus_reply_method_return(m, "b", (int) pool_is_empty(pool));
+        r = call_new(client, m, &call);
+        if (r < 0)
+                return bus_error_oom(error);
+        call->pool_watch.done = on_drained;
+        engine_watch_empty(engine, pool, &call->pool_watch);
+        r = call_set_timeout(call, timeout, on_drain_timeout);
+        if (r < 0) {
+                call_free(call);
+                return bus_error_oom(error);
+        }
+        return 1;
+}
+
+static void on_cleared(Sweep *sweep) {
+        Call *call = sweep->userdata;
+
+        (void) sd_bus_reply_method_return(call->message, "u", sweep->n_cancelled);
+        call->sweep = NULL;
+        call_free(call);
+}
+
+static int method_clear(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        Client *client = client_of(found->link, m);
+        JobFilter filter = {
+                .pool = found->object,
+                .state = _JOB_STATE_INVALID,
+                .result = _JOB_RESULT_INVALID,
+                .waiting = true,
+        };
+        Call *call;
+        int r;
+
+        r = auth_may_manage(client, error);
+        if (r < 0)
+                return r;
+        r = call_new(client, m, &call);
+        if (r < 0)
+                return bus_error_oom(error);
+        r = engine_sweep(found->link->server->engine, &filter, "its pool was cleared", on_cleared,
+                call, &call->sweep);
+        if (r < 0) {
+                call_free(call);
+                return bus_error_oom(error);
+        }
+        return 1;
+}
+
+/* Makes the settings of `config` those of the pool. */
+static int change_settings(const Found *found, const PoolConfig *config, sd_bus_error *error) {
+        int r = engine_set_pool(found->link->server->engine, found->object, config);
+
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED,
+                        "MaxWorkers: not as many threads could be started: %s", strerror(-r));
+        return 0;
+}
+
+static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        _cleanup_(pool_config_freep) PoolConfig *config = NULL;
+        const Found *found = userdata;
+        Pool *pool = found->object;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, m), error);
+        if (r < 0)
+                return r;
+        r = pool_config_copy(pool->config, &config);
+        if (r < 0)
+                return bus_error_oom(error);
+        r = options_read_settings(m, config, /* settable_only= */ true, error);
+        if (r < 0)
+                return r;
+        r = change_settings(found, config, error);
+        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+/* ---- properties ---- */
+
+#define DEFINE_GETTER(name, type, ...)                                              \
+        static int get_##name(sd_bus *bus, const char *path, const char *interface, \
+                const char *property, sd_bus_message *reply, void *userdata,        \
+                sd_bus_error *error) {                                              \
+                Pool *pool = ((const Found *) userdata)->object;                    \
+                                                                                    \
+                return sd_bus_message_append(reply, type, __VA_ARGS__);             \
+        }
+
+#define DEFINE_VIEW_GETTER(name, type, ...)                                         \
+        static int get_##name(sd_bus *bus, const char *path, const char *interface, \
+                const char *property, sd_bus_message *reply, void *userdata,        \
+                sd_bus_error *error) {                                              \
+                PoolView view;                                                      \
+                                                                                    \
+                pool_view(((const Found *) userdata)->object, &view);               \
+                return sd_bus_message_append(reply, type, __VA_ARGS__);             \
+        }
+
+DEFINE_GETTER(name, "s", pool->config->name)
+DEFINE_GETTER(description, "s", pool->config->description ?: "")
+DEFINE_GETTER(handler, "s", pool->config->handler->name)
+DEFINE_GETTER(min_workers, "u", pool->config->min_workers)
+DEFINE_GETTER(max_workers, "u", pool->config->max_workers)
+DEFINE_GETTER(queue_max, "t", pool->config->queue_max)
+DEFINE_GETTER(aging_interval, "t", pool->config->aging_interval)
+DEFINE_GETTER(run_timeout, "t", pool->config->run_timeout)
+DEFINE_VIEW_GETTER(state, "s", pool_state_to_string(view.state))
+DEFINE_VIEW_GETTER(workers, "u", view.n_workers)
+DEFINE_VIEW_GETTER(busy, "u", view.n_busy)
+DEFINE_VIEW_GETTER(queued, "t", view.n_queued)
+DEFINE_VIEW_GETTER(scheduled, "t", view.n_scheduled)
+DEFINE_VIEW_GETTER(running, "u", (uint32_t) view.n_running)
+DEFINE_VIEW_GETTER(submitted, "t", view.counters.submitted)
+DEFINE_VIEW_GETTER(succeeded, "t", view.counters.results[JOB_SUCCEEDED])
+DEFINE_VIEW_GETTER(failed, "t", view.counters.results[JOB_FAILED])
+DEFINE_VIEW_GETTER(cancelled, "t", view.counters.results[JOB_CANCELLED])
+DEFINE_VIEW_GETTER(timed_out, "t", view.counters.results[JOB_TIMED_OUT])
+DEFINE_VIEW_GETTER(expired, "t", view.counters.results[JOB_EXPIRED])
+DEFINE_VIEW_GETTER(dropped, "t", view.counters.results[JOB_DROPPED])
+DEFINE_VIEW_GETTER(rejected, "t", view.counters.rejected)
+DEFINE_VIEW_GETTER(refused, "t", view.counters.results[JOB_REFUSED])
+DEFINE_VIEW_GETTER(lost, "t", view.counters.results[JOB_LOST])
+DEFINE_VIEW_GETTER(queue_wait, "(tttt)", view.queue_wait[0], view.queue_wait[1], view.queue_wait[2],
+        view.queue_wait[3])
+DEFINE_VIEW_GETTER(
+        run_time, "(tttt)", view.run_time[0], view.run_time[1], view.run_time[2], view.run_time[3])
+
+static int get_cpu_affinity(sd_bus *bus, const char *path, const char *interface,
+        const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const Pool *pool = ((const Found *) userdata)->object;
+        const cpu_set_t *cpus = &pool->config->cpus;
+        int r;
+
+        r = sd_bus_message_open_container(reply, 'a', "u");
+        for (uint32_t cpu = 0; r >= 0 && cpu < CPU_SETSIZE; cpu++)
+                if (CPU_ISSET(cpu, cpus))
+                        r = sd_bus_message_append_basic(reply, 'u', &cpu);
+        return r < 0 ? r : sd_bus_message_close_container(reply);
+}
+
+/* Every settable property is set in the same way as by Set(). */
+static int set_setting(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *value, void *userdata, sd_bus_error *error) {
+        _cleanup_(pool_config_freep) PoolConfig *config = NULL;
+        const Found *found = userdata;
+        Pool *pool = found->object;
+        SettingValue setting = {};
+        char *text = NULL, type;
+        uint32_t u;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, value), error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_peek_type(value, &type, NULL);
+        if (r < 0)
+                return r;
+        setting.type = type;
+        if (type == 'u') {
+                r = sd_bus_message_read_basic(value, 'u', &u);
+                setting.number = r < 0 ? 0 : u;
+        } else
+                r = sd_bus_message_read_basic(value, type,
+                        type == 's' ? (void *) &setting.string : (void *) &setting.number);
+        if (r < 0)
+                return r;
+        r = pool_config_copy(pool->config, &config);
+        if (r < 0)
+                return bus_error_oom(error);
+        r = pool_config_set(config, property, &setting, &text);
+        if (r >= 0)
+                r = pool_config_complete(config, &text);
+        if (r < 0)
+                return bus_error_settings(error, r, text);
+        return change_settings(found, config, error);
+}
+
+#define EMITS SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
+#define SETTABLE(name, type, getter) \
+        SD_BUS_WRITABLE_PROPERTY(name, type, getter, set_setting, 0, EMITS)
+
+const sd_bus_vtable pool_vtable[] = {
+        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Name", "s", get_name, 0, CONSTANT),
+        SD_BUS_PROPERTY("Description", "s", get_description, 0, 0),
+        SD_BUS_PROPERTY("Handler", "s", get_handler, 0, CONSTANT),
+        SD_BUS_PROPERTY("State", "s", get_state, 0, EMITS),
+        SD_BUS_PROPERTY("Workers", "u", get_workers, 0, EMITS),
+        SD_BUS_PROPERTY("Busy", "u", get_busy, 0, 0),
+        SD_BUS_PROPERTY("CPUAffinity", "au", get_cpu_affinity, 0, 0),
+        SD_BUS_PROPERTY("Queued", "t", get_queued, 0, 0),
+        SD_BUS_PROPERTY("Scheduled", "t", get_scheduled, 0, 0),
+        SD_BUS_PROPERTY("Running", "u", get_running, 0, 0),
+        SD_BUS_PROPERTY("Submitted", "t", get_submitted, 0, 0),
+        SD_BUS_PROPERTY("Succeeded", "t", get_succeeded, 0, 0),
+        SD_BUS_PROPERTY("Failed", "t", get_failed, 0, 0),
+        SD_BUS_PROPERTY("Cancelled", "t", get_cancelled, 0, 0),
+        SD_BUS_PROPERTY("TimedOut", "t", get_timed_out, 0, 0),
+        SD_BUS_PROPERTY("Expired", "t", get_expired, 0, 0),
+        SD_BUS_PROPERTY("Dropped", "t", get_dropped, 0, 0),
+        SD_BUS_PROPERTY("Rejected", "t", get_rejected, 0, 0),
+        SD_BUS_PROPERTY("Refused", "t", get_refused, 0, 0),
+        SD_BUS_PROPERTY("Lost", "t", get_lost, 0, 0),
+        SD_BUS_PROPERTY("QueueWaitUSec", "(tttt)", get_queue_wait, 0, 0),
+        SD_BUS_PROPERTY("RunTimeUSec", "(tttt)", get_run_time, 0, 0),
+        SETTABLE("MinWorkers", "u", get_min_workers),
+        SETTABLE("MaxWorkers", "u", get_max_workers),
+        SETTABLE("QueueMax", "t", get_queue_max),
+        SETTABLE("AgingIntervalUSec", "t", get_aging_interval),
+        SETTABLE("RunTimeoutUSec", "t", get_run_timeout),
+        SD_BUS_METHOD_WITH_ARGS("Submit", SD_BUS_ARGS("ay", payload, "a{sv}", options),
+                SD_BUS_RESULT("t", id, "o", job), method_submit, 0),
+        SD_BUS_METHOD_WITH_ARGS("SubmitFd", SD_BUS_ARGS("h", payload, "a{sv}", options),
+                SD_BUS_RESULT("t", id, "o", job), method_submit_fd, 0),
+        SD_BUS_METHOD_WITH_ARGS("SubmitMany", SD_BUS_ARGS("aay", payloads, "a{sv}", options),
+                SD_BUS_RESULT("t", first_id, "u", count), method_submit_many, 0),
+        SD_BUS_METHOD_WITH_ARGS("SubmitPacked",
+                SD_BUS_ARGS("au", lengths, "ay", payloads, "a{sv}", options),
+                SD_BUS_RESULT("t", first_id, "u", count), method_submit_packed, 0),
+        SD_BUS_METHOD_WITH_ARGS("Run", SD_BUS_ARGS("ay", payload, "a{sv}", options),
+                SD_BUS_RESULT("ay", output), method_run, 0),
+        SD_BUS_METHOD_WITH_ARGS("RunMany", SD_BUS_ARGS("aay", payloads, "a{sv}", options),
+                SD_BUS_RESULT("a(tsay)", results), method_run_many, 0),
+        SD_BUS_METHOD_WITH_ARGS("RunPacked",
+                SD_BUS_ARGS("au", lengths, "ay", payloads, "a{sv}", options),
+                SD_BUS_RESULT("t", first_id, "ay", results, "au", lengths, "ay", outputs),
+                method_run_packed, 0),
+        SD_BUS_METHOD_WITH_ARGS("Pause", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_pause, 0),
+        SD_BUS_METHOD_WITH_ARGS("Resume", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_resume, 0),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Drain", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("b", empty), method_drain, 0),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Clear", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", count), method_clear, 0),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Set", SD_BUS_ARGS("a{sv}", settings), SD_BUS_NO_RESULT, method_set, 0),
+        SD_BUS_VTABLE_END,
+};
+
+int pool_bus_add(Link *link) {
+        int r;
+
+        r = sd_bus_add_fallback_vtable(
+                link->bus, NULL, POOL_PREFIX, POOL_INTERFACE, pool_vtable, find_pool, link);
+        if (r < 0)
+                return r;
+        return sd_bus_add_node_enumerator(link->bus, NULL, POOL_PREFIX, enumerate_pools, link);
+}
+
+/* ---- what is told to all ---- */
+
+int pool_bus_emit_added(sd_bus *bus, Pool *pool) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = pool_bus_path(pool, &path);
+        return r < 0 ? r : sd_bus_emit_object_added(bus, path);
+}
+
+int pool_bus_emit_removed(sd_bus *bus, Pool *pool) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = pool_bus_path(pool, &path);
+        return r < 0 ? r : sd_bus_emit_object_removed(bus, path);
+}
+
+int pool_bus_emit_changed(sd_bus *bus, Pool *pool, PoolChange what) {
+        _cleanup_free_ char *path = NULL;
+        char *names[8], **end = names;
+        int r;
+
+        if (what & POOL_CHANGED_STATE)
+                *end++ = (char *) "State";
+        if (what & POOL_CHANGED_WORKERS)
+                *end++ = (char *) "Workers";
+        if (what & POOL_CHANGED_SETTINGS) {
+                *end++ = (char *) "MinWorkers";
+                *end++ = (char *) "MaxWorkers";
+                *end++ = (char *) "QueueMax";
+                *end++ = (char *) "AgingIntervalUSec";
+                *end++ = (char *) "RunTimeoutUSec";
+        }
+        *end = NULL;
+        r = pool_bus_path(pool, &path);
+        return r < 0 ? r : sd_bus_emit_properties_changed_strv(bus, path, POOL_INTERFACE, names);
+}

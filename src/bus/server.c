@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <assert.h>
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "bus/auth.h"
+#include "bus/call.h"
+#include "bus/job-bus.h"
+#include "bus/manager-bus.h"
+#include "bus/pool-bus.h"
+#include "bus/server.h"
+#include "bus/signals.h"
+#include "util/log.h"
+
+#define RECONNECT_MIN (100 * USEC_PER_MSEC)
+#define RECONNECT_MAX (5 * USEC_PER_SEC)
+
+/* Unwritten messages after which a connection gets no more signals. */
+#define QUEUED_SIGNALS_MAX 1024
+
+/* ---- clients ---- */
+
+int client_new(Link *link, const char *name, Client **ret) {
+        Client *client = calloc(1, sizeof(*client));
+
+        if (!client)
+                return -ENOMEM;
+        client->link = link;
+        client->uid = (uid_t) -1;
+        list_init(&client->calls);
+        list_init(&client->submissions);
+        client->name = strdup(name);
+        if (!client->name) {
+                free(client);
+                return -ENOMEM;
+        }
+        if (!link->direct)
+                HASH_ADD_KEYPTR(hh, link->clients, client->name, strlen(client->name), client);
+        *ret = client;
+        return 0;
+}
+
+/* Cancels all jobs of the submission that are left. */
+static void submission_cancel(Engine *engine, Submission *submission) {
+        JobFilter filter = {
+                .pool = submission->pool,
+                .state = _JOB_STATE_INVALID,
+                .result = _JOB_RESULT_INVALID,
+                .submission = submission,
+                .unfinished = true,
+        };
+
+        if (engine_sweep(engine, &filter, "its client has gone", NULL, NULL, NULL) < 0)
+                log_error("No memory to cancel the jobs of a client that has gone");
+}
+
+Client *client_free(Client *client) {
+        Engine *engine;
+        List *l;
+
+        if (!client)
+                return NULL;
+        engine = client->link->server->engine;
+        client_set_subscribed(client, false);
+        while ((l = list_first(&client->calls)))
+                call_free(list_entry(l, Call, links));
+        while ((l = list_pop(&client->submissions))) {
+                Submission *submission = list_entry(l, Submission, links);
+
+                submission->client = NULL;
+                if (submission->bind)
+                        submission_cancel(engine, submission);
+        }
+        for (size_t i = 0; i < client->n_held; i++)
+                sd_bus_message_unref(client->held[i]);
+        free(client->held);
+        sd_bus_slot_unref(client->slot);
+        if (!client->link->direct)
+                HASH_DEL(client->link->clients, client);
+        free(client->gids);
+        free(client->name);
+        free(client);
+        return NULL;
+}
+
+void client_set_subscribed(Client *client, bool subscribed) {
+        Server *server = client->link->server;
+
+        if (client->subscribed == subscribed)
+                return;
+        client->subscribed = subscribed;
+        server->n_subscribed += subscribed ? 1 : -1U;
+        engine_set_announce(server->engine, server->n_subscribed > 0);
+}
+
+Client *client_of(Link *link, sd_bus_message *message) {
+        const char *sender;
+        Client *client;
+
+        if (link->direct)
+                return link->client;
+        sender = sd_bus_message_get_sender(message);
+        if (!sender)
+                return NULL;
+        HASH_FIND_STR(link->clients, sender, client);
+        return client;
+}
+
+/* ---- links ---- */
+
+int link_new(Server *server, sd_bus *bus, Link **ret) {
+        Link *link = calloc(1, sizeof(*link));
+
+        if (!link)
+                return -ENOMEM;
+        link->server = server;
+        link->bus = sd_bus_ref(bus);
+        list_append(&server->links, &link->links);
+        *ret = link;
+        return 0;
+}
+
+void link_close(Link *link) {
+        Client *client, *next;
+
+        HASH_ITER (hh, link->clients, client, next)
+                client_free(client);
+        if (link->direct)
+                link->server->n_direct--;
+        client_free(link->client);
+        if (link->server->bus_link == link)
+                link->server->bus_link = NULL;
+        sd_event_source_disable_unref(link->io_source);
+        sd_event_source_disable_unref(link->more_source);
+        sd_event_source_disable_unref(link->deadline_source);
+        list_remove(&link->links);
+        (void) sd_bus_detach_event(link->bus);
+        sd_bus_close_unref(link->bus);
+        free(link);
+}
+
+bool link_takes_signals(Link *link) {
+        uint64_t n;
+
+        if (link->closing || sd_bus_get_n_queued_write(link->bus, &n) < 0)
+                return false;
+        return n < QUEUED_SIGNALS_MAX;
+}
+
+int link_add_interfaces(Link *link) {
+        int r;
+
+        r = manager_bus_add(link);
+        if (r >= 0)
+                r = pool_bus_add(link);
+        if (r >= 0)
+                r = job_bus_add(link);
+        return r;
+}
+
+/* ---- the bus ---- */
+
+static void bus_reconnect_later(Server *server);
+
+static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Link *link = userdata;
+        const char *name, *old, *new, *sender = sd_bus_message_get_sender(m);
+        Client *client;
+
+        /* Anybody can send us a signal of that name. */
+        if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0)
+                return 0;
+        if (sd_bus_message_read(m, "sss", &name, &old, &new) < 0 || new[0] != '\0')
+                return 0;
+        HASH_FIND_STR(link->clients, name, client);
+        client_free(client);
+        return 0;
+}
+
+static int on_name_acquired(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Link *link = userdata;
+        Server *server = link->server;
+        uint32_t answer = 0;
+
+        if (sd_bus_message_is_method_error(reply, NULL)) {
+                log_error("The bus refused the name %s: %s", SLUICE_BUS_NAME,
+                        sd_bus_message_get_error(reply)->message);
+                return 0;
+        }
+        (void) sd_bus_message_read(reply, "u", &answer);
+        /* 1: it is ours; 4: it was ours already; otherwise we wait in line for it. */
+        if (answer != 1 && answer != 4) {
+                log_warning("Somebody else owns the bus name %s; waiting for it", SLUICE_BUS_NAME);
+                return 0;
+        }
+        if (!link->owns_name) {
+                link->owns_name = true;
+                server->reconnect_delay = RECONNECT_MIN;
+                if (server->name_owned)
+                        server->name_owned(server->ops_userdata);
+        }
+        return 0;
+}
+
+/* The name has come to us after waiting in line for it. */
+static int on_name_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Link *link = userdata;
+        const char *name, *sender = sd_bus_message_get_sender(m);
+
+        if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0)
+                return 0;
+        if (sd_bus_message_read(m, "s", &name) < 0 || strcmp(name, SLUICE_BUS_NAME) != 0)
+                return 0;
+        if (!link->owns_name) {
+                link->owns_name = true;
+                if (link->server->name_owned)
+                        link->server->name_owned(link->server->ops_userdata);
+        }
+        return 0;
+}
+
+static int on_bus_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
+        Link *link = userdata;
+
+        /* Only sd-bus itself can make a message that has no sender and this interface; what comes
+         * from the bus always has a sender. The link is freed from the reconnect timer, since it is
+         * in use here. */
+        if (sd_bus_message_get_sender(m) &&
+                strcmp(sd_bus_message_get_sender(m), "org.freedesktop.DBus.Local") != 0)
+                return 0;
+        log_warning("The connection to the bus was lost");
+        link->closing = true;
+        if (link->server->bus_lost)
+                link->server->bus_lost(link->server->ops_userdata);
+        bus_reconnect_later(link->server);
+        return 0;
+}
+
+static int bus_connect(Server *server) {
+        _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
+        Link *link;
+        int r;
+
+        r = server->bus_is_user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
+        if (r < 0)
+                return r;
+        r = link_new(server, bus, &link);
+        if (r < 0)
+                return r;
+
+        r = auth_add_filter(link);
+        if (r >= 0)
+                r = link_add_interfaces(link);
+        if (r >= 0)
+                r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", NULL,
+                        "org.freedesktop.DBus.Local", "Disconnected", on_bus_disconnected, NULL,
+                        link);
+        /* One match for all callers: a bus allows only so many, and their round trips would cost.
+         */
+        if (r >= 0)
+                r = sd_bus_add_match_async(bus, NULL,
+                        "type='signal',sender='org.freedesktop.DBus',path='/org/freedesktop/DBus',"
+                        "interface='org.freedesktop.DBus',member='NameOwnerChanged',arg2=''",
+                        on_name_owner_changed, NULL, link);
+        if (r >= 0)
+                r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus",
+                        "/org/freedesktop/DBus", "org.freedesktop.DBus", "NameAcquired",
+                        on_name_signal, NULL, link);
+        if (r >= 0)
+                r = sd_bus_request_name_async(
+                        bus, NULL, SLUICE_BUS_NAME, 0, on_name_acquired, link);
+        if (r >= 0)
+                r = sd_bus_attach_event(bus, server->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0) {
+                link_close(link);
+                return r;
+        }
+        server->bus_link = link;
+        return 0;
+}
+
+static int on_reconnect(sd_event_source *source, uint64_t usec, void *userdata) {
+        Server *server = userdata;
+        int r;
+
+        if (server->bus_link)
+                link_close(server->bus_link);
+        r = bus_connect(server);
+        if (r < 0) {
+                log_debug("Still no bus: %s", strerror(-r));
+                bus_reconnect_later(server);
+        }
+        return 0;
+}
+
+static void bus_reconnect_later(Server *server) {
+        usec_t delay = server->reconnect_delay;
+        int r;
+
+        server->reconnect_delay = MIN(delay * 2, RECONNECT_MAX);
+        server->reconnect_source = sd_event_source_disable_unref(server->reconnect_source);
+        r = sd_event_add_time_relative(server->event, &server->reconnect_source, CLOCK_MONOTONIC,
+                delay, delay / 10, on_reconnect, server);
+        if (r < 0)
+                log_error_errno(r, "Cannot wait for the bus to come back");
+}
+
+int server_connect_bus(Server *server, bool user) {
+        server->bus_is_wanted = true;
+        server->bus_is_user = user;
+        return bus_connect(server);
+}
+
+/* ---- server ---- */
+
+int server_new(Engine *engine, const ServerOps *ops, void *userdata, Server **ret) {
+        Server *server = calloc(1, sizeof(*server));
+        uint8_t id[16];
+
+        if (!server)
+                return -ENOMEM;
+        server->event = sd_event_ref(engine->event);
+        server->engine = engine;
+        server->ops = ops;
+        server->ops_userdata = userdata;
+        server->reconnect_delay = RECONNECT_MIN;
+        list_init(&server->links);
+        if (getrandom(id, sizeof(id), 0) == (ssize_t) sizeof(id))
+                for (size_t i = 0; i < sizeof(id); i++)
+                        (void) snprintf(server->direct_id + 2 * i, 3, "%02x", id[i]);
+        engine_set_listener(engine, &signals_listener, server);
+        *ret = server;
+        return 0;
+}
+
+int server_listen(Server *server, int fd) {
+        return listener_new(server, fd, &server->listener);
+}
+
+void server_stop_listening(Server *server) {
+        server->listener = listener_free(server->listener);
+}
+
+void server_flush(Server *server, usec_t timeout) {
+        usec_t end = usec_add(usec_now(CLOCK_MONOTONIC), timeout);
+
+        /* At the very end nothing else is to be done, so waiting is fine. */
+        list_for_each (l, &server->links) {
+                Link *link = list_entry(l, Link, links);
+                uint64_t n;
+
+                while (!link->closing && sd_bus_is_ready(link->bus) > 0 &&
+                        sd_bus_get_n_queued_write(link->bus, &n) >= 0 && n > 0) {
+                        usec_t now = usec_now(CLOCK_MONOTONIC);
+
+                        if (now >= end || sd_bus_process(link->bus, NULL) < 0)
+                                break;
+                        if (sd_bus_get_n_queued_write(link->bus, &n) >= 0 && n > 0)
+                                (void) sd_bus_wait(link->bus, MIN(end - now, 10 * USEC_PER_MSEC));
+                }
+        }
+}
+
+Server *server_free(Server *server) {
+        if (!server)
+                return NULL;
+        engine_set_listener(server->engine, NULL, NULL);
+        listener_free(server->listener);
+        list_for_each (l, &server->links)
+                link_close(list_entry(l, Link, links));
+        sd_event_source_disable_unref(server->reconnect_source);
+        sd_event_unref(server->event);
+        free(server);
+        return NULL;
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Server: org.sluice1 on all its connections. A Link is one connection, to a bus daemon or from a
+ * client of the direct socket; a Client is one caller on a link, with its uid. Main thread only. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+#include <uthash.h>
+
+#include "engine/engine.h"
+#include "util/list.h"
+
+typedef struct Client Client;
+typedef struct Link Link;
+typedef struct Listener Listener;
+typedef struct Server Server;
+typedef struct ServerOps ServerOps;
+
+#define SLUICE_BUS_NAME "org.sluice1"
+#define SLUICE_PATH "/org/sluice1"
+
+/* What the server asks of the daemon. */
+struct ServerOps {
+        /* Re-reads all settings, all or nothing. 0, or -errno with a text that lists all faults. */
+        int (*reload)(void *userdata, char **ret_error);
+};
+
+struct Server {
+        sd_event *event; /* shared */
+        Engine *engine;  /* borrowed */
+        const ServerOps *ops;
+        void *ops_userdata;
+        Fairness fairness; /* of pools that are made without saying it */
+        List links;        /* Link.links; owned */
+        uint32_t n_direct; /* direct links */
+        uint64_t next_direct_id;
+        uint32_t n_subscribed; /* clients */
+        char direct_id[33];    /* what GetId answers on the direct socket */
+        Listener *listener;    /* owned; NULL = no direct socket */
+        bool bus_is_wanted;    /* a lost bus connection is made anew */
+        bool bus_is_user;      /* the session bus instead of the system bus */
+        Link *bus_link;        /* borrowed from links; NULL = none at the moment */
+        sd_event_source *reconnect_source;
+        usec_t reconnect_delay;
+        void (*name_owned)(void *userdata); /* told each time that the name has become ours */
+        void (*bus_lost)(void *userdata);
+};
+
+/* What a find callback has found, for the methods and getters that sd-bus calls next. */
+typedef struct Found {
+        Link *link;   /* borrowed */
+        void *object; /* borrowed */
+} Found;
+
+struct Link {
+        List links;
+        Server *server; /* borrowed */
+        sd_bus *bus;    /* owned */
+        bool direct;
+        Found found;
+
+        /* Direct links. */
+        Client *client; /* owned: the only one */
+        sd_event_source *io_source, *more_source, *deadline_source;
+        bool wants_signals; /* it has asked for matches */
+        bool closing;
+
+        /* Bus links. */
+        Client *clients; /* owned: by unique name */
+        bool owns_name;
+};
+
+struct Client {
+        Link *link; /* borrowed */
+        char *name; /* owned: unique name on the link */
+        bool known; /* uid and gids have been learned */
+        uid_t uid;
+        gid_t *gids; /* owned */
+        size_t n_gids;
+        bool subscribed;
+        List calls;       /* Call.links: calls that wait for an answer; owned */
+        List submissions; /* Submission.links: those that end or change with the client */
+        /* Messages held until the uid is known, or until those before them were put back. */
+        sd_bus_message **held; /* owned */
+        size_t n_held, n_replayed;
+        sd_bus_slot *slot; /* owned: the question for the uid */
+        UT_hash_handle hh;
+};
+
+int server_new(Engine *engine, const ServerOps *ops, void *userdata, Server **ret);
+Server *server_free(Server *server); /* closes everything; returns NULL */
+
+/* Connects to the bus and asks for the name; name_owned() is told when it is ours. A connection
+ * that is lost is made anew, with growing pauses. */
+int server_connect_bus(Server *server, bool user);
+
+/* Serves the listening socket `fd`, which it takes over in any case. */
+int server_listen(Server *server, int fd);
+void server_stop_listening(Server *server);
+
+/* Flushes what is still to be written, for at most `timeout`, at the very end. */
+void server_flush(Server *server, usec_t timeout);
+
+/* ---- links ---- */
+
+int link_new(Server *server, sd_bus *bus, Link **ret); /* takes a ref of bus; adds all interfaces */
+void link_close(Link *link);                           /* forgets its clients and frees it */
+
+/* May signals be sent to it? Not to one that does not read: then they are lost to it. */
+bool link_takes_signals(Link *link);
+
+/* Adds the vtables of all interfaces (manager-bus.c, pool-bus.c, job-bus.c). */
+int link_add_interfaces(Link *link);
+
+/* A direct link from an accepted socket, which it takes over in any case. */
+int direct_link_new(Server *server, int fd);
+
+/* Answers org.freedesktop.DBus on a direct link. 0 = not a message for it. */
+int driver_filter(sd_bus_message *message, void *userdata, sd_bus_error *error);
+
+/* ---- clients ---- */
+
+int client_new(Link *link, const char *name, Client **ret);
+Client *client_free(
+        Client *client); /* forgets its calls, cancels what is bound to it; returns NULL */
+void client_set_subscribed(Client *client, bool subscribed);
+
+/* Who sent the message. Not NULL for a message that has passed the filter. */
+Client *client_of(Link *link, sd_bus_message *message);
+
+/* ---- listening socket ---- */
+
+/* Takes the fd over in any case. */
+int listener_new(Server *server, int fd, Listener **ret);
+Listener *listener_free(Listener *listener); /* returns NULL */

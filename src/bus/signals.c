@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <stdarg.h>
+
+#include "bus/auth.h"
+#include "bus/pool-bus.h"
+#include "bus/server.h"
+#include "bus/signals.h"
+
+/* ---- jobs: unicast ---- */
+
+static int send_started(Client *client, const StartNote *note) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const Pool *pool = note->pool;
+        int r;
+
+        r = sd_bus_message_new_signal(
+                client->link->bus, &m, SLUICE_PATH, "org.sluice1.Manager", "JobStarted");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "ts", note->id, pool->config->name);
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, client->name);
+        return r < 0 ? r : sd_bus_send(client->link->bus, m, NULL);
+}
+
+static int send_finished(Client *client, const Job *job) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(
+                client->link->bus, &m, SLUICE_PATH, "org.sluice1.Manager", "JobFinished");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "tsst", job->id, job_pool(job)->config->name,
+                        job_result_to_string((JobResult) job->result),
+                        job->details ? job->details->duration : 0);
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, client->name);
+        return r < 0 ? r : sd_bus_send(client->link->bus, m, NULL);
+}
+
+/* Calls `send` for the submitter who asked to be told, and for all who have subscribed and may see
+ * the owner's jobs. A signal that cannot be sent is lost: the state can be read. */
+static void tell_clients(Server *server, uint32_t owner, Client *submitter,
+        int (*send)(Client *client, const void *what), const void *what) {
+        if (submitter && !submitter->subscribed && link_takes_signals(submitter->link))
+                (void) send(submitter, what);
+        if (server->n_subscribed == 0)
+                return;
+        list_for_each (l, &server->links) {
+                Link *link = list_entry(l, Link, links);
+                Client *client, *next;
+
+                if (!link_takes_signals(link))
+                        continue;
+                if (link->direct) {
+                        if (link->client->subscribed &&
+                                (auth_is_root(link->client) || link->client->uid == owner))
+                                (void) send(link->client, what);
+                        continue;
+                }
+                HASH_ITER (hh, link->clients, client, next)
+                        if (client->subscribed && (auth_is_root(client) || client->uid == owner))
+                                (void) send(client, what);
+        }
+}
+
+static int send_started_to(Client *client, const void *what) {
+        return send_started(client, what);
+}
+
+static int send_finished_to(Client *client, const void *what) {
+        return send_finished(client, what);
+}
+
+static void on_job_started(void *userdata, const StartNote *note) {
+        tell_clients(userdata, note->owner, note->notify ? note->submission->client : NULL,
+                send_started_to, note);
+}
+
+static void on_job_finished(void *userdata, Job *job) {
+        const Submission *submission = job->submission;
+
+        tell_clients(userdata, submission->owner, submission->notify ? submission->client : NULL,
+                send_finished_to, job);
+}
+
+/* ---- pools: to all ---- */
+
+/* Direct links hear of pools once they have asked for any signal. */
+static bool wants_broadcasts(Link *link) {
+        if (!link_takes_signals(link))
+                return false;
+        return link->direct ? link->wants_signals || link->client->subscribed : link->owns_name;
+}
+
+static void on_pool_added(void *userdata, Pool *pool) {
+        Server *server = userdata;
+
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) pool_bus_emit_added(list_entry(l, Link, links)->bus, pool);
+}
+
+static void on_pool_removed(void *userdata, Pool *pool) {
+        Server *server = userdata;
+
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) pool_bus_emit_removed(list_entry(l, Link, links)->bus, pool);
+}
+
+static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
+        Server *server = userdata;
+
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) pool_bus_emit_changed(list_entry(l, Link, links)->bus, pool, what);
+}
+
+const EngineListener signals_listener = {
+        .pool_added = on_pool_added,
+        .pool_removed = on_pool_removed,
+        .pool_changed = on_pool_changed,
+        .job_started = on_job_started,
+        .job_finished = on_job_finished,
+};

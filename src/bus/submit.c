@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The payloads of small jobs are not copied: they stay in the message of the call, which the
+ * submission keeps until its last job is gone. Large ones are, so that one job that waits long does
+ * not keep the payloads of those that were submitted with it. */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "bus/auth.h"
+#include "bus/call.h"
+#include "bus/error.h"
+#include "bus/job-bus.h"
+#include "bus/options.h"
+#include "bus/submit.h"
+#include "util/fd.h"
+
+/* SubmitMany keeps the whole message if its payloads are no larger than this on average. */
+#define BORROW_MEAN_MAX 256
+
+static const char too_large[] = "too large: use GetResult";
+
+/* What is read from a call before anything is changed. */
+typedef struct Request {
+        Link *link;             /* borrowed */
+        Pool *pool;             /* borrowed */
+        Client *client;         /* borrowed */
+        Submission *submission; /* owned */
+        SubmitOptions options;
+        struct iovec *payloads; /* owned; contents borrowed from the message */
+        size_t n;
+        size_t size; /* of all payloads */
+} Request;
+
+static void request_done(Request *request) {
+        submission_free(request->submission);
+        free(request->payloads);
+}
+
+#define _cleanup_request_ _cleanup_(request_done)
+
+static void release_message(void *message) {
+        sd_bus_message_unref(message);
+}
+
+/* ---- reading ---- */
+
+static int request_init(
+        Request *request, sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        int r;
+
+        *request = (Request){ .link = link, .pool = pool, .client = client_of(link, m) };
+        r = auth_may_submit(request->client, pool, error);
+        if (r < 0)
+                return r;
+        request->submission = submission_new();
+        return request->submission ? 0 : bus_error_oom(error);
+}
+
+static int payload_error(const Pool *pool, size_t size, sd_bus_error *error) {
+        return bus_error(error, BUS_ERROR_TOO_LARGE,
+                "A payload of %zu bytes; pool %s takes up to %" PRIu64 " (PayloadMax)", size,
+                pool->config->name, pool->config->handler_config.payload_max);
+}
+
+static int add_payload(
+        Request *request, size_t *n_allocated, const void *data, size_t size, sd_bus_error *error) {
+        if (size > request->pool->config->handler_config.payload_max)
+                return payload_error(request->pool, size, error);
+        if (request->n == *n_allocated) {
+                size_t n = MAX(*n_allocated * 2, (size_t) 64);
+                struct iovec *payloads = reallocarray(request->payloads, n, sizeof(*payloads));
+
+                if (!payloads)
+                        return bus_error_oom(error);
+                request->payloads = payloads;
+                *n_allocated = n;
+        }
+        request->payloads[request->n++] =
+                (struct iovec){ .iov_base = (void *) data, .iov_len = size };
+        request->size += size;
+        return 0;
+}
+
+static int read_payload(Request *request, sd_bus_message *m, sd_bus_error *error) {
+        size_t n_allocated = 0, size;
+        const void *data;
+        int r;
+
+        r = sd_bus_message_read_array(m, 'y', &data, &size);
+        return r < 0 ? r : add_payload(request, &n_allocated, data, size, error);
+}
+
+static int read_payloads(Request *request, sd_bus_message *m, sd_bus_error *error) {
+        size_t n_allocated = 0, size;
+        const void *data;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "ay");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_read_array(m, 'y', &data, &size)) > 0) {
+                r = add_payload(request, &n_allocated, data, size, error);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error) {
+        uint64_t payload_max = request->pool->config->handler_config.payload_max;
+        const uint32_t *lengths;
+        size_t size, rest;
+        const char *data;
+        int r;
+
+        r = sd_bus_message_read_array(m, 'u', (const void **) &lengths, &size);
+        if (r < 0)
+                return r;
+        request->n = size / sizeof(uint32_t);
+        r = sd_bus_message_read_array(m, 'y', (const void **) &data, &size);
+        if (r < 0)
+                return r;
+        request->size = rest = size;
+        request->payloads =
+                reallocarray(NULL, MAX(request->n, (size_t) 1), sizeof(*request->payloads));
+        if (!request->payloads)
+                return bus_error_oom(error);
+        for (size_t i = 0; i < request->n; i++) {
+                if (lengths[i] > rest)
+                        return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                                "The lengths add up to more than the %zu bytes of payloads", size);
+                if (lengths[i] > payload_max)
+                        return payload_error(request->pool, lengths[i], error);
+                request->payloads[i] =
+                        (struct iovec){ .iov_base = (void *) data, .iov_len = lengths[i] };
+                data += lengths[i];
+                rest -= lengths[i];
+        }
+        if (rest > 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "The lengths add up to %zu bytes, but there are %zu bytes of payloads",
+                        size - rest, size);
+        return 0;
+}
+
+static int read_options(Request *request, sd_bus_message *m, sd_bus_error *error) {
+        int r;
+
+        r = options_read_submit(
+                m, request->pool, request->client, request->submission, &request->options, error);
+        if (r < 0)
+                return r;
+        if (request->submission->output_fd >= 0 && request->n > 1)
+                return bus_error(
+                        error, BUS_ERROR_INVALID_ARGS, "Option \"OutputFd\" is for a single job");
+        return 0;
+}
+
+/* ---- handing over ---- */
+
+static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *error) {
+        const char *name = request->pool->config->name;
+
+        if (verdict == ADMIT_FULL)
+                return bus_error(error, BUS_ERROR_QUEUE_FULL,
+                        "Pool %s has no room for %zu more: QueueMax is %" PRIu64, name, request->n,
+                        request->pool->config->queue_max);
+        if (request->link->server->engine->shutting_down)
+                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
+        return bus_error(error, BUS_ERROR_DRAINING, "Pool %s is draining and takes no jobs", name);
+}
+
+/* Ties the jobs to the client where it matters that it stays. */
+static void tie_to_client(Request *request, Submission *submission) {
+        if (!submission->bind && !submission->notify)
+                return;
+        submission->client = request->client;
+        list_append(&request->client->submissions, &submission->links);
+}
+
+/* Turns the request into jobs. *ret_submission belongs to them afterwards. */
+static int hand_over(Request *request, sd_bus_message *m, bool borrow, Submission **ret_submission,
+        sd_bus_error *error) {
+        Submission *submission = request->submission;
+        uint64_t queue_max = request->pool->config->queue_max;
+        int r;
+
+        if (request->n > queue_max && !request->options.partial)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "%zu jobs at once can never fit: QueueMax of pool %s is %" PRIu64,
+                        request->n, request->pool->config->name, queue_max);
+        if (request->options.partial) {
+                uint64_t room = pool_room(request->pool);
+
+                /* With no room at all the refusal below says why. */
+                if (room > 0)
+                        request->n = MIN(request->n, room);
+        }
+        if (borrow) {
+                submission->backing = sd_bus_message_ref(m);
+                submission->release_backing = release_message;
+        }
+        r = engine_submit(request->link->server->engine, request->pool, submission,
+                request->payloads, request->n, borrow);
+        if (r < 0)
+                return bus_error_oom(error);
+        if (r != ADMIT_YES)
+                return refuse(request, (AdmitVerdict) r, error);
+        request->submission = NULL;
+        tie_to_client(request, submission);
+        *ret_submission = submission;
+        return 0;
+}
+
+/* ---- Submit ---- */
+
+static int reply_id(sd_bus_message *m, uint64_t id) {
+        char path[JOB_PATH_MAX];
+
+        return sd_bus_reply_method_return(m, "to", id, job_bus_path(path, id));
+}
+
+int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        _cleanup_request_ Request request = {};
+        Submission *submission;
+        int r;
+
+        r = request_init(&request, m, link, pool, error);
+        if (r >= 0)
+                r = read_payload(&request, m, error);
+        if (r >= 0)
+                r = read_options(&request, m, error);
+        if (r >= 0)
+                r = hand_over(&request, m, /* borrow= */ false, &submission, error);
+        return r < 0 ? r : reply_id(m, submission->first_id);
+}
+
+/* Checks and takes the fd of SubmitFd. */
+static int take_payload_fd(Request *request, int fd, sd_bus_error *error) {
+        int flags = fcntl(fd, F_GETFL);
+
+        if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "The file descriptor is not open for reading");
+        request->submission->payload_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (request->submission->payload_fd < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No file descriptor left: %s",
+                        strerror(errno));
+        return 0;
+}
+
+/* Handlers that want the payload in memory get it there now. Only regular files: main does not wait
+ * for what a pipe may bring. */
+static int read_payload_fd(Request *request, void **ret_data, sd_bus_error *error) {
+        int fd = request->submission->payload_fd, r;
+        struct stat st;
+        size_t size;
+
+        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+                return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
+                        "Pool %s has Handler=%s, which takes regular files and memfds only",
+                        request->pool->config->name, request->pool->config->handler->name);
+        r = fd_pread_all(fd, request->pool->config->handler_config.payload_max, ret_data, &size);
+        if (r == -EFBIG)
+                return payload_error(request->pool, (size_t) st.st_size, error);
+        if (r < 0)
+                return bus_error(
+                        error, BUS_ERROR_INVALID_ARGS, "Cannot read the payload: %s", strerror(-r));
+        request->submission->payload_fd = fd_close(fd);
+        request->payloads[0] = (struct iovec){ .iov_base = *ret_data, .iov_len = size };
+        return 0;
+}
+
+int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        _cleanup_request_ Request request = {};
+        _cleanup_free_ void *data = NULL;
+        size_t n_allocated = 0;
+        Submission *submission;
+        int fd, r;
+
+        r = request_init(&request, m, link, pool, error);
+        if (r >= 0)
+                r = sd_bus_message_read_basic(m, 'h', &fd);
+        if (r >= 0)
+                r = add_payload(&request, &n_allocated, NULL, 0, error);
+        if (r >= 0)
+                r = take_payload_fd(&request, fd, error);
+        if (r >= 0)
+                r = read_options(&request, m, error);
+        if (r >= 0 && !pool->config->handler->takes_fd)
+                r = read_payload_fd(&request, &data, error);
+        if (r >= 0)
+                r = hand_over(&request, m, /* borrow= */ false, &submission, error);
+        return r < 0 ? r : reply_id(m, submission->first_id);
+}
+
+static int submit_bulk(sd_bus_message *m, Link *link, Pool *pool,
+        int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
+        sd_bus_error *error) {
+        _cleanup_request_ Request request = {};
+        Submission *submission;
+        int r;
+
+        r = request_init(&request, m, link, pool, error);
+        if (r >= 0)
+                r = read(&request, m, error);
+        if (r >= 0)
+                r = read_options(&request, m, error);
+        if (r < 0)
+                return r;
+        if (request.n == 0)
+                return sd_bus_reply_method_return(m, "tu", UINT64_C(0), 0);
+        r = hand_over(&request, m, request.size / request.n <= BORROW_MEAN_MAX, &submission, error);
+        return r < 0 ? r
+                     : sd_bus_reply_method_return(
+                               m, "tu", submission->first_id, (uint32_t) request.n);
+}
+
+int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        return submit_bulk(m, link, pool, read_payloads, error);
+}
+
+int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        return submit_bulk(m, link, pool, read_packed, error);
+}
+
+/* ---- Run ---- */
+
+/* Makes a call that is answered when all jobs have finished. */
+static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
+        int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
+        int (*reply_nothing)(sd_bus_message *m), void (*finished)(Submission *submission),
+        sd_bus_error *error) {
+        _cleanup_request_ Request request = {};
+        Submission *submission;
+        Call *call;
+        int r;
+
+        r = request_init(&request, m, link, pool, error);
+        if (r >= 0)
+                r = read(&request, m, error);
+        if (r >= 0)
+                r = read_options(&request, m, error);
+        if (r < 0)
+                return r;
+        if (request.options.partial)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Partial\" is for SubmitMany and SubmitPacked");
+        if (request.n == 0)
+                return reply_nothing(m);
+
+        r = call_new(request.client, m, &call);
+        if (r < 0)
+                return bus_error_oom(error);
+        request.submission->bulk = true;
+        request.submission->finished = finished;
+        request.submission->userdata = call;
+        r = hand_over(&request, m, /* borrow= */ true, &submission, error);
+        if (r < 0) {
+                call_free(call);
+                return r;
+        }
+        call->submission = submission;
+        return 1;
+}
+
+/* The reply is made: the call is over. */
+static void end_call(Submission *submission) {
+        Call *call = submission->userdata;
+
+        call->submission = NULL;
+        call_free(call);
+}
+
+static Engine *engine_of(const Call *call) {
+        return call->client->link->server->engine;
+}
+
+static void on_run_finished(Submission *submission) {
+        Call *call = submission->userdata;
+        Job *job = engine_submission_job(engine_of(call), submission, 0);
+
+        if (job->result != JOB_SUCCEEDED)
+                bus_reply_error(call->message, bus_error_of_result((JobResult) job->result), "%s",
+                        job_error(job));
+        else if (job->size > REPLY_SIZE_MAX) {
+                job->flags |= JOB_KEEP;
+                bus_reply_error(call->message, BUS_ERROR_TOO_LARGE,
+                        "The output of job %" PRIu64 " has %" PRIu32 " bytes: use GetResult",
+                        job->id, job->size);
+        } else {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+                int r;
+
+                r = sd_bus_message_new_method_return(call->message, &reply);
+                if (r >= 0)
+                        r = sd_bus_message_append_array(reply, 'y', job->data, job->size);
+                if (r >= 0)
+                        r = sd_bus_message_send(reply);
+                if (r < 0)
+                        bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+        }
+        end_call(submission);
+}
+
+static int reply_no_results(sd_bus_message *m) {
+        return sd_bus_reply_method_return(m, "a(tsay)", 0);
+}
+
+static int reply_no_packed_results(sd_bus_message *m) {
+        return sd_bus_reply_method_return(m, "tayauay", UINT64_C(0), 0, 0, 0);
+}
+
+/* What a reply says of a job; *room is what is left for outputs. */
+static void read_output(Job *job, size_t *room, const void **ret_data, size_t *ret_size) {
+        const char *text;
+
+        if (likely(job->result == JOB_SUCCEEDED && job->size <= *room)) {
+                *ret_data = job->data;
+                *ret_size = job->size;
+        } else {
+                text = job->result == JOB_SUCCEEDED ? too_large : job_error(job);
+                if (job->result == JOB_SUCCEEDED)
+                        job->flags |= JOB_KEEP;
+                *ret_data = text;
+                *ret_size = strlen(text);
+        }
+        *room -= MIN(*room, *ret_size);
+}
+
+static int append_result(sd_bus_message *reply, Job *job, size_t *room) {
+        const void *data;
+        size_t size;
+        int r;
+
+        read_output(job, room, &data, &size);
+        r = sd_bus_message_open_container(reply, 'r', "tsay");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(reply, 't', &job->id);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_basic(reply, 's', job_result_to_string((JobResult) job->result));
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_array(reply, 'y', data, size);
+        if (r < 0)
+                return r;
+        return sd_bus_message_close_container(reply);
+}
+
+static int reply_results(Call *call, Submission *submission) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        Engine *engine = engine_of(call);
+        size_t room = REPLY_SIZE_MAX;
+        int r;
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_open_container(reply, 'a', "(tsay)");
+        for (size_t i = 0; r >= 0 && i < submission->n_total; i++)
+                r = append_result(reply, engine_submission_job(engine, submission, i), &room);
+        if (r >= 0)
+                r = sd_bus_message_close_container(reply);
+        return r < 0 ? r : sd_bus_message_send(reply);
+}
+
+static void on_run_many_finished(Submission *submission) {
+        Call *call = submission->userdata;
+
+        if (reply_results(call, submission) < 0)
+                bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+        end_call(submission);
+}
+
+/* tayauay: the first id, a byte per job, and the outputs one after another. */
+static int reply_packed(Call *call, Submission *submission) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        _cleanup_free_ const void **outputs = NULL;
+        _cleanup_free_ uint32_t *lengths = NULL;
+        _cleanup_free_ uint8_t *results = NULL;
+        Engine *engine = engine_of(call);
+        size_t n = submission->n_total, room = REPLY_SIZE_MAX, total = 0;
+        void *space;
+        char *end;
+        int r;
+
+        outputs = malloc(n * sizeof(*outputs));
+        lengths = malloc(n * sizeof(*lengths));
+        results = malloc(n);
+        if (!outputs || !lengths || !results)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                Job *job = engine_submission_job(engine, submission, i);
+                size_t size;
+
+                read_output(job, &room, &outputs[i], &size);
+                lengths[i] = (uint32_t) size;
+                results[i] = job->result;
+                total += size;
+        }
+
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append_basic(reply, 't', &submission->first_id);
+        if (r >= 0)
+                r = sd_bus_message_append_array(reply, 'y', results, n);
+        if (r >= 0)
+                r = sd_bus_message_append_array(reply, 'u', lengths, n * sizeof(*lengths));
+        if (r >= 0)
+                r = sd_bus_message_append_array_space(reply, 'y', total, &space);
+        if (r < 0)
+                return r;
+        end = space;
+        for (size_t i = 0; i < n; i++) {
+                memcpy(end, outputs[i], lengths[i]);
+                end += lengths[i];
+        }
+        return sd_bus_message_send(reply);
+}
+
+static void on_run_packed_finished(Submission *submission) {
+        Call *call = submission->userdata;
+
+        if (reply_packed(call, submission) < 0)
+                bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+        end_call(submission);
+}
+
+int run_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        return run_bulk(m, link, pool, read_payload, NULL, on_run_finished, error);
+}
+
+int run_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        return run_bulk(
+                m, link, pool, read_payloads, reply_no_results, on_run_many_finished, error);
+}
+
+int run_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        return run_bulk(
+                m, link, pool, read_packed, reply_no_packed_results, on_run_packed_finished, error);
+}

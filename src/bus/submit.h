@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The submit methods of a pool: from the arguments of a call to jobs, and from finished jobs to the
+ * reply. Each is the whole of one D-Bus method. */
+
+#include <systemd/sd-bus.h>
+
+#include "bus/server.h"
+#include "engine/pool.h"
+
+int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int run_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int run_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int run_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);

@@ -1,0 +1,488 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <systemd/sd-daemon.h>
+
+#include "daemon/daemon.h"
+#include "daemon/socket.h"
+#include "util/log.h"
+#include "util/strv.h"
+
+/* How long workers may take to come back once all jobs were told to stop, beyond their StopTimeout.
+ */
+#define STOP_GRACE (5 * USEC_PER_SEC)
+
+/* How long the last answers may take to be written. */
+#define FLUSH_TIMEOUT USEC_PER_SEC
+
+typedef enum StopPhase {
+        STOP_NOT,
+        STOP_DRAINING,   /* what runs may end by itself */
+        STOP_CANCELLING, /* what runs was told to stop */
+        STOP_DISMISSING, /* no job is left; workers leave */
+        STOP_DONE,
+} StopPhase;
+
+struct Daemon {
+        const DaemonOptions *options; /* borrowed */
+        sd_event *event;
+        Engine *engine;
+        Server *server;
+        usec_t drain_timeout;
+        bool ready; /* READY=1 was sent */
+        StopPhase phase;
+        sd_event_source *stop_source; /* the deadline of the phase */
+};
+
+/* ---- notifications ---- */
+
+static void notify_status(Daemon *daemon) {
+        EngineTotals totals;
+
+        engine_totals(daemon->engine, &totals);
+        (void) sd_notifyf(false, "STATUS=%" PRIu32 " pools%s", totals.n_pools,
+                daemon->phase != STOP_NOT ? ", draining"
+                : daemon->server->bus_is_wanted && !daemon->server->bus_link
+                        ? ", waiting for the bus"
+                        : "");
+}
+
+static void notify_ready(Daemon *daemon) {
+        if (!daemon->ready) {
+                daemon->ready = true;
+                (void) sd_notify(false, "READY=1");
+                log_info("Ready");
+        }
+        notify_status(daemon);
+}
+
+static void on_name_owned(void *userdata) {
+        notify_ready(userdata);
+}
+
+static void on_bus_lost(void *userdata) {
+        notify_status(userdata);
+}
+
+/* ---- settings ---- */
+
+static Fairness default_fairness(const DaemonOptions *options) {
+        return options->user || options->no_bus ? FAIRNESS_NONE : FAIRNESS_USER;
+}
+
+static void log_faults(const Config *config) {
+        STRV_FOREACH (fault, config->faults)
+                log_error("%s", *fault);
+}
+
+static void apply_daemon_settings(Daemon *daemon, const Config *config) {
+        daemon->drain_timeout = config->drain_timeout;
+        if (daemon->options->log_level < 0 && config->log_level >= 0)
+                log_set_level(config->log_level);
+}
+
+/* Makes the pool of a settings file. The text of a failure is added to `faults`. */
+static int add_configured_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
+        _cleanup_(pool_config_freep) PoolConfig *config = NULL, *origin = NULL;
+        _cleanup_free_ char *error = NULL;
+        char *fault = NULL;
+        Pool *pool;
+        int r;
+
+        r = pool_config_copy(from->config, &config);
+        if (r >= 0)
+                r = pool_config_copy(from->config, &origin);
+        if (r >= 0)
+                r = engine_add_pool(daemon->engine, config, &pool, &error);
+        if (r >= 0) {
+                TAKE_PTR(config);
+                pool->origin = TAKE_PTR(origin);
+                pool->digest = from->digest;
+                return 0;
+        }
+        if (asprintf(&fault, "%s: %s", from->path, error ?: strerror(-r)) < 0 ||
+                strv_push(faults, fault) < 0)
+                return -ENOMEM;
+        return r;
+}
+
+static int load_pools(Daemon *daemon) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_strv_ char **faults = NULL;
+        int r;
+
+        r = config_load(daemon->options->dirs, default_fairness(daemon->options), &config);
+        if (r < 0)
+                return log_error_errno(r, "Cannot read the settings");
+        log_faults(config);
+        apply_daemon_settings(daemon, config);
+        for (size_t i = 0; i < config->n_pools; i++)
+                (void) add_configured_pool(daemon, &config->pools[i], &faults);
+        STRV_FOREACH (fault, faults)
+                log_error("%s", *fault);
+        return 0;
+}
+
+/* Can the pool take over the new settings as it is, or must it be made anew? */
+static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
+        _cleanup_(pool_config_freep) PoolConfig *copy = NULL;
+
+        if (pool_config_copy(pool->config, &copy) < 0)
+                return false;
+        copy->min_workers = config->min_workers;
+        copy->max_workers = config->max_workers;
+        copy->queue_max = config->queue_max;
+        copy->aging_interval = config->aging_interval;
+        copy->run_timeout = config->run_timeout;
+        return pool_config_equal(copy, config);
+}
+
+/* A pool whose file has changed beyond what a living pool can take: the old one drains and goes,
+ * and the new one is made when it has gone. */
+typedef struct Replacement {
+        PoolWatch watch;
+        Daemon *daemon;  /* borrowed */
+        ConfigPool pool; /* owned contents */
+} Replacement;
+
+static Replacement *replacement_free(Replacement *replacement) {
+        if (!replacement)
+                return NULL;
+        pool_config_free(replacement->pool.config);
+        free(replacement->pool.path);
+        free(replacement);
+        return NULL;
+}
+
+static void on_replaced_pool_gone(PoolWatch *watch) {
+        Replacement *replacement = container_of(watch, Replacement, watch);
+        _cleanup_strv_ char **faults = NULL;
+
+        if (replacement->daemon->phase == STOP_NOT)
+                (void) add_configured_pool(replacement->daemon, &replacement->pool, &faults);
+        STRV_FOREACH (fault, faults)
+                log_error("%s", *fault);
+        replacement_free(replacement);
+}
+
+static int replace_pool(Daemon *daemon, Pool *pool, ConfigPool *from) {
+        Replacement *replacement = calloc(1, sizeof(*replacement));
+        int r;
+
+        if (!replacement)
+                return -ENOMEM;
+        list_init(&replacement->watch.links);
+        replacement->watch.done = on_replaced_pool_gone;
+        replacement->daemon = daemon;
+        replacement->pool.config = TAKE_PTR(from->config);
+        replacement->pool.path = TAKE_PTR(from->path);
+        replacement->pool.digest = from->digest;
+        r = engine_remove_pool(daemon->engine, pool, /* cancel= */ false, &replacement->watch);
+        if (r < 0)
+                replacement_free(replacement);
+        return r;
+}
+
+static int reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
+        Pool *pool = engine_find_pool(daemon->engine, from->config->name);
+        int r;
+
+        if (!pool)
+                return add_configured_pool(daemon, from, faults);
+        if (pool->origin && pool->digest == from->digest)
+                return 0;
+        if (!is_settable_change(pool, from->config))
+                return replace_pool(daemon, pool, from);
+        r = engine_set_pool(daemon->engine, pool, from->config);
+        pool->digest = from->digest;
+        if (!pool->origin)
+                (void) pool_config_copy(from->config, &pool->origin);
+        return r;
+}
+
+static int join_faults(char *const *faults, char **ret_error) {
+        char *text = NULL;
+        size_t size;
+        FILE *f;
+
+        f = open_memstream(&text, &size);
+        if (!f)
+                return -ENOMEM;
+        STRV_FOREACH (fault, faults)
+                (void) fprintf(f, "%s%s", fault == faults ? "" : "\n", *fault);
+        if (fclose(f) != 0) {
+                free(text);
+                return -ENOMEM;
+        }
+        *ret_error = text;
+        return -EINVAL;
+}
+
+static int reload(Daemon *daemon, char **ret_error) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_strv_ char **faults = NULL;
+        int r;
+
+        r = config_load(daemon->options->dirs, default_fairness(daemon->options), &config);
+        if (r < 0)
+                return r;
+        if (strv_length(config->faults) > 0)
+                return join_faults(config->faults, ret_error);
+
+        apply_daemon_settings(daemon, config);
+        list_for_each (l, &daemon->engine->pools) {
+                Pool *pool = list_entry(l, Pool, links);
+
+                if (pool->origin && !pool->removing &&
+                        !config_find_pool(config, pool->config->name))
+                        (void) engine_remove_pool(daemon->engine, pool, /* cancel= */ false, NULL);
+        }
+        for (size_t i = 0; i < config->n_pools; i++) {
+                r = reload_pool(daemon, &config->pools[i], &faults);
+                if (r == -ENOMEM)
+                        return r;
+        }
+        return strv_length(faults) > 0 ? join_faults(faults, ret_error) : 0;
+}
+
+static int notify_and_reload(void *userdata, char **ret_error) {
+        Daemon *daemon = userdata;
+        int r;
+
+        (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, usec_now(CLOCK_MONOTONIC));
+        r = reload(daemon, ret_error);
+        (void) sd_notify(false, "READY=1");
+        notify_status(daemon);
+        if (r < 0)
+                log_error(
+                        "Reload refused: %s", ret_error && *ret_error ? *ret_error : strerror(-r));
+        else
+                log_info("Reloaded");
+        return r;
+}
+
+static const ServerOps server_ops = {
+        .reload = notify_and_reload,
+};
+
+/* ---- stopping ---- */
+
+static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *userdata);
+
+static void arm_stop_deadline(Daemon *daemon, usec_t timeout) {
+        daemon->stop_source = sd_event_source_disable_unref(daemon->stop_source);
+        if (sd_event_add_time_relative(daemon->event, &daemon->stop_source, CLOCK_MONOTONIC,
+                    timeout, 10 * USEC_PER_MSEC, on_stop_deadline, daemon) < 0)
+                daemon->phase = STOP_DONE;
+}
+
+static usec_t longest_stop_timeout(Daemon *daemon) {
+        usec_t longest = 0;
+
+        list_for_each (l, &daemon->engine->pools)
+                longest = MAX(longest, list_entry(l, Pool, links)->stop_timeout);
+        return MIN(longest, 30 * USEC_PER_SEC);
+}
+
+static void cancel_running(Daemon *daemon) {
+        daemon->phase = STOP_CANCELLING;
+        engine_cancel_running(daemon->engine);
+        arm_stop_deadline(daemon, usec_add(longest_stop_timeout(daemon), STOP_GRACE));
+}
+
+static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
+        Daemon *daemon = userdata;
+
+        if (daemon->phase == STOP_DRAINING) {
+                log_notice("Jobs still run: they are cancelled");
+                cancel_running(daemon);
+        } else {
+                log_error("Some workers do not come back: stopping without them");
+                daemon->phase = STOP_DONE;
+        }
+        return 0;
+}
+
+static void begin_stop(Daemon *daemon) {
+        char span[FORMAT_USEC_MAX];
+
+        daemon->phase = STOP_DRAINING;
+        (void) sd_notify(false, "STOPPING=1");
+        notify_status(daemon);
+        log_info("Stopping: what runs has %s to end", format_usec(span, daemon->drain_timeout));
+        engine_shut_down(daemon->engine);
+        arm_stop_deadline(daemon, daemon->drain_timeout);
+}
+
+/* A second request to stop is impatience. */
+static int on_stop_signal(
+        sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        Daemon *daemon = userdata;
+
+        if (daemon->phase == STOP_NOT)
+                begin_stop(daemon);
+        else if (daemon->phase == STOP_DRAINING) {
+                log_notice("Stopping at once");
+                cancel_running(daemon);
+        }
+        return 0;
+}
+
+/* Moves on to the next phase once there is nothing left of this one. */
+static void proceed_to_stop(Daemon *daemon) {
+        if ((daemon->phase == STOP_DRAINING || daemon->phase == STOP_CANCELLING) &&
+                engine_is_quiet(daemon->engine)) {
+                daemon->phase = STOP_DISMISSING;
+                engine_dismiss(daemon->engine);
+                arm_stop_deadline(daemon, STOP_GRACE);
+                engine_turn(daemon->engine);
+        }
+        if (daemon->phase == STOP_DISMISSING && list_is_empty(&daemon->engine->pools))
+                daemon->phase = STOP_DONE;
+}
+
+/* ---- life ---- */
+
+static int on_reload_signal(
+        sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
+        _cleanup_free_ char *error = NULL;
+
+        (void) notify_and_reload(userdata, &error);
+        return 0;
+}
+
+static int add_signals(Daemon *daemon) {
+        sigset_t mask;
+        int r;
+
+        /* Before the first thread: workers inherit the mask. */
+        (void) sigfillset(&mask);
+        (void) sigdelset(&mask, SIGSEGV);
+        (void) sigdelset(&mask, SIGBUS);
+        (void) sigdelset(&mask, SIGILL);
+        (void) sigdelset(&mask, SIGFPE);
+        (void) sigdelset(&mask, SIGABRT);
+        (void) sigdelset(&mask, SIGSYS);
+        (void) sigdelset(&mask, SIGTRAP);
+        (void) sigprocmask(SIG_SETMASK, &mask, NULL);
+
+        r = sd_event_add_signal(daemon->event, NULL, SIGTERM, on_stop_signal, daemon);
+        if (r >= 0)
+                r = sd_event_add_signal(daemon->event, NULL, SIGINT, on_stop_signal, daemon);
+        if (r >= 0)
+                r = sd_event_add_signal(daemon->event, NULL, SIGHUP, on_reload_signal, daemon);
+        if (r < 0)
+                return log_error_errno(r, "Cannot watch for signals");
+        /* By WatchdogSec= of the unit; nothing without it. */
+        r = sd_event_set_watchdog(daemon->event, true);
+        return r < 0 ? log_error_errno(r, "Cannot serve the watchdog") : 0;
+}
+
+static int open_socket(Daemon *daemon) {
+        const DaemonOptions *options = daemon->options;
+        int fd, r;
+
+        r = socket_open(options->listen, options->user, &fd);
+        if (r == -ENOENT && !options->listen)
+                return 0;
+        if (r < 0 && !options->listen && !options->no_bus) {
+                (void) log_warning_errno(r, "No direct socket");
+                return 0;
+        }
+        if (r < 0)
+                return log_error_errno(
+                        r, "Cannot listen on %s", options->listen ?: "the direct socket");
+        r = server_listen(daemon->server, fd);
+        return r < 0 ? log_error_errno(r, "Cannot serve the direct socket") : 0;
+}
+
+int daemon_new(const DaemonOptions *options, Daemon **ret) {
+        _cleanup_(daemon_freep) Daemon *daemon = NULL;
+        int r;
+
+        daemon = calloc(1, sizeof(*daemon));
+        if (!daemon)
+                return log_error_errno(-ENOMEM, "Cannot start");
+        daemon->options = options;
+        daemon->drain_timeout = DRAIN_TIMEOUT_MAX;
+
+        r = sd_event_default(&daemon->event);
+        if (r >= 0)
+                r = add_signals(daemon);
+        if (r >= 0)
+                r = engine_new(daemon->event, &daemon->engine);
+        if (r >= 0)
+                r = server_new(daemon->engine, &server_ops, daemon, &daemon->server);
+        if (r < 0)
+                return log_error_errno(r, "Cannot start");
+        daemon->server->fairness = default_fairness(options);
+        daemon->server->name_owned = on_name_owned;
+        daemon->server->bus_lost = on_bus_lost;
+
+        r = load_pools(daemon);
+        if (r < 0)
+                return r;
+        r = open_socket(daemon);
+        if (r < 0)
+                return r;
+        if (options->no_bus)
+                notify_ready(daemon);
+        else {
+                r = server_connect_bus(daemon->server, options->user);
+                if (r < 0)
+                        return log_error_errno(r,
+                                "Cannot connect to the %s bus; --no-bus would do without it",
+                                options->user ? "session" : "system");
+        }
+        *ret = TAKE_PTR(daemon);
+        return 0;
+}
+
+int daemon_run(Daemon *daemon) {
+        for (;;) {
+                int r;
+
+                engine_turn(daemon->engine);
+                if (daemon->phase != STOP_NOT) {
+                        proceed_to_stop(daemon);
+                        if (daemon->phase == STOP_DONE)
+                                break;
+                }
+                r = sd_event_run(daemon->event, UINT64_MAX);
+                if (r < 0)
+                        return log_error_errno(r, "The event loop failed");
+        }
+
+        server_stop_listening(daemon->server);
+        server_flush(daemon->server, FLUSH_TIMEOUT);
+        if (!list_is_empty(&daemon->engine->pools)) {
+                /* A plug-in that does not come back holds a thread that nobody can end. */
+                log_error("Exiting with workers that do not come back");
+                _exit(EXIT_FAILURE);
+        }
+        return 0;
+}
+
+Daemon *daemon_free(Daemon *daemon) {
+        if (!daemon)
+                return NULL;
+        /* Pools that were made before a start failed. */
+        if (daemon->engine && !list_is_empty(&daemon->engine->pools)) {
+                engine_dismiss(daemon->engine);
+                while (!list_is_empty(&daemon->engine->pools)) {
+                        engine_turn(daemon->engine);
+                        if (!list_is_empty(&daemon->engine->pools))
+                                (void) sd_event_run(daemon->event, UINT64_MAX);
+                }
+        }
+        sd_event_source_disable_unref(daemon->stop_source);
+        server_free(daemon->server);
+        engine_free(daemon->engine);
+        sd_event_unref(daemon->event);
+        free(daemon);
+        return NULL;
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "build-config.h"
+#include "daemon/daemon.h"
+#include "util/log.h"
+#include "util/strv.h"
+
+#define EXIT_USAGE 2
+
+typedef struct Arguments {
+        DaemonOptions options;
+        bool system;
+        bool check;
+} Arguments;
+
+static void arguments_done(Arguments *arguments) {
+        free(arguments->options.listen);
+        strv_free(arguments->options.dirs);
+}
+
+static void print_help(void) {
+        (void) printf(
+                "sluiced [OPTION…]\n"
+                "\n"
+                "Runs work for other services: named pools of workers, on D-Bus.\n"
+                "\n"
+                "  --system           serve the system bus (the default)\n"
+                "  --user             serve the session bus, with settings and socket of the user\n"
+                "  --no-bus           serve no bus, only the direct socket\n"
+                "  --listen=PATH      where the direct socket is\n"
+                "                     (/run/sluice/bus; with --user $XDG_RUNTIME_DIR/sluice/bus)\n"
+                "  --config=DIR       read settings from here and nowhere else; may be repeated,\n"
+                "                     the first one is the most important\n"
+                "  --log-level=LEVEL  err, warning, notice, info or debug\n"
+                "  --check            report the faults of all settings and exit: 1 if there are "
+                "any\n"
+                "  --version          print the version and exit\n"
+                "  --help             print this and exit\n"
+                "\n"
+                "Signals: TERM and INT drain and stop, a second one stops at once; HUP re-reads "
+                "the\n"
+                "settings.\n");
+}
+
+static int usage_error(const char *text, const char *value) {
+        (void) fprintf(stderr, "sluiced: %s%s\nTry: sluiced --help\n", text, value);
+        return -EINVAL;
+}
+
+/* 0 = go on, 1 = nothing is left to do, negative = wrong. */
+static int parse_arguments(int argc, char **argv, Arguments *arguments) {
+        enum {
+                ARG_SYSTEM = 256,
+                ARG_USER,
+                ARG_NO_BUS,
+                ARG_LISTEN,
+                ARG_CONFIG,
+                ARG_LOG_LEVEL,
+                ARG_CHECK,
+                ARG_VERSION,
+                ARG_HELP
+        };
+        static const struct option table[] = {
+                { "system", no_argument, NULL, ARG_SYSTEM },
+                { "user", no_argument, NULL, ARG_USER },
+                { "no-bus", no_argument, NULL, ARG_NO_BUS },
+                { "listen", required_argument, NULL, ARG_LISTEN },
+                { "config", required_argument, NULL, ARG_CONFIG },
+                { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
+                { "check", no_argument, NULL, ARG_CHECK },
+                { "version", no_argument, NULL, ARG_VERSION },
+                { "help", no_argument, NULL, ARG_HELP },
+                {},
+        };
+        DaemonOptions *options = &arguments->options;
+        int c;
+
+        while ((c = getopt_long(argc, argv, "", table, NULL)) >= 0)
+                switch (c) {
+
+                case ARG_SYSTEM:
+                        arguments->system = true;
+                        break;
+
+                case ARG_USER:
+                        options->user = true;
+                        break;
+
+                case ARG_NO_BUS:
+                        options->no_bus = true;
+                        break;
+
+                case ARG_LISTEN:
+                        free(options->listen);
+                        options->listen = strdup(optarg);
+                        if (!options->listen)
+                                return -ENOMEM;
+                        break;
+
+                case ARG_CONFIG:
+                        if (strv_extend(&options->dirs, optarg) < 0)
+                                return -ENOMEM;
+                        break;
+
+                case ARG_LOG_LEVEL:
+                        options->log_level = log_level_from_string(optarg);
+                        if (options->log_level < 0)
+                                return usage_error("--log-level takes err, warning, notice, info "
+                                                   "or debug, not ",
+                                        optarg);
+                        break;
+
+                case ARG_CHECK:
+                        arguments->check = true;
+                        break;
+
+                case ARG_VERSION:
+                        (void) printf("sluiced %s\n", SLUICE_VERSION);
+                        return 1;
+
+                case ARG_HELP:
+                        print_help();
+                        return 1;
+
+                default:
+                        /* getopt_long() has said what is wrong. */
+                        (void) fprintf(stderr, "Try: sluiced --help\n");
+                        return -EINVAL;
+                }
+
+        if (optind < argc)
+                return usage_error("no argument is expected, but there is ", argv[optind]);
+        if (arguments->system && options->user)
+                return usage_error("--system and --user exclude each other", "");
+        if (options->listen && options->listen[0] == '\0')
+                return usage_error("--listen takes a path", "");
+        if (!options->dirs)
+                return config_search_path(options->user, &options->dirs);
+        return 0;
+}
+
+static int check(const Arguments *arguments) {
+        _cleanup_(config_freep) Config *config = NULL;
+        int r;
+
+        r = config_load(arguments->options.dirs, FAIRNESS_NONE, &config);
+        if (r < 0) {
+                (void) fprintf(stderr, "sluiced: %s\n", strerror(-r));
+                return EXIT_FAILURE;
+        }
+        STRV_FOREACH (fault, config->faults)
+                (void) printf("%s\n", *fault);
+        return strv_length(config->faults) > 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+int main(int argc, char **argv) {
+        _cleanup_(arguments_done) Arguments arguments = { .options.log_level = -1 };
+        _cleanup_(daemon_freep) Daemon *daemon = NULL;
+        int r;
+
+        r = parse_arguments(argc, argv, &arguments);
+        if (r == -ENOMEM)
+                return EXIT_FAILURE;
+        if (r != 0)
+                return r < 0 ? EXIT_USAGE : EXIT_SUCCESS;
+        if (arguments.check)
+                return check(&arguments);
+
+        if (arguments.options.log_level >= 0)
+                log_set_level(arguments.options.log_level);
+        r = daemon_new(&arguments.options, &daemon);
+        if (r < 0)
+                return EXIT_FAILURE;
+        return daemon_run(daemon) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
+}

@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <grp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include "daemon/socket.h"
+#include "util/fd.h"
+#include "util/log.h"
+
+#define SOCKET_GROUP "sluice"
+#define BACKLOG 128
+
+static int default_path(bool user, char **ret) {
+        const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
+        char *path;
+
+        if (!user)
+                path = strdup("/run/sluice/bus");
+        else if (!runtime || runtime[0] != '/')
+                return -ENOENT;
+        else if (asprintf(&path, "%s/sluice/bus", runtime) < 0)
+                path = NULL;
+        if (!path)
+                return -ENOMEM;
+        *ret = path;
+        return 0;
+}
+
+/* The folder of a default socket is ours to make; that of another one is not. */
+static int make_parent(const char *path) {
+        _cleanup_free_ char *parent = strdup(path);
+
+        if (!parent)
+                return -ENOMEM;
+        *strrchr(parent, '/') = '\0';
+        if (mkdir(parent, 0755) < 0 && errno != EEXIST)
+                return -errno;
+        return 0;
+}
+
+static int socket_address(const char *path, struct sockaddr_un *ret) {
+        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        if (strlen(path) >= sizeof(ret->sun_path))
+                return -ENAMETOOLONG;
+        memcpy(ret->sun_path, path, strlen(path) + 1);
+        return 0;
+}
+
+/* Removes a socket that nobody listens on any more, as a killed daemon leaves it. */
+static int remove_stale(const char *path, const struct sockaddr_un *address) {
+        _cleanup_close_ int fd = -EBADF;
+        struct stat st;
+
+        if (lstat(path, &st) < 0)
+                return errno == ENOENT ? 0 : -errno;
+        if (!S_ISSOCK(st.st_mode))
+                return -EEXIST;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        if (connect(fd, (const struct sockaddr *) address, sizeof(*address)) >= 0 ||
+                errno != ECONNREFUSED)
+                return -EADDRINUSE;
+        return unlink(path) < 0 ? -errno : 0;
+}
+
+/* Where there is a group for it, its members may connect. */
+static void open_to_group(const char *path) {
+        const struct group *group = geteuid() == 0 ? getgrnam(SOCKET_GROUP) : NULL;
+
+        if (group && lchown(path, (uid_t) -1, group->gr_gid) < 0)
+                log_warning("Cannot give %s to group " SOCKET_GROUP ": %s", path, strerror(errno));
+}
+
+static int listen_at(const char *path, int *ret) {
+        _cleanup_close_ int fd = -EBADF;
+        struct sockaddr_un address;
+        mode_t mask;
+        int r;
+
+        r = socket_address(path, &address);
+        if (r < 0)
+                return r;
+        r = remove_stale(path, &address);
+        if (r < 0)
+                return r;
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0)
+                return -errno;
+        /* Nobody can connect before the mode is right. No thread runs yet that the mask could hurt.
+         */
+        mask = umask(0117);
+        r = bind(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 ? -errno : 0;
+        (void) umask(mask);
+        if (r < 0)
+                return r;
+        open_to_group(path);
+        if (listen(fd, BACKLOG) < 0)
+                return -errno;
+        *ret = TAKE_FD(fd);
+        return 0;
+}
+
+/* The first listening stream socket among those that systemd has handed over. */
+static int socket_from_systemd(void) {
+        int n = sd_listen_fds(/* unset_environment= */ true);
+
+        for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
+                if (sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0)
+                        return fd;
+        return -ENOENT;
+}
+
+int socket_open(const char *path, bool user, int *ret) {
+        _cleanup_free_ char *fallback = NULL;
+        int r;
+
+        r = socket_from_systemd();
+        if (r >= 0) {
+                *ret = r;
+                return 0;
+        }
+        if (path)
+                return listen_at(path, ret);
+        r = default_path(user, &fallback);
+        if (r < 0)
+                return r;
+        r = make_parent(fallback);
+        if (r < 0)
+                return r;
+        return listen_at(fallback, ret);
+}

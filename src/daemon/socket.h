@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The direct socket: handed over by systemd, or made here. */
+
+#include <stdbool.h>
+
+/* Opens the listening socket at `path`, or where it is by default (NULL). A socket that was handed
+ * over by systemd wins. The socket is the caller's. -ENOENT: there is no place for a default one;
+ * -EADDRINUSE: somebody listens there. */
+int socket_open(const char *path, bool user, int *ret);

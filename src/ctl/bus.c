@@ -95,7 +95,7 @@ static void advise(const Ctl *ctl) {
 }
 
 static int connection_failure(const Ctl *ctl, int r, const char *where) {
-        r = failure(r, "connect to sluiced at %s", where);
+        r = failure(r, "connect to %s", where);
         advise(ctl);
         return r;
 }

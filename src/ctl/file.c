@@ -199,7 +199,7 @@ const Verb verb_cat = {
         .arguments = "NAME…",
         .summary = "Print the settings files of a pool",
         .details = "First NAME.pool, then its drop-ins, each after a comment with its path. NAME "
-                   "may also be\n"
+                   "may also be "
                    "sluiced.conf. What \"sluicectl set\" has changed is shown by \"sluicectl "
                    "status\".",
         .example = "sluicectl cat gzip",

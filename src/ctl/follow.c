@@ -132,6 +132,9 @@ static int set_up(Follow *follow, sd_event *event) {
                 r = sd_event_add_signal(event, NULL, SIGTERM, on_interrupt, follow);
         if (r >= 0 && follow->output >= 0)
                 r = sd_event_add_io(event, NULL, follow->output, EPOLLIN, on_output, follow);
+        /* What comes after the loop still needs the connection. */
+        if (r >= 0)
+                r = sd_bus_set_close_on_exit(ctl->bus, false);
         if (r >= 0)
                 r = sd_bus_attach_event(ctl->bus, event, SD_EVENT_PRIORITY_NORMAL);
         return r;

@@ -189,7 +189,7 @@ const Verb verb_jobs = {
         .arguments = "",
         .summary = "List jobs: all of yours, root all",
         .details = "In the order in which they were submitted. Finished ones are listed as long as "
-                   "their\n"
+                   "their "
                    "results are kept.",
         .example = "sluicectl jobs --pool=gzip --state=queued -n 20",
         .options = jobs_options,
@@ -253,7 +253,7 @@ const Verb verb_wait = {
         .arguments = "ID…",
         .summary = "Wait until jobs have finished",
         .details = "Prints the result of each, and exits 0 if all succeeded. What has not finished "
-                   "in time\n"
+                   "in time "
                    "is shown with its state.",
         .example = "sluicectl wait 17 18 --timeout=5min",
         .options = wait_options,
@@ -287,7 +287,7 @@ const Verb verb_result = {
         .arguments = "ID",
         .summary = "Print the output of a finished job",
         .details = "As it is, to standard output. Why a job did not succeed goes to standard "
-                   "error, and the\n"
+                   "error, and the "
                    "exit status is 1 then.",
         .example = "sluicectl result 17 > page.gz",
         .min_arguments = 1,

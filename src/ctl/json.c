@@ -86,12 +86,13 @@ static int read_dictionary(sd_bus_message *m, const char *contents, json_object 
         int r;
 
         r = sd_bus_message_enter_container(m, SD_BUS_TYPE_ARRAY, contents);
-        while (r >= 0 &&
-                (r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, NULL)) > 0) {
+        while (r >= 0 && (r = sd_bus_message_at_end(m, /* complete= */ 0)) == 0) {
                 json_object *value = NULL;
                 const char *key;
 
-                r = sd_bus_message_read_basic(m, SD_BUS_TYPE_STRING, &key);
+                r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, NULL);
+                if (r >= 0)
+                        r = sd_bus_message_read_basic(m, SD_BUS_TYPE_STRING, &key);
                 if (r >= 0)
                         r = json_read_message(m, &value);
                 if (r >= 0) {

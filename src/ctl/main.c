@@ -96,14 +96,17 @@ static int print_help(void) {
                         _cleanup_free_ char *usage =
                                 text_format("%s %s", verb->name, verb->arguments);
 
-                        printf("  %-27s %s\n", usage, verb->summary);
+                        printf("  %s%*s", usage, (int) (29 - text_columns(usage)), "");
+                        terminal_print_wrapped(verb->summary, 31, terminal_text_columns());
                 }
         }
         printf("\nOptions, before or after the verb:\n");
         options_print_help(globals, ELEMENTSOF(globals));
-        printf("\n\"sluicectl VERB --help\" tells more of a verb. Without a verb, the pools are "
-               "listed.\n"
-               "Exit status: 0 done, 1 failed, 2 not understood.\n");
+        putchar('\n');
+        terminal_print_wrapped(
+                "\"sluicectl VERB --help\" tells more. Without a verb, the pools are "
+                "listed. Exit status: 0 done, 1 failed, 2 not understood.",
+                0, terminal_text_columns());
         return 0;
 }
 
@@ -111,7 +114,7 @@ static int print_verb_help(const Verb *verb) {
         printf("sluicectl %s [OPTION…]%s%s\n\n%s.\n", verb->name, *verb->arguments ? " " : "",
                 verb->arguments, verb->summary);
         if (verb->details)
-                printf("%s\n", verb->details);
+                terminal_print_wrapped(verb->details, 0, terminal_text_columns());
         if (verb->n_options > 0) {
                 printf("\nOptions:\n");
                 options_print_help(verb->options, verb->n_options);

@@ -20,7 +20,8 @@ static int reload(Ctl *c, char **arguments) {
         r = bus_new_call(c, SLUICE_PATH, MANAGER_INTERFACE, "Reload", &m);
         if (r >= 0)
                 r = bus_call(c, m, CALL_FOREVER, NULL, "reload the settings; nothing was changed");
-        return r;
+        /* The faults are in files, not on our command line. */
+        return r == -EINVAL ? -EBADMSG : r;
 }
 
 const Verb verb_reload = {
@@ -28,7 +29,7 @@ const Verb verb_reload = {
         .arguments = "",
         .summary = "Read all settings again, all or nothing",
         .details = "Any fault in any file is listed, and nothing is changed then. A changed file "
-                   "replaces what\n"
+                   "replaces what "
                    "was set at run time, a vanished one drains and removes its pool.",
         .example = "sluicectl check && sluicectl reload",
         .max_arguments = 0,
@@ -91,7 +92,7 @@ const Verb verb_check = {
         .arguments = "",
         .summary = "Check the settings files without loading them",
         .details = "Every fault is printed as FILE:LINE: message, and the exit status is 1 if "
-                   "there is any.\n"
+                   "there is any. "
                    "sluiced need not run.",
         .example = "sluicectl check --config=./settings",
         .options = check_options,

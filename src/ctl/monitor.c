@@ -324,7 +324,7 @@ const Verb verb_monitor = {
         .arguments = "",
         .summary = "Show what happens, until Ctrl-C",
         .details = "Jobs that start and finish (your own, root sees all), and changes of state and "
-                   "settings.\n"
+                   "settings. "
                    "With --json=, one object per event.",
         .example = "sluicectl monitor --json=short | jq -r 'select(.Result == \"failed\").Id'",
         .max_arguments = 0,

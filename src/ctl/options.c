@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "ctl/options.h"
+#include "ctl/terminal.h"
 #include "ctl/text.h"
 #include "util/parse.h"
 #include "util/strv.h"
@@ -232,6 +233,7 @@ void options_print_help(const Option *options, size_t n) {
 
                 letter = o->letter ? text_format("-%c ", o->letter) : text_copy("   ");
                 word = text_format("--%s%s%s", o->name, o->metavar ? "=" : "", o->metavar ?: "");
-                printf("  %s%-24s %s\n", letter, word, o->help);
+                printf("  %s%-21s ", letter, word);
+                terminal_print_wrapped(o->help, 27, terminal_text_columns());
         }
 }

@@ -204,7 +204,7 @@ const Verb verb_drain = {
         .arguments = "POOL…",
         .summary = "Accept no more jobs, wait until all are done",
         .details = "Exits 1 if a pool is not empty in time; it goes on draining then. Jobs that "
-                   "are not\n"
+                   "are not "
                    "due yet stay. \"sluicectl resume\" ends it.",
         .example = "sluicectl drain gzip --timeout=1min && systemctl restart gzip-server",
         .options = drain_options,

@@ -59,7 +59,7 @@ const Verb verb_set = {
         .arguments = "OBJECT KEY=VALUE…",
         .summary = "Change settings until the next start",
         .details = "All are changed or none. OBJECT is the name of a pool, or KIND/NAME. A "
-                   "\"sluicectl reload\"\n"
+                   "\"sluicectl reload\" "
                    "leaves the change alone, unless the file of the object has changed.",
         .example = "sluicectl set gzip MaxWorkers=8 RunTimeout=5min",
         .min_arguments = 2,
@@ -92,7 +92,7 @@ static int create(Ctl *c, char **arguments) {
 const Verb verb_create = {
         .name = "create",
         .arguments = "KIND NAME KEY=VALUE…",
-        .summary = "Make a pool that lives until sluiced ends",
+        .summary = "Make a pool, until sluiced ends",
         .details = "KIND is pool. For one that stays, write a file; \"sluicectl cat\" shows where "
                    "they are.",
         .example = "sluicectl create pool gzip Handler=command \"ExecStart=/usr/bin/gzip -c\" "
@@ -132,7 +132,7 @@ const Verb verb_remove = {
         .arguments = "KIND NAME",
         .summary = "Remove a pool once its jobs are done",
         .details = "Returns when it is gone. A second call with --cancel does not wait for the "
-                   "jobs. One that\n"
+                   "jobs. One that "
                    "has a settings file is there again after the next start.",
         .example = "sluicectl remove pool gzip --cancel",
         .options = remove_options,

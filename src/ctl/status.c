@@ -52,39 +52,11 @@ static void print_label(const char *label) {
         printf("%*s: ", LABEL_WIDTH, label);
 }
 
-/* Breaks at blanks where the terminal ends, so that what follows stands below what began. */
-static void print_wrapped(const char *text) {
-        size_t room = terminal_columns() == SIZE_MAX
-                              ? SIZE_MAX
-                              : MAX(terminal_columns(), (size_t) 40) - LABEL_WIDTH - 2;
-        size_t used = 0;
-
-        while (*text) {
-                size_t length = strcspn(text, " \n"), width;
-                _cleanup_free_ char *word = text_format("%.*s", (int) length, text);
-
-                width = text_columns(word);
-                if (used > 0 && used + 1 + width > room) {
-                        printf("\n%*s", LABEL_WIDTH + 2, "");
-                        used = 0;
-                }
-                used += (size_t) printf("%s", used > 0 ? " " : "") + width;
-                fputs(word, stdout);
-                text += length;
-                if (*text == '\n' && text[1]) {
-                        printf("\n%*s", LABEL_WIDTH + 2, "");
-                        used = 0;
-                }
-                text += *text != 0;
-        }
-        putchar('\n');
-}
-
 static void print_field(const char *label, const char *text) {
         if (!text || !*text)
                 return;
         print_label(label);
-        print_wrapped(text);
+        terminal_print_wrapped(text, LABEL_WIDTH + 2, terminal_columns());
 }
 
 /* Labels of its own, because colour has no width. */
@@ -158,8 +130,17 @@ static void print_distribution(const char *label, json_object *object, const cha
         print_field(label, line.text);
 }
 
+static void print_moment(const char *label, json_object *p, const char *key) {
+        _cleanup_free_ char *text = NULL;
+
+        if (json_number(p, key) == 0)
+                return;
+        text = text_moment(json_number(p, key), usec_now(CLOCK_REALTIME));
+        print_field(label, text);
+}
+
 static int show_manager(Ctl *c, json_object **ret) {
-        _cleanup_free_ char *title = NULL, *since = NULL, *started = NULL;
+        _cleanup_free_ char *title = NULL;
         _cleanup_line_ Line work = { 0 };
         json_object *p = NULL;
         int r;
@@ -170,11 +151,8 @@ static int show_manager(Ctl *c, json_object **ret) {
         p = *ret;
         title = text_format("sluiced %s", json_text(p, "Version"));
         print_title(json_text(p, "State"), title, "");
-        if (json_number(p, "StartedUSec") > 0) {
-                started = text_moment(json_number(p, "StartedUSec"), usec_now(CLOCK_REALTIME));
-                since = text_format("since %s", started);
-        }
-        print_state("State", json_text(p, "State"), since);
+        print_state("State", json_text(p, "State"), NULL);
+        print_moment("Since", p, "StartedUSec");
         line_add(&work, count(p, "NPools", json_number(p, "NPools") == 1 ? "pool" : "pools", true));
         line_add(&work, count(p, "Queued", "jobs queued", true));
         line_add(&work, count(p, "Running", "running", true));
@@ -328,15 +306,6 @@ static void print_waiting(json_object *p) {
         print_field("Waits", line.text);
 }
 
-static void print_moment(const char *label, json_object *p, const char *key) {
-        _cleanup_free_ char *text = NULL;
-
-        if (json_number(p, key) == 0)
-                return;
-        text = text_moment(json_number(p, key), usec_now(CLOCK_REALTIME));
-        print_field(label, text);
-}
-
 static void print_attempt(json_object *p) {
         int64_t worker = json_object_get_int64(json_member(p, "Worker"));
         _cleanup_line_ Line line = { 0 };
@@ -344,7 +313,7 @@ static void print_attempt(json_object *p) {
         if (json_number(p, "Attempt") == 0)
                 return;
         line_add(&line, text_format("%" PRIu64, json_number(p, "Attempt")));
-        if (worker >= 0)
+        if (json_member(p, "Worker") && worker >= 0)
                 line_add(&line, text_format("worker %" PRIi64, worker));
         if (json_number(p, "DurationUSec") > 0) {
                 _cleanup_free_ char *span = text_span(json_number(p, "DurationUSec"));
@@ -465,7 +434,7 @@ const Verb verb_status = {
         .arguments = "[POOL|JOB…]",
         .summary = "Show sluiced, a pool or a job in full",
         .details = "A number is a job id. For a job that waits, the reason is shown. Owners of "
-                   "jobs and root also\n"
+                   "jobs and root also "
                    "see why one failed. With --json=, the properties as they are on D-Bus.",
         .example = "sluicectl status gzip 17",
         .max_arguments = SIZE_MAX,

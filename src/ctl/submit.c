@@ -258,9 +258,9 @@ const Verb verb_submit = {
         .arguments = "POOL [ARG…]",
         .summary = "Give a job to a pool and print its id",
         .details = "The payload comes from --data=, --file=, or standard input if that is no "
-                   "terminal or - is\n"
+                   "terminal or - is "
                    "given. ARGs are for the command, where the pool has AllowArguments=yes; those "
-                   "that begin\n"
+                   "that begin "
                    "with - stand after --.",
         .example = "sluicectl submit gzip --file=page.html --priority=10 -- -9",
         .options = submit_options,
@@ -362,9 +362,9 @@ const Verb verb_run = {
         .arguments = "POOL [ARG…]",
         .summary = "Run a job, print its output, exit with its status",
         .details = "Payload and ARGs are as with \"sluicectl submit\". The exit status is that of "
-                   "the command, 1\n"
+                   "the command, 1 "
                    "if the job did not succeed otherwise. Ctrl-C cancels the job. With --buffered, "
-                   "outputs\n"
+                   "outputs "
                    "are bounded by OutputMax= of the pool.",
         .example = "sluicectl run gzip < page.html > page.html.gz",
         .options = run_options,

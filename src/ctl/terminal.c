@@ -100,6 +100,36 @@ Style terminal_style_of_state(const char *state) {
         return STYLE_PLAIN;
 }
 
+void terminal_print_wrapped(const char *text, size_t indent, size_t columns) {
+        /* Where nothing is left beside the indent, wrapping would make it worse. */
+        size_t room = columns == SIZE_MAX || columns < indent + 20 ? SIZE_MAX : columns - indent;
+        size_t used = 0;
+
+        while (*text) {
+                size_t length = strcspn(text, " \n"), width;
+                _cleanup_free_ char *word = text_format("%.*s", (int) length, text);
+
+                width = text_columns(word);
+                if (used > 0 && used + 1 + width > room) {
+                        printf("\n%*s", (int) indent, "");
+                        used = 0;
+                }
+                used += (size_t) printf("%s", used > 0 ? " " : "") + width;
+                fputs(word, stdout);
+                text += length;
+                if (*text == '\n' && text[1]) {
+                        printf("\n%*s", (int) indent, "");
+                        used = 0;
+                }
+                text += *text != 0;
+        }
+        putchar('\n');
+}
+
+size_t terminal_text_columns(void) {
+        return MIN(terminal.columns, (size_t) 80);
+}
+
 /* Starts the words of the command with the read end of a pipe as its standard input. */
 static int pager_spawn(char *const *command, int input, pid_t *ret) {
         posix_spawn_file_actions_t actions;

@@ -32,6 +32,13 @@ const char *terminal_style_end(Style style);
 /* The style in which the state or the result of anything is shown. */
 Style terminal_style_of_state(const char *state);
 
+/* Prints text and a newline, broken at blanks before `columns` are full. The first line begins
+ * where the cursor is, which is at `indent`; the others are indented to there. */
+void terminal_print_wrapped(const char *text, size_t indent, size_t columns);
+
+/* How wide running text like that of --help is set. */
+size_t terminal_text_columns(void);
+
 /* From here on standard output goes through $SLUICE_PAGER, $PAGER or less, if it is a terminal and
  * no option or empty variable forbids. Where no pager can be started the output is just long. */
 void pager_open(const Ctl *ctl);

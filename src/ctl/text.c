@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <inttypes.h>
 #include <langinfo.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -146,21 +147,13 @@ char *text_ellipsize(const char *s, size_t columns) {
         return text_format("%.*s%s", (int) bytes, s, ellipsis);
 }
 
-/* The parts of a span below a minute with three digits, above with two units: nobody reads more. */
+/* Above a minute, what is less than the second unit is left out. */
 static usec_t round_span(usec_t t) {
-        static const struct {
-                usec_t from, step;
-        } steps[] = {
-                { USEC_PER_YEAR, USEC_PER_DAY },
-                { USEC_PER_DAY, USEC_PER_HOUR },
-                { USEC_PER_HOUR, USEC_PER_MINUTE },
-                { USEC_PER_MINUTE, USEC_PER_SEC },
-        };
+        usec_t step = t >= USEC_PER_DAY    ? USEC_PER_HOUR
+                      : t >= USEC_PER_HOUR ? USEC_PER_MINUTE
+                                           : USEC_PER_SEC;
 
-        for (size_t i = 0; i < ELEMENTSOF(steps); i++)
-                if (t >= steps[i].from)
-                        return t - t % steps[i].step;
-        return t;
+        return t < USEC_PER_MINUTE ? t : t - t % step;
 }
 
 char *text_span(usec_t t) {
@@ -171,6 +164,9 @@ char *text_span(usec_t t) {
         int digits = value < 9.995 ? 2 : value < 99.95 ? 1 : 0;
         char number[32];
 
+        if (t >= USEC_PER_YEAR && t != USEC_INFINITY)
+                return text_format("%" PRIu64 "y %" PRIu64 "d", t / USEC_PER_YEAR,
+                        t % USEC_PER_YEAR / USEC_PER_DAY);
         if (t < USEC_PER_MSEC || t >= USEC_PER_MINUTE)
                 return text_copy(format_usec(buf, t == USEC_INFINITY ? t : round_span(t)));
 

@@ -162,7 +162,7 @@ static int jobs(Ctl *c, char **arguments) {
                 { "Result", "RESULT", COLUMN_STATE },
         };
         uint64_t after = 0, left = arg_lines.value;
-        Table table _cleanup_table_;
+        _cleanup_table_ Table table;
 
         table_init(&table, c, columns, ELEMENTSOF(columns));
         do {

@@ -3,7 +3,6 @@
 /* sluicectl: the command line of sluiced. */
 
 #include <locale.h>
-#include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -43,39 +42,6 @@ static const struct {
         { "Settings",
                 { &verb_set, &verb_create, &verb_remove, &verb_cat, &verb_reload, &verb_check } },
 };
-
-int usage_error(const char *format, ...) {
-        va_list ap;
-
-        va_start(ap, format);
-        vfprintf(stderr, format, ap);
-        va_end(ap);
-        fputc('\n', stderr);
-        return -EINVAL;
-}
-
-int failure(int r, const char *format, ...) {
-        va_list ap;
-
-        (void) fflush(stdout);
-        fputs("Failed to ", stderr);
-        va_start(ap, format);
-        vfprintf(stderr, format, ap);
-        va_end(ap);
-        fprintf(stderr, ": %s\n", strerror(-r));
-        return r;
-}
-
-void notice(const Ctl *c, const char *format, ...) {
-        va_list ap;
-
-        if (c->quiet)
-                return;
-        va_start(ap, format);
-        vfprintf(stderr, format, ap);
-        va_end(ap);
-        fputc('\n', stderr);
-}
 
 static size_t collect_verbs(const Verb **verbs) {
         size_t n = 0;

@@ -185,12 +185,17 @@ static int on_object(Monitor *monitor, sd_bus_message *m, const char *member, co
         return 0;
 }
 
+/* A bus writes the unique name of the sender into each message, so nobody else has the daemon's. On
+ * the daemon's own socket there is nobody else, and it need not write any. */
+static bool is_from_daemon(const Monitor *monitor, const char *sender) {
+        return !sender || strcmp(sender, monitor->owner) == 0 || strcmp(sender, SLUICE_NAME) == 0;
+}
+
 static int on_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         Monitor *monitor = userdata;
-        const char *sender = sd_bus_message_get_sender(m);
         int r = 0;
 
-        if (sender && monitor->owner && strcmp(sender, monitor->owner) != 0)
+        if (!is_from_daemon(monitor, sd_bus_message_get_sender(m)))
                 return 0;
         if (sd_bus_message_is_signal(m, MANAGER_INTERFACE, "JobStarted") > 0)
                 r = on_job_started(monitor, m);
@@ -243,8 +248,9 @@ static int listen_for_signals(Monitor *monitor) {
         int r = 0;
 
         for (size_t i = 0; i < ELEMENTSOF(interfaces) && r >= 0; i++) {
-                _cleanup_free_ char *match = text_format(
-                        "type='signal',sender='%s',interface='%s'", SLUICE_NAME, interfaces[i]);
+                _cleanup_free_ char *match =
+                        text_format("type='signal',path_namespace='%s',interface='%s'", SLUICE_PATH,
+                                interfaces[i]);
 
                 r = sd_bus_add_match(bus, NULL, match, on_signal, monitor);
         }

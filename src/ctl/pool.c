@@ -25,7 +25,7 @@ static int list(Ctl *c, char **arguments) {
         const char *name, *path, *state;
         uint32_t running, workers;
         uint64_t queued;
-        Table table _cleanup_table_;
+        _cleanup_table_ Table table;
         int r;
 
         table_init(&table, c, columns, ELEMENTSOF(columns));

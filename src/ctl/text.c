@@ -195,20 +195,6 @@ char *text_moment(usec_t realtime, usec_t now) {
         return text_format("%s; %s %s", date, distance, realtime <= now ? "ago" : "from now");
 }
 
-char *text_size(uint64_t bytes) {
-        static const char units[] = "BKMGTPE";
-        double value = (double) bytes;
-        size_t unit = 0;
-
-        if (bytes == UINT64_MAX)
-                return text_copy("infinity");
-        for (; value >= 1023.95 && units[unit + 1]; unit++)
-                value /= 1024;
-        return text_format("%.*f%c",
-                unit > 0 && value < 9.95 && value - (double) (uint64_t) value >= 0.05, value,
-                units[unit]);
-}
-
 char *text_base64(const void *data, size_t size) {
         static const char digits[] =
                 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Text for people: strings that cannot drive the terminal, widths in columns, and rounded numbers,
- * times and sizes. Results are malloc()ed and the caller's; memory never runs out here, the program
- * ends instead. */
+/* Text for people: strings that cannot drive the terminal, widths in columns, and rounded times.
+ * Results are malloc()ed and the caller's; memory never runs out here, the program ends instead. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -40,7 +39,5 @@ char *text_span(usec_t t);
 
 /* A moment of CLOCK_REALTIME in local time, with the distance from now: "Mon … CET; 5s ago". */
 char *text_moment(usec_t realtime, usec_t now);
-
-char *text_size(uint64_t bytes); /* "512B", "1.5K", "64K", "infinity" */
 
 char *text_base64(const void *data, size_t size);

@@ -85,7 +85,7 @@ class SluicectlTest(unittest.TestCase):
         """What it prints where standard output is a terminal of so many columns."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=theirs,
+            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL,
             env={**ENVIRONMENT, 'TERM': 'xterm', 'COLUMNS': str(columns), **(env or {})})
         os.close(theirs)
         text = b''

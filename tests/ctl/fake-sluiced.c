@@ -2,7 +2,8 @@
 
 /* A daemon that only answers: the interfaces that sluicectl calls, with results that depend on
  * nothing but the call, so that what is printed can be compared. It prints each call of interest to
- * standard output. $DBUS_SESSION_BUS_ADDRESS is where it is.
+ * standard output. It is on the bus of $DBUS_SESSION_BUS_ADDRESS and, like the real one, on a
+ * socket of its own, whose path is the argument.
  *
  * Pools: "gzip" has Handler=command and upper-cases the payload; "echo" has Handler=module; "full"
  * refuses; "nofd" does not take fds; "many" has 2500 jobs that are only listed. A job with the tag
@@ -12,7 +13,10 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <systemd/sd-bus.h>
 #include <systemd/sd-event.h>
 
@@ -588,9 +592,16 @@ static int remove_pool(sd_bus_message *m, void *userdata, sd_bus_error *e) {
 }
 
 static int subscribe(sd_bus_message *m, void *userdata, sd_bus_error *e) {
+        int r;
+
         printf("Subscribe\n");
         (void) fflush(stdout);
-        return sd_bus_reply_method_return(m, NULL);
+        r = sd_bus_reply_method_return(m, NULL);
+        /* Only the link on which it is asked for can be told on a socket of our own. */
+        if (r >= 0 && sd_bus_message_get_sender(m) == NULL)
+                r = sd_bus_emit_signal(sd_bus_message_get_bus(m), PATH, NAME ".Manager",
+                        "JobStarted", "ts", (uint64_t) 7, "echo");
+        return r;
 }
 
 static int reload(sd_bus_message *m, void *userdata, sd_bus_error *e) {
@@ -636,9 +647,87 @@ static const sd_bus_vtable manager_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int main(void) {
+/* ---- connections ---- */
+
+static int add_objects(sd_bus *bus) {
         static const char *const pools[] = { PATH "/pool/gzip", PATH "/pool/echo",
                 PATH "/pool/full", PATH "/pool/nofd" };
+        int r;
+
+        r = sd_bus_add_object_vtable(bus, NULL, PATH, NAME ".Manager", manager_vtable, NULL);
+        for (size_t i = 0; i < ELEMENTSOF(pools) && r >= 0; i++)
+                r = sd_bus_add_object_vtable(bus, NULL, pools[i], NAME ".Pool", pool_vtable, NULL);
+        if (r >= 0)
+                r = sd_bus_add_fallback_vtable(
+                        bus, NULL, PATH "/job", NAME ".Job", job_vtable, find_job_object, NULL);
+        return r;
+}
+
+static int driver_hello(sd_bus_message *m, void *userdata, sd_bus_error *e) {
+        return sd_bus_reply_method_return(m, "s", ":direct.1");
+}
+
+static int driver_match(sd_bus_message *m, void *userdata, sd_bus_error *e) {
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static int driver_owner(sd_bus_message *m, void *userdata, sd_bus_error *e) {
+        return sd_bus_reply_method_return(m, "s", ":direct.0");
+}
+
+static const sd_bus_vtable driver_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("Hello", "", "s", driver_hello, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("AddMatch", "s", "", driver_match, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("GetNameOwner", "s", "s", driver_owner, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_END,
+};
+
+/* A link that its client has closed stays until this program ends, which is soon. */
+static int on_connection(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        _cleanup_close_ int connection = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        sd_id128_t id =
+                SD_ID128_MAKE(01, 23, 45, 67, 89, ab, cd, ef, 01, 23, 45, 67, 89, ab, cd, ef);
+        sd_bus *bus = NULL;
+        int r;
+
+        if (connection < 0)
+                return 0;
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_fd(bus, connection, connection);
+        if (r < 0)
+                return r;
+        connection = -EBADF;
+        r = sd_bus_set_server(bus, true, id);
+        if (r >= 0)
+                r = sd_bus_negotiate_fds(bus, true);
+        if (r >= 0)
+                r = add_objects(bus);
+        if (r >= 0)
+                r = sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/DBus",
+                        "org.freedesktop.DBus", driver_vtable, NULL);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r >= 0)
+                r = sd_bus_attach_event(
+                        bus, sd_event_source_get_event(source), SD_EVENT_PRIORITY_NORMAL);
+        return r;
+}
+
+static int listen_at(sd_event *event, const char *path) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd;
+
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        if (fd < 0 || bind(fd, (const struct sockaddr *) &address, sizeof(address)) < 0 ||
+                listen(fd, 16) < 0)
+                return -errno;
+        return sd_event_add_io(event, NULL, fd, EPOLLIN, on_connection, NULL);
+}
+
+int main(int argc, char **argv) {
         _cleanup_(sd_event_unrefp) sd_event *event = NULL;
         _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
         int r;
@@ -647,17 +736,13 @@ int main(void) {
         if (r >= 0)
                 r = sd_bus_open_user(&bus);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(
-                        bus, NULL, PATH, NAME ".Manager", manager_vtable, NULL);
-        for (size_t i = 0; i < ELEMENTSOF(pools) && r >= 0; i++)
-                r = sd_bus_add_object_vtable(bus, NULL, pools[i], NAME ".Pool", pool_vtable, NULL);
-        if (r >= 0)
-                r = sd_bus_add_fallback_vtable(
-                        bus, NULL, PATH "/job", NAME ".Job", job_vtable, find_job_object, NULL);
+                r = add_objects(bus);
         if (r >= 0)
                 r = sd_bus_request_name(bus, NAME, 0);
         if (r >= 0)
                 r = sd_bus_attach_event(bus, event, SD_EVENT_PRIORITY_NORMAL);
+        if (r >= 0 && argc > 1)
+                r = listen_at(event, argv[1]);
         if (r < 0) {
                 fprintf(stderr, "Failed to start: %s\n", strerror(-r));
                 return EXIT_FAILURE;

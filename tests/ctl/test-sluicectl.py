@@ -55,7 +55,8 @@ class SluicectlTest(unittest.TestCase):
         cls.folder.cleanup()
 
     def setUp(self):
-        self.fake = subprocess.Popen([FAKE], stdout=subprocess.PIPE, env={
+        self.socket = f'{self.folder.name}/direct'
+        self.fake = subprocess.Popen([FAKE, self.socket], stdout=subprocess.PIPE, env={
             **ENVIRONMENT, 'DBUS_SESSION_BUS_ADDRESS': self.address})
         self.assertEqual(self.asked(), 'ready')
 
@@ -63,6 +64,7 @@ class SluicectlTest(unittest.TestCase):
         self.fake.terminate()
         self.fake.wait()
         self.fake.stdout.close()
+        os.unlink(self.socket)
 
     def asked(self):
         """The next call that the daemon got."""
@@ -185,6 +187,30 @@ class SluicectlTest(unittest.TestCase):
     def test_user_is_the_session_bus(self):
         result = self.run_raw([SLUICECTL, '--user'], env={'DBUS_SESSION_BUS_ADDRESS': self.address})
         self.assertEqual(result.status, 0, result.err)
+
+    def direct(self, *arguments, stdin=b''):
+        result = self.run_raw([SLUICECTL, f'--address={self.socket}', *arguments], stdin)
+        self.assertEqual(result.status, 0, result.err)
+        return result
+
+    def test_socket_of_the_daemon_itself_works_as_a_bus_does(self):
+        self.assertIn('gzip', self.direct('list').out)
+        self.assertEqual(self.direct('run', 'gzip', stdin=b'x' * 9000).raw, b'X' * 9000)
+        self.assertEqual(self.asked(), 'Submit gzip 9000 OutputFd=h BindToClient=b:1')
+        self.direct('submit', 'echo', stdin=b'x' * 100000)
+        self.assertEqual(self.asked(), 'SubmitFd echo 100000')
+        self.assertEqual(self.direct('submit', 'echo', '--notify').out,
+                         '3\n3 started\n3 succeeded after 1.25ms\n')
+
+    def test_socket_of_the_daemon_itself_is_found_where_the_bus_has_no_daemon(self):
+        os.mkdir(f'{self.folder.name}/sluice')
+        os.link(self.socket, f'{self.folder.name}/sluice/bus')
+        env = {'XDG_RUNTIME_DIR': self.folder.name,
+               'DBUS_SESSION_BUS_ADDRESS': 'unix:path=/nonexistent'}
+        result = self.run_raw([SLUICECTL, '--user', 'list'], env=env)
+        self.assertEqual(result.status, 0, result.err)
+        os.unlink(f'{self.folder.name}/sluice/bus')
+        os.rmdir(f'{self.folder.name}/sluice')
 
     # Looking
 
@@ -540,6 +566,12 @@ class SluicectlTest(unittest.TestCase):
         self.assertEqual(lines, ['job 1 started in echo', 'job 1 in echo succeeded after 1.25ms',
                                  'pool gzip: State=paused'])
         self.assertEqual(self.stop(process), '')
+
+    def test_monitor_sees_signals_without_a_sender_on_the_socket_of_the_daemon(self):
+        self.address = self.socket
+        process = self.watch('-q')
+        self.assertIn('job 7 started in echo', self.read_lines(process, 1)[0])
+        self.stop(process)
 
     def test_monitor_as_json_prints_an_object_per_line(self):
         process = self.watch('--json=short')

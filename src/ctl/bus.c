@@ -65,27 +65,6 @@ static char *direct_socket(bool user) {
         return runtime ? text_format("%s/%s", runtime, USER_SOCKET) : NULL;
 }
 
-/* The bus, but the daemon's own socket if it is only to be found there. */
-static int open_bus(bool user, sd_bus **ret) {
-        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL, *direct = NULL;
-        _cleanup_free_ char *path = direct_socket(user);
-        int r;
-
-        r = user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
-        if (path && access(path, F_OK) >= 0 && (r < 0 || !daemon_is_on_bus(bus))) {
-                _cleanup_free_ char *address = address_of_path(path);
-
-                if (open_address(address, &direct) >= 0) {
-                        *ret = TAKE_PTR(direct);
-                        return 0;
-                }
-        }
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(bus);
-        return 0;
-}
-
 /* Where it may be, for somebody who did not reach it. */
 static void advise(const Ctl *ctl) {
         fprintf(stderr,
@@ -98,6 +77,31 @@ static int connection_failure(const Ctl *ctl, int r, const char *where) {
         r = failure(r, "connect to %s", where);
         advise(ctl);
         return r;
+}
+
+/* The bus, but the daemon's own socket if it is only to be found there. */
+static int open_bus(Ctl *ctl) {
+        _cleanup_(sd_bus_flush_close_unrefp) sd_bus *bus = NULL;
+        _cleanup_free_ char *path = direct_socket(ctl->user), *address = NULL, *where = NULL;
+        int r, k;
+
+        r = ctl->user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
+        if (r >= 0 && (!path || access(path, F_OK) < 0 || daemon_is_on_bus(bus))) {
+                ctl->bus = TAKE_PTR(bus);
+                return 0;
+        }
+        if (!path)
+                return connection_failure(ctl, r, "the session bus");
+
+        /* There is no bus, or only the socket. */
+        address = address_of_path(path);
+        k = open_address(address, &ctl->bus);
+        if (k >= 0)
+                return 0;
+        if (r >= 0 || k != -ENOENT)
+                return connection_failure(ctl, k, path);
+        where = text_format("the %s bus, nor to %s", ctl->user ? "session" : "system", path);
+        return connection_failure(ctl, r, where);
 }
 
 int bus_connect(Ctl *ctl) {
@@ -115,9 +119,7 @@ int bus_connect(Ctl *ctl) {
                 r = open_address(full, &ctl->bus);
                 return r < 0 ? connection_failure(ctl, r, address) : 0;
         }
-        r = open_bus(ctl->user, &ctl->bus);
-        return r < 0 ? connection_failure(ctl, r, ctl->user ? "the session bus" : "the system bus")
-                     : 0;
+        return open_bus(ctl);
 }
 
 int bus_new_call(Ctl *ctl, const char *path, const char *interface, const char *member,

@@ -40,7 +40,8 @@ static char **search_path(const Ctl *c) {
                         text_out_of_memory();
                 return path;
         }
-        if (c->user && config && *config)
+        /* A relative path is to be ignored, says the XDG Base Directory specification. */
+        if (c->user && config && *config == '/')
                 add(&path, text_format("%s/sluice", config));
         else if (c->user && home)
                 add(&path, text_format("%s/.config/sluice", home));

@@ -87,7 +87,8 @@ class SluicectlTest(unittest.TestCase):
         """What it prints where standard output is a terminal of so many columns."""
         ours, theirs = pty.openpty()
         process = subprocess.Popen(
-            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=theirs, stderr=subprocess.DEVNULL,
+            self.command(*arguments), stdin=subprocess.DEVNULL, stdout=theirs,
+            stderr=subprocess.DEVNULL,
             env={**ENVIRONMENT, 'TERM': 'xterm', 'COLUMNS': str(columns), **(env or {})})
         os.close(theirs)
         text = b''
@@ -153,7 +154,8 @@ class SluicectlTest(unittest.TestCase):
             self.assertLessEqual(max(map(len, body.splitlines())), 80, text)
 
     def test_global_options_stand_before_or_after_the_verb(self):
-        self.assertEqual(self.ctl('--json=short', 'list').out, self.ctl('list', '--json', 'short').out)
+        self.assertEqual(self.ctl('--json=short', 'list').out,
+                         self.ctl('list', '--json', 'short').out)
 
     def test_version_needs_no_daemon(self):
         result = self.run_raw([SLUICECTL, '--version'])
@@ -165,14 +167,16 @@ class SluicectlTest(unittest.TestCase):
     def test_daemon_that_cannot_be_reached_brings_advice(self):
         result = self.run_raw([SLUICECTL, '--address=/nonexistent/bus', 'list'])
         self.assertEqual(result.status, 1)
-        self.assertIn('Failed to connect to /nonexistent/bus: No such file or directory', result.err)
+        self.assertIn('Failed to connect to /nonexistent/bus: No such file or directory',
+                      result.err)
         self.assertIn('systemctl start sluiced', result.err)
 
     def test_bus_without_the_daemon_brings_advice(self):
         self.fake.terminate()
         self.fake.wait()
         result = self.ctl('list', status=1)
-        self.assertIn('Failed to list the pools: sluiced is not running (ServiceUnknown)', result.err)
+        self.assertIn('Failed to list the pools: sluiced is not running (ServiceUnknown)',
+                      result.err)
         self.assertIn('systemctl start sluiced', result.err)
 
     def test_address_comes_from_the_environment(self):
@@ -384,7 +388,8 @@ class SluicectlTest(unittest.TestCase):
 
     def test_submit_with_bind_exits_as_the_job_did(self):
         self.ctl('submit', 'echo', '--bind')
-        self.assertIn('Job 2 failed: exit status 3', self.ctl('submit', 'echo', '--bind', '3', status=1).err)
+        result = self.ctl('submit', 'echo', '--bind', '3', status=1)
+        self.assertIn('Job 2 failed: exit status 3', result.err)
 
     def test_run_copies_the_output_of_a_command_through_a_pipe(self):
         data = bytes(range(128)) * 300
@@ -444,7 +449,8 @@ class SluicectlTest(unittest.TestCase):
                          ('', 'Job 2 failed: exit status 3\ngzip: bad ?[31minput\n'))
         self.ctl('submit', 'echo', '--tag=hang')
         self.assertEqual(self.ctl('result', '3', status=1).err,
-                         'Failed to get the result of job 3: The job has not finished (InvalidState)\n')
+                         'Failed to get the result of job 3: '
+                         'The job has not finished (InvalidState)\n')
 
     def test_cancel_takes_several_ids_and_goes_on_after_a_failure(self):
         self.ctl('submit', 'echo', '--tag=hang')
@@ -535,8 +541,9 @@ class SluicectlTest(unittest.TestCase):
     # Watching
 
     def watch(self, *options):
-        process = subprocess.Popen(self.command('monitor', *options), bufsize=0, stdout=subprocess.PIPE,
-                                   stderr=subprocess.PIPE, env=ENVIRONMENT)
+        process = subprocess.Popen(self.command('monitor', *options), bufsize=0,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   env=ENVIRONMENT)
         self.addCleanup(process.stdout.close)
         self.addCleanup(process.stderr.close)
         self.addCleanup(process.wait)

@@ -5,6 +5,7 @@
 
 #include "engine/mailbox.h"
 #include "util/fd.h"
+#include "util/mutex.h"
 
 /* Unread things after which main is woken though nothing is urgent: enough to make the wake-up
  * cheap per job, few enough to be handled without a hiccup. */
@@ -66,13 +67,13 @@ bool mailbox_post(Mailbox *mailbox, Mail *mail, bool urgent) {
 
         if (mail_is_empty(mail))
                 return false;
-        (void) pthread_mutex_lock(&mailbox->lock);
+        mutex_lock(&mailbox->lock);
         mail_append(&mailbox->mail, mail);
         atomic_store_explicit(&mailbox->n, mailbox->mail.n, memory_order_release);
         wake = (urgent || mailbox->mail.n >= MANY) && !mailbox->signalled;
         if (wake)
                 mailbox->signalled = true;
-        (void) pthread_mutex_unlock(&mailbox->lock);
+        mutex_unlock(&mailbox->lock);
         return wake;
 }
 
@@ -81,11 +82,11 @@ void mailbox_signal(Mailbox *mailbox) {
 
         if (mailbox_is_empty(mailbox))
                 return;
-        (void) pthread_mutex_lock(&mailbox->lock);
+        mutex_lock(&mailbox->lock);
         wake = mailbox->mail.n > 0 && !mailbox->signalled;
         if (wake)
                 mailbox->signalled = true;
-        (void) pthread_mutex_unlock(&mailbox->lock);
+        mutex_unlock(&mailbox->lock);
         if (wake)
                 mailbox_wake(mailbox);
 }
@@ -94,7 +95,7 @@ void mailbox_take(Mailbox *mailbox, Mail *ret, bool seen) {
         uint64_t n;
 
         mail_init(ret);
-        (void) pthread_mutex_lock(&mailbox->lock);
+        mutex_lock(&mailbox->lock);
         /* Emptied under the lock: a signal that comes later is for mail that comes later. */
         if (seen && read(mailbox->fd, &n, sizeof(n)) < 0)
                 assert(errno == EAGAIN);
@@ -102,5 +103,5 @@ void mailbox_take(Mailbox *mailbox, Mail *ret, bool seen) {
                 mailbox->signalled = false;
         mail_append(ret, &mailbox->mail);
         atomic_store_explicit(&mailbox->n, 0, memory_order_release);
-        (void) pthread_mutex_unlock(&mailbox->lock);
+        mutex_unlock(&mailbox->lock);
 }

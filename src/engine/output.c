@@ -9,6 +9,7 @@
 
 #include "engine/output.h"
 #include "util/macro.h"
+#include "util/mutex.h"
 
 #define BIAS (UINT32_C(1) << 30)
 
@@ -35,10 +36,10 @@ void output_stock_done(OutputStock *stock) {
 static OutputChunk *stock_get(OutputStock *stock) {
         OutputChunk *chunk = NULL;
 
-        (void) pthread_mutex_lock(&stock->lock);
+        mutex_lock(&stock->lock);
         if (stock->n_chunks > 0)
                 chunk = stock->chunks[--stock->n_chunks];
-        (void) pthread_mutex_unlock(&stock->lock);
+        mutex_unlock(&stock->lock);
 
         if (!chunk)
                 chunk = aligned_alloc(OUTPUT_CHUNK_SIZE, OUTPUT_CHUNK_SIZE);
@@ -48,10 +49,10 @@ static OutputChunk *stock_get(OutputStock *stock) {
 }
 
 static void stock_put(OutputStock *stock, OutputChunk *chunk) {
-        (void) pthread_mutex_lock(&stock->lock);
+        mutex_lock(&stock->lock);
         if (stock->n_chunks < OUTPUT_STOCK_MAX)
                 stock->chunks[stock->n_chunks++] = TAKE_PTR(chunk);
-        (void) pthread_mutex_unlock(&stock->lock);
+        mutex_unlock(&stock->lock);
         free(chunk);
 }
 

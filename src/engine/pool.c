@@ -21,6 +21,7 @@
 #include "engine/pool.h"
 #include "engine/worker.h"
 #include "util/fd.h"
+#include "util/mutex.h"
 
 /* How the mean run time follows the last turns: 1/8 of each new one. */
 #define MEAN_WEIGHT 8
@@ -36,11 +37,11 @@
 #define STUCK_GRACE_USEC USEC_PER_SEC
 
 void pool_lock(Pool *pool) {
-        (void) pthread_mutex_lock(&pool->lock);
+        mutex_lock(&pool->lock);
 }
 
 void pool_unlock(Pool *pool) {
-        (void) pthread_mutex_unlock(&pool->lock);
+        mutex_unlock(&pool->lock);
 }
 
 /* ---- details ---- */
@@ -142,6 +143,8 @@ static void worker_drop_leftovers(Worker *worker, unsigned n) {
         for (unsigned i = 0; i < n; i++) {
                 WorkerResult *result = &worker->results[i];
 
+                if (likely(!result->output && !result->error && !result->details))
+                        continue;
                 free(result->output);
                 free(result->error);
                 free(result->details);

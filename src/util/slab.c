@@ -2,7 +2,7 @@
 
 /* A page is 256 KiB, aligned to its size, so that an object finds its page by its address. Objects
  * that were never used are handed out in ascending order: they lie in memory as they lie in a
- * queue, and what was not handed out yet is not resident. One empty page is kept. */
+ * queue, and what was not handed out yet is not resident. A few empty pages are kept. */
 
 #include <assert.h>
 #include <errno.h>
@@ -12,6 +12,9 @@
 #include "util/slab.h"
 
 #define PAGE_SIZE ((size_t) 256 * 1024)
+
+/* Room that is kept for the next burst: mapping pages anew costs a fault per 4 KiB. */
+#define SPARE_PAGES 16
 #define PAGE_OBJECTS ((PAGE_SIZE - sizeof(SlabPage)) / SLAB_OBJECT_SIZE)
 
 typedef struct SlabFree SlabFree;
@@ -103,7 +106,7 @@ void slab_free(Slab *slab, void *object) {
         slab->n_objects--;
         if (page->n_used-- == PAGE_OBJECTS)
                 list_append(&slab->partial, &page->links);
-        if (page->n_used == 0 && slab->n_free >= 2 * PAGE_OBJECTS) {
+        if (page->n_used == 0 && slab->n_free >= (SPARE_PAGES + 1) * PAGE_OBJECTS) {
                 list_remove(&page->links);
                 (void) munmap(page, PAGE_SIZE);
                 slab->n_free -= PAGE_OBJECTS;

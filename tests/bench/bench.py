@@ -152,7 +152,7 @@ class Daemon:
         self.log = (top / "log").open("w+")
         self.process = subprocess.Popen(
             [self.sluiced, "--no-bus", f"--listen={self.socket}", f"--config={top / 'config'}",
-             f"--state={top / 'state'}", "--log-level=warning"],
+             "--log-level=warning"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
             self.wait_until_it_listens()

@@ -149,8 +149,13 @@ static int link_start(Link *link, int fd) {
                 r = link_add_interfaces(link);
         if (r >= 0)
                 r = sd_bus_start(link->bus);
-        if (r >= 0)
-                r = sd_event_add_io(server->event, &link->io_source, fd, EPOLLIN, on_link_io, link);
+        if (r < 0)
+                return r;
+        link->watch_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (link->watch_fd < 0)
+                return -errno;
+        r = sd_event_add_io(
+                server->event, &link->io_source, link->watch_fd, EPOLLIN, on_link_io, link);
         if (r >= 0)
                 r = sd_event_source_set_prepare(link->io_source, on_link_prepare);
         if (r >= 0)

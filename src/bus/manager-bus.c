@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "build-config.h"
 #include "bus/auth.h"
 #include "bus/call.h"
 #include "bus/error.h"
@@ -11,7 +12,6 @@
 #include "bus/manager-bus.h"
 #include "bus/options.h"
 #include "bus/pool-bus.h"
-#include "build-config.h"
 #include "util/parse.h"
 
 #define LIST_JOBS_MAX 1000

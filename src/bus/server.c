@@ -12,6 +12,7 @@
 #include "bus/pool-bus.h"
 #include "bus/server.h"
 #include "bus/signals.h"
+#include "util/fd.h"
 #include "util/log.h"
 
 #define RECONNECT_MIN (100 * USEC_PER_MSEC)
@@ -116,6 +117,7 @@ int link_new(Server *server, sd_bus *bus, Link **ret) {
         if (!link)
                 return -ENOMEM;
         link->server = server;
+        link->watch_fd = -EBADF;
         link->bus = sd_bus_ref(bus);
         list_append(&server->links, &link->links);
         *ret = link;
@@ -133,6 +135,7 @@ void link_close(Link *link) {
         if (link->server->bus_link == link)
                 link->server->bus_link = NULL;
         sd_event_source_disable_unref(link->io_source);
+        fd_close(link->watch_fd);
         sd_event_source_disable_unref(link->more_source);
         sd_event_source_disable_unref(link->deadline_source);
         list_remove(&link->links);

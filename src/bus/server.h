@@ -65,6 +65,7 @@ struct Link {
 
         /* Direct links. */
         Client *client; /* owned: the only one */
+        int watch_fd;   /* owned: a second fd of the socket, see direct.c */
         sd_event_source *io_source, *more_source, *deadline_source;
         bool wants_signals; /* it has asked for matches */
         bool closing;

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "build-config.h"
 #include "daemon/daemon.h"
@@ -145,6 +147,19 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
         return 0;
 }
 
+/* Children get their own 0, 1 and 2; a pipe of ours must never be one of them. */
+static int fill_standard_fds(void) {
+        int fd;
+
+        do
+                fd = open("/dev/null", O_RDWR);
+        while (fd >= 0 && fd <= STDERR_FILENO);
+        if (fd < 0)
+                return -errno;
+        (void) close(fd);
+        return 0;
+}
+
 static int check(const Arguments *arguments) {
         _cleanup_(config_freep) Config *config = NULL;
         int r;
@@ -174,6 +189,9 @@ int main(int argc, char **argv) {
 
         if (arguments.options.log_level >= 0)
                 log_set_level(arguments.options.log_level);
+        r = fill_standard_fds();
+        if (r < 0)
+                return EXIT_FAILURE;
         r = daemon_new(&arguments.options, &daemon);
         if (r < 0)
                 return EXIT_FAILURE;

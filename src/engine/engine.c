@@ -302,8 +302,17 @@ static int on_retention(sd_event_source *source, uint64_t usec, void *userdata) 
         return 0;
 }
 
+/* Whoever reads from the other end of these waits for them to be closed. */
+static void close_fds(Submission *submission) {
+        submission->payload_fd = fd_close(submission->payload_fd);
+        submission->output_fd = fd_close(submission->output_fd);
+}
+
 static void job_ended(Engine *engine, Job *job, usec_t now) {
         List *l;
+
+        if (job->submission->n_total == 1)
+                close_fds(job->submission);
 
         if (job->details)
                 while ((l = list_pop(&job->details->watchers))) {

@@ -51,6 +51,8 @@ static void *worker_attempt_output_alloc(Attempt *attempt, size_t size) {
         worker_attempt_drop_output(a);
         if (size == 0)
                 return &nothing;
+        if (size > UINT32_MAX)
+                return NULL;
         if (a->writer && size <= OUTPUT_SHARED_MAX)
                 return a->shared = output_writer_alloc(a->writer, size);
         output = malloc(size);

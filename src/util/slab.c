@@ -11,6 +11,19 @@
 
 #include "util/slab.h"
 
+/* Under AddressSanitizer a free object may not be touched but for the link that we keep in it. */
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#define object_allow(object) __asan_unpoison_memory_region((object), SLAB_OBJECT_SIZE)
+#define object_forbid(object) \
+        __asan_poison_memory_region((SlabFree *) (object) + 1, SLAB_OBJECT_SIZE - sizeof(SlabFree))
+#define page_allow(page) __asan_unpoison_memory_region((page), PAGE_SIZE)
+#else
+#define object_allow(object) ((void) (object))
+#define object_forbid(object) ((void) (object))
+#define page_allow(page) ((void) (page))
+#endif
+
 #define PAGE_SIZE ((size_t) 256 * 1024)
 
 /* Room that is kept for the next burst: mapping pages anew costs a fault per 4 KiB. */
@@ -25,7 +38,7 @@ struct SlabFree {
 };
 
 struct SlabPage {
-        List links; /* in Slab.partial while it has room */
+        List links; /* in Slab.partial while it has room, else in Slab.full */
         SlabFree *free;
         uint32_t n_used;    /* objects in use */
         uint32_t n_touched; /* objects that were ever used: the rest follows them */
@@ -52,16 +65,24 @@ static SlabPage *page_new(void) {
         return (SlabPage *) aligned;
 }
 
+static void page_free(SlabPage *page) {
+        /* The next one to be mapped there knows nothing of our objects. */
+        page_allow(page);
+        (void) munmap(page, PAGE_SIZE);
+}
+
 void slab_init(Slab *slab) {
         *slab = (Slab){};
         list_init(&slab->partial);
+        list_init(&slab->full);
 }
 
 void slab_done(Slab *slab) {
         List *l;
 
+        list_splice(&slab->partial, &slab->full);
         while ((l = list_pop(&slab->partial)))
-                (void) munmap(list_entry(l, SlabPage, links), PAGE_SIZE);
+                page_free(list_entry(l, SlabPage, links));
 }
 
 int slab_reserve(Slab *slab, size_t n) {
@@ -89,8 +110,11 @@ void *slab_alloc(Slab *slab) {
                 page->free = page->free->next;
         } else
                 object = (uint8_t *) (page + 1) + (size_t) page->n_touched++ * SLAB_OBJECT_SIZE;
-        if (++page->n_used == PAGE_OBJECTS)
+        object_allow(object);
+        if (++page->n_used == PAGE_OBJECTS) {
                 list_remove(&page->links);
+                list_append(&slab->full, &page->links);
+        }
         slab->n_free--;
         slab->n_objects++;
         return object;
@@ -102,13 +126,16 @@ void slab_free(Slab *slab, void *object) {
 
         free_object->next = page->free;
         page->free = free_object;
+        object_forbid(object);
         slab->n_free++;
         slab->n_objects--;
-        if (page->n_used-- == PAGE_OBJECTS)
+        if (page->n_used-- == PAGE_OBJECTS) {
+                list_remove(&page->links);
                 list_append(&slab->partial, &page->links);
+        }
         if (page->n_used == 0 && slab->n_free >= (SPARE_PAGES + 1) * PAGE_OBJECTS) {
                 list_remove(&page->links);
-                (void) munmap(page, PAGE_SIZE);
+                page_free(page);
                 slab->n_free -= PAGE_OBJECTS;
                 slab->n_pages--;
         }

@@ -14,6 +14,7 @@ typedef struct Slab Slab;
 
 struct Slab {
         List partial; /* pages with room; the first one is used next */
+        List full;    /* pages without */
         size_t n_objects, n_pages;
         size_t n_free; /* objects that need no new page */
 };

@@ -51,6 +51,7 @@ static JobPage *page_find(JobTable *table, uint64_t number) {
 
 static JobPage *page_new(JobTable *table, uint64_t number) {
         JobPage *page = calloc(1, sizeof(*page));
+        List *after = table->order.prev;
 
         if (!page)
                 return NULL;
@@ -60,12 +61,25 @@ static JobPage *page_new(JobTable *table, uint64_t number) {
                 free(page);
                 return NULL;
         }
-        list_append(&table->order, &page->order);
+        /* Nearly always the end. But ids of a submit that failed are given out again, and the pages
+         * that were made for it stay. */
+        while (after != &table->order && list_entry(after, JobPage, order)->number > number)
+                after = after->prev;
+        list_insert(after, &page->order, after->next);
         return page;
 }
 
 int job_table_reserve(JobTable *table, uint64_t first, uint64_t n) {
         uint64_t id = first, end = first + n;
+        List *newest = table->order.prev;
+
+        /* It has stayed for the ids that were to come next; they are elsewhere now. */
+        if (newest != &table->order) {
+                JobPage *page = list_entry(newest, JobPage, order);
+
+                if (page->n_jobs == 0 && page->number < first >> PAGE_BITS)
+                        page_free(table, page);
+        }
 
         while (id < end) {
                 uint64_t number = id >> PAGE_BITS, next = (number + 1) << PAGE_BITS;

@@ -23,7 +23,8 @@ struct JobTable {
 void job_table_init(JobTable *table);
 void job_table_done(JobTable *table);
 
-/* Makes room for the ids first … first + n - 1, all above those that were ever in. 0 or -ENOMEM. */
+/* Makes room for the ids first … first + n - 1, all above those that were ever in. 0, or -ENOMEM,
+ * and then the same ids may be asked for again. */
 int job_table_reserve(JobTable *table, uint64_t first, uint64_t n);
 
 void job_table_put(JobTable *table, Job *job); /* its id has been reserved */

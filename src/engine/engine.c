@@ -9,6 +9,9 @@
 #include <errno.h>
 #include <string.h>
 
+/* Without this uthash ends the process where memory runs out. */
+#define HASH_NONFATAL_OOM 1
+
 #include "engine/engine.h"
 #include "engine/worker.h"
 #include "util/fd.h"
@@ -95,9 +98,18 @@ static void job_free(Engine *engine, Job *job) {
                 submission_free(submission);
 }
 
-static void job_release(Engine *engine, Job *job) {
+static void job_drop_data(Engine *engine, Job *job) {
         if (job->flags & JOB_DATA_SHARED)
                 output_release(&engine->stock, job->data, 1);
+        if (job->flags & JOB_DATA_OWNED)
+                free(job->data);
+        job->flags &= (uint8_t) ~(JOB_DATA_SHARED | JOB_DATA_OWNED);
+        job->data = NULL;
+        job->size = 0;
+}
+
+static void job_release(Engine *engine, Job *job) {
+        job_drop_data(engine, job);
         job_free(engine, job);
 }
 
@@ -269,6 +281,9 @@ static void retain(Engine *engine, Job *job, usec_t now) {
         Pool *pool = job_pool(job);
         usec_t retention = pool->config->result_retention;
 
+        /* Only successes have an output to ask for; what never ran still has its payload. */
+        if (job->result != JOB_SUCCEEDED)
+                job_drop_data(engine, job);
         job->due_at = now;
         job->next = NULL;
         if (pool->retained_last)
@@ -441,7 +456,7 @@ static void sweep_free(Sweep *sweep) {
         free(sweep);
 }
 
-static void cancel_for(Job *job, const char *reason) {
+static CancelVerdict cancel_for(Job *job, const char *reason) {
         Pool *pool = job_pool(job);
 
         if (reason) {
@@ -450,7 +465,7 @@ static void cancel_for(Job *job, const char *reason) {
                         job->details->error = strdup(reason);
                 pool_unlock(pool);
         }
-        (void) pool_cancel(pool, job);
+        return pool_cancel(pool, job);
 }
 
 /* One turn's worth of the sweep. True if it is through. */
@@ -467,8 +482,7 @@ static bool sweep_some(Engine *engine, Sweep *sweep) {
                 pool_job_view_state(job_pool(job), job, &view);
                 if (view.state == JOB_FINISHED || !job_matches(job, &sweep->filter, &view))
                         continue;
-                cancel_for(job, sweep->reason);
-                sweep->n_cancelled++;
+                sweep->n_cancelled += cancel_for(job, sweep->reason) != CANCEL_NOTHING;
                 n_cancels++;
         }
         return false;
@@ -546,15 +560,23 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
         if (r < 0)
                 return r;
         pool->engine = engine;
+        pool_set_announce(pool, engine->announce);
         r = sd_event_add_io(engine->event, &source, pool->timer.fd, EPOLLIN, on_pool_timer, pool);
         if (r >= 0)
                 r = sd_event_source_set_priority(source, MAILBOX_PRIORITY);
+        if (r >= 0) {
+                HASH_ADD_KEYPTR(by_name, engine->by_name, config->name, strlen(config->name), pool);
+                r = pool->by_name.tbl ? pool_start(pool, ret_error) : -ENOMEM;
+        }
+        if (r < 0) {
+                if (pool->by_name.tbl)
+                        HASH_DELETE(by_name, engine->by_name, pool);
+                sd_event_source_disable_unref(source);
+                pool_free(pool);
+                return r;
+        }
         pool->timer_source = source;
         list_append(&engine->pools, &pool->links);
-        HASH_ADD_KEYPTR(by_name, engine->by_name, config->name, strlen(config->name), pool);
-        pool_set_announce(pool, engine->announce);
-        if (r < 0 && engine_remove_pool(engine, pool, true, NULL) >= 0)
-                return r;
         if (engine->listener)
                 engine->listener->pool_added(engine->listener_userdata, pool);
         if (ret)
@@ -627,21 +649,24 @@ void engine_pause_pool(Engine *engine, Pool *pool, bool paused) {
 }
 
 void engine_drain_pool(Engine *engine, Pool *pool, bool draining) {
-        pool_drain(pool, draining);
+        /* What is to go takes nothing more, whatever it is told. */
+        pool_drain(pool, draining || pool->removing || engine->shutting_down);
         engine->check_pools = true;
 }
 
 /* Tells listeners and watches what has become of a pool. */
 static void check_pool(Engine *engine, Pool *pool) {
         PoolChange changes = 0;
-        PoolState state = pool_state(pool);
+        PoolState state;
+        uint32_t n_workers;
 
+        pool_shape(pool, &state, &n_workers);
         if (state != pool->shown_state) {
                 pool->shown_state = state;
                 changes |= POOL_CHANGED_STATE;
         }
-        if (pool->n_workers != pool->shown_workers) {
-                pool->shown_workers = pool->n_workers;
+        if (n_workers != pool->shown_workers) {
+                pool->shown_workers = n_workers;
                 changes |= POOL_CHANGED_WORKERS;
         }
         if (changes && engine->listener)
@@ -711,12 +736,15 @@ static void wake_workers(Engine *engine) {
 }
 
 void engine_turn(Engine *engine) {
+        if (engine->wake_pools)
+                wake_workers(engine);
+        /* Once: busy workers could fill it for ever, and whatever is urgent wakes us again. */
+        if (!mailbox_is_empty(&engine->mailbox))
+                read_mail(engine, /* seen= */ false);
         /* What is told to listeners and watches can lead to more of the same. */
-        while (engine->wake_pools || engine->check_pools || !mailbox_is_empty(&engine->mailbox)) {
+        while (engine->wake_pools || engine->check_pools) {
                 if (engine->wake_pools)
                         wake_workers(engine);
-                if (!mailbox_is_empty(&engine->mailbox))
-                        read_mail(engine, /* seen= */ false);
                 if (engine->check_pools) {
                         engine->check_pools = false;
                         list_for_each (l, &engine->pools)

@@ -8,12 +8,13 @@
  * has a wake-up coming, and no wake-up is ever left over. The eventfd says no more than "look".
  *
  * A turn of several short jobs holds jobs that have not begun. They are taken back when a worker
- * has nothing to do, when one of them is cancelled, when a more urgent job arrives, when the pool
- * is paused, and when the turn takes too long; see struct Worker for how that is settled. */
+ * has nothing to do, when a more urgent job arrives or becomes due, when the pool is paused, and
+ * when the turn is cut: because it takes too long, or because one of its jobs is to be changed.
+ * After a cut the worker has the one job that it has begun, so that a stop, a time-out and a stuck
+ * worker are always about one job. See struct Worker for how claims are settled. */
 
 #include <assert.h>
 #include <errno.h>
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -75,12 +76,50 @@ JobDetails *job_details_free(JobDetails *details) {
 
 /* ---- publishing ---- */
 
+/* Notes for those who want to hear of starts. Without memory for a note nobody hears of that one.
+ */
+static bool post_started(Pool *pool, const Job *job, Mail *mail) {
+        StartNote *note;
+
+        if (!pool->announce && !job->submission->notify)
+                return false;
+        note = malloc(sizeof(*note));
+        if (!note)
+                return false;
+        *note = (StartNote){
+                .id = job->id,
+                .owner = job->submission->owner,
+                .notify = job->submission->notify,
+                .submission = job->submission,
+                .pool = pool,
+        };
+        list_append(&mail->notes, &note->links);
+        mail->n++;
+        return true;
+}
+
+/* Jobs of the turn up to number `n` have begun, which nobody can take back any more; the lock is
+ * held. True if it is urgent. */
+static bool note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
+        bool urgent = false;
+
+        for (; worker->n_started < n; worker->n_started++) {
+                Job *job = worker->jobs[worker->n_started];
+
+                histogram_add(&pool->queue_wait, usec_sub(worker->turn_started_at, job->due_at), 1);
+                urgent |= post_started(pool, job, mail);
+        }
+        return urgent;
+}
+
 /* Puts a finished job where main finds it. True if main should hear of it at once. */
-static bool post_finished(Pool *pool, Job *job, Mail *mail) {
+static bool post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         Submission *submission = job->submission;
         bool announce = (job->flags & JOB_ANNOUNCE) || pool->announce || submission->notify;
         bool urgent = announce;
 
+        /* A job without details has no other place for the moment of its end. */
+        job->due_at = now;
         if (!submission->bulk || announce)
                 mail_add_job(mail, job);
         if (--submission->n_pending == 0 && submission->bulk) {
@@ -119,10 +158,12 @@ static void publish_result(Pool *pool, Job *job, Worker *worker, WorkerResult *r
         details->finished_at = usec_add(details->started_at, details->duration);
 }
 
-/* Publishes the results of the turn up to number `n`; the lock is held. True if it is urgent. */
-static bool publish(Pool *pool, Worker *worker, unsigned n, usec_t now, Mail *mail) {
-        usec_t share = usec_sub(now, worker->run.started_at) / MAX(n, 1U);
-        bool urgent = false;
+/* Publishes the results of the turn up to number `n` of the `n_begun` that have begun; the lock is
+ * held. True if it is urgent. */
+static bool publish(
+        Pool *pool, Worker *worker, unsigned n, unsigned n_begun, usec_t now, Mail *mail) {
+        usec_t share = usec_sub(now, worker->published_at) / (n_begun - worker->n_published);
+        bool urgent = note_started(pool, worker, n_begun, mail);
 
         for (unsigned i = worker->n_published; i < n; i++) {
                 Job *job = worker->jobs[i];
@@ -132,9 +173,10 @@ static bool publish(Pool *pool, Worker *worker, unsigned n, usec_t now, Mail *ma
                 publish_result(pool, job, worker, result, now);
                 histogram_add(&pool->run_time,
                         result->duration != USEC_INFINITY ? result->duration : share, 1);
-                urgent |= post_finished(pool, job, mail);
+                urgent |= post_finished(pool, job, now, mail);
         }
-        worker->n_published = MAX(worker->n_published, n);
+        worker->n_published = n;
+        worker->published_at = now;
         return urgent;
 }
 
@@ -163,7 +205,7 @@ static bool post_ended(Pool *pool, Mail *mail, usec_t now) {
 
                 if (job->details)
                         job->details->finished_at = now;
-                urgent |= post_finished(pool, job, mail);
+                urgent |= post_finished(pool, job, now, mail);
                 job = next;
         }
         return urgent;
@@ -202,21 +244,26 @@ static unsigned reclaim_all(Pool *pool) {
 
 /* Takes back from the worker that has set aside most. */
 static bool reclaim_most(Pool *pool) {
-        Worker *most = NULL;
-        unsigned max = 0;
+        while (pool->n_several > 0) {
+                Worker *most = NULL;
+                unsigned max = 0;
 
-        if (pool->n_several == 0)
-                return false;
-        list_for_each (l, &pool->workers) {
-                Worker *worker = list_entry(l, Worker, links);
-                uint32_t claim = atomic_load_explicit(&worker->claim, memory_order_relaxed);
+                list_for_each (l, &pool->workers) {
+                        Worker *worker = list_entry(l, Worker, links);
+                        uint32_t claim = atomic_load_explicit(&worker->claim, memory_order_relaxed);
 
-                if (claim_end(claim) > claim_begun(claim) + max) {
-                        max = claim_end(claim) - claim_begun(claim);
-                        most = worker;
+                        if (claim_end(claim) > claim_begun(claim) + max) {
+                                max = claim_end(claim) - claim_begun(claim);
+                                most = worker;
+                        }
                 }
+                if (!most)
+                        return false;
+                /* It may have begun the last one meanwhile: then it is another's turn to give. */
+                if (reclaim(pool, most) > 0)
+                        return true;
         }
-        return most && reclaim(pool, most) > 0;
+        return false;
 }
 
 /* The worker that has the job, which runs or is claimed; *ret_index is its place in the turn. */
@@ -233,19 +280,40 @@ static Worker *find_worker(Pool *pool, const Job *job, unsigned *ret_index) {
         return NULL;
 }
 
-/* A claimed job becomes either a queued or a running one, so that it can be changed; the lock is
- * held. */
-static void settle_claim(Pool *pool, Job *job) {
-        unsigned i;
-        Worker *worker;
+/* Cuts a turn of several jobs: what was not begun goes back, what is done is published. What is
+ * left is a turn of the one job that was begun last, which may be done by now, but that is for the
+ * worker to say. The lock is held. True if it is urgent. */
+static bool cut_turn(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
+        unsigned n_begun;
+        bool urgent;
+        Job *job;
 
-        if (!(job->flags & JOB_CLAIMED))
-                return;
-        worker = find_worker(pool, job, &i);
-        assert(worker);
         (void) reclaim(pool, worker);
+        n_begun = claim_begun(atomic_load_explicit(&worker->claim, memory_order_acquire));
+        urgent = publish(pool, worker, n_begun - 1, n_begun, now, mail);
+        job = worker->jobs[n_begun - 1];
         if (job->flags & JOB_CLAIMED)
                 scheduler_start(&pool->scheduler, job);
+        worker->several = false;
+        pool->n_several--;
+        /* When exactly it was begun nobody knows; its time-out is not to come too early. */
+        scheduler_remove_run(&pool->scheduler, &worker->run);
+        scheduler_add_run(&pool->scheduler, &worker->run,
+                n_begun > 1 ? now : worker->turn_started_at, job->submission->run_timeout);
+        return urgent;
+}
+
+/* A job in a turn of several becomes a queued, a running or a finished one, so that it can be
+ * changed; the lock is held. True if it is urgent. */
+static bool settle(Pool *pool, Job *job, usec_t now, Mail *mail) {
+        Worker *worker;
+        unsigned i;
+
+        if (pool->n_several == 0 || (job->state != JOB_RUNNING && !(job->flags & JOB_CLAIMED)))
+                return false;
+        worker = find_worker(pool, job, &i);
+        assert(worker);
+        return worker->several && cut_turn(pool, worker, now, mail);
 }
 
 /* How many jobs a turn may take. */
@@ -305,53 +373,31 @@ static void end_run(Pool *pool, Worker *worker, usec_t now) {
         uint64_t mean;
 
         scheduler_remove_run(&pool->scheduler, &worker->run);
-        mean = usec_sub(now, worker->run.started_at) * 1000 / worker->n_jobs;
+        mean = usec_sub(now, worker->turn_started_at) * 1000 / worker->n_jobs;
         if (pool->mean_run_nsec > 0)
                 mean = (pool->mean_run_nsec * (MEAN_WEIGHT - 1) + mean) / MEAN_WEIGHT;
         pool->mean_run_nsec = MAX(mean, UINT64_C(1));
         if (worker->stuck) {
                 worker->stuck = false;
                 pool->n_stuck--;
+                /* Main shows that, and may have no other reason to look. */
+                timer_arm(&pool->timer, now);
         }
         worker->stop_seen = false;
 }
 
-/* Notes for those who want to hear of starts. Without memory for a note nobody hears of that one.
- */
-static bool post_started(Pool *pool, const Job *job, Mail *mail) {
-        StartNote *note;
-
-        if (!pool->announce && !job->submission->notify)
-                return false;
-        note = malloc(sizeof(*note));
-        if (!note)
-                return false;
-        *note = (StartNote){
-                .id = job->id,
-                .owner = job->submission->owner,
-                .notify = job->submission->notify,
-                .submission = job->submission,
-                .pool = pool,
-        };
-        list_append(&mail->notes, &note->links);
-        mail->n++;
-        return true;
-}
-
 static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *mail) {
         usec_t timeout = USEC_INFINITY;
-        bool urgent = false;
 
         worker->n_jobs = (unsigned) n;
-        worker->n_published = 0;
+        worker->n_started = worker->n_published = 0;
+        worker->turn_started_at = worker->published_at = now;
         for (size_t i = 0; i < n; i++) {
                 Job *job = worker->jobs[i];
 
-                histogram_add(&pool->queue_wait, usec_sub(now, job->due_at), 1);
                 timeout = MIN(timeout, job->submission->run_timeout);
                 worker->results[i].attempt = (job->details ? job->details->attempt : 0) + 1;
                 atomic_store_explicit(&worker->stops[i], JOB_STOP_NONE, memory_order_relaxed);
-                urgent |= post_started(pool, job, mail);
         }
         atomic_store_explicit(&worker->claim, claim_make(1, (unsigned) n), memory_order_release);
         if (n > 1) {
@@ -359,7 +405,7 @@ static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *ma
                 pool->n_several++;
         }
         scheduler_add_run(&pool->scheduler, &worker->run, now, timeout);
-        return urgent;
+        return note_started(pool, worker, 1, mail);
 }
 
 static void go_idle(Pool *pool, Worker *worker) {
@@ -390,9 +436,9 @@ static void worker_forget_poke(Worker *worker) {
 }
 
 Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
-        unsigned n_done = worker->n_jobs > 0 ? claim_begun(atomic_load(&worker->claim)) : 0;
         bool urgent = false, wake;
         TakeVerdict verdict;
+        unsigned n_done;
         size_t n = 0;
         Turn turn;
         Mail mail;
@@ -400,8 +446,10 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         mail_init(&mail);
         pool_lock(pool);
 
+        /* What was taken back is not among them any more, and the rest has begun and ended. */
+        n_done = worker->n_jobs;
         if (n_done > 0) {
-                urgent |= publish(pool, worker, n_done, now, &mail);
+                urgent |= publish(pool, worker, n_done, n_done, now, &mail);
                 /* Without anybody who waits, many short jobs are told of at once. */
                 urgent |= worker->n_jobs == 1 && pool->mean_run_nsec > SHORT_NSEC;
                 if (worker->several)
@@ -527,52 +575,64 @@ static void watch_stop(Pool *pool, Worker *worker, usec_t now) {
 }
 
 CancelVerdict pool_cancel(Pool *pool, Job *job) {
+        usec_t now = usec_now(CLOCK_MONOTONIC);
         CancelVerdict verdict;
-        bool wake = false;
+        bool urgent, wake;
         Worker *worker;
         unsigned i = 0;
         Mail mail;
 
         mail_init(&mail);
         pool_lock(pool);
-        settle_claim(pool, job);
+        urgent = settle(pool, job, now, &mail);
         verdict = scheduler_cancel(&pool->scheduler, job);
         switch (verdict) {
 
         case CANCEL_FINISHED:
                 if (job->details)
-                        job->details->finished_at = usec_now(CLOCK_MONOTONIC);
-                (void) post_finished(pool, job, &mail);
-                wake = mailbox_post(pool->mailbox, &mail, /* urgent= */ true);
+                        job->details->finished_at = now;
+                (void) post_finished(pool, job, now, &mail);
+                urgent = true;
                 break;
 
         case CANCEL_ASKED:
                 worker = find_worker(pool, job, &i);
                 assert(worker);
                 poke(worker, i, JOB_STOP_CANCEL);
-                watch_stop(pool, worker, usec_now(CLOCK_MONOTONIC));
+                watch_stop(pool, worker, now);
                 break;
 
         case CANCEL_NOTHING:
                 break;
         }
+        after_change(pool);
+        wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
+        pool_wake(pool);
         if (wake)
                 mailbox_wake(pool->mailbox);
         return verdict;
 }
 
 int pool_set_priority(Pool *pool, Job *job, int16_t priority) {
+        bool urgent, wake;
+        Mail mail;
         int r;
 
+        mail_init(&mail);
         pool_lock(pool);
-        settle_claim(pool, job);
-        r = job_ensure_details(job);
-        if (r >= 0)
+        urgent = settle(pool, job, usec_now(CLOCK_MONOTONIC), &mail);
+        r = job->state == JOB_FINISHED ? 1 : job_ensure_details(job);
+        if (r == 0)
                 r = scheduler_set_priority(&pool->scheduler, job, priority);
-        if (r >= 0 && overtakes_claims(pool, job))
+        if (r == 0 && overtakes_claims(pool, job))
                 (void) reclaim_all(pool);
+        after_change(pool);
+        wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
+        pool_wake(pool);
+        if (wake)
+                mailbox_wake(pool->mailbox);
         return r;
 }
 
@@ -679,6 +739,9 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         after_change(pool);
         pool_unlock(pool);
 
+        /* The last ones of a removed pool are not to be replaced. */
+        if (pool->dismissed)
+                return 0;
         return resize(pool, CLAMP(pool->n_target, config->min_workers, config->max_workers));
 }
 
@@ -694,12 +757,12 @@ void pool_join(Pool *pool, Worker *worker) {
 
 /* The run is over its time, or its turn is; the lock is held. */
 static bool run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
-        unsigned i = claim_begun(atomic_load_explicit(&worker->claim, memory_order_acquire)) - 1;
-        Job *job = worker->jobs[i];
-        usec_t started_at = worker->run.started_at;
         bool urgent = false;
+        unsigned i;
 
         if (worker->stop_seen) {
+                usec_t started_at = worker->run.started_at;
+
                 if (!worker->stuck) {
                         worker->stuck = true;
                         pool->n_stuck++;
@@ -711,28 +774,13 @@ static bool run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
         }
 
         if (worker->several) {
-                usec_t begun_at = started_at;
-
-                /* The one that has begun is still the worker's; it may be done by now, which is no
-                 * harm. */
-                (void) reclaim(pool, worker);
-                i = claim_begun(atomic_load_explicit(&worker->claim, memory_order_acquire)) - 1;
-                job = worker->jobs[i];
-                urgent = publish(pool, worker, i, now, mail);
-                if (i > 0)
-                        begun_at = MAX(begun_at, usec_sub(now, TURN_CUT_USEC));
-                worker->several = false;
-                pool->n_several--;
-                scheduler_remove_run(&pool->scheduler, &worker->run);
-                scheduler_add_run(
-                        &pool->scheduler, &worker->run, begun_at, job->submission->run_timeout);
-                worker->run.started_at = started_at;
+                urgent = cut_turn(pool, worker, now, mail);
                 if (worker->run.deadline > now)
                         return urgent;
         }
 
-        settle_claim(pool, job);
-        if (scheduler_stop_timed_out(&pool->scheduler, job))
+        i = worker->n_jobs - 1;
+        if (scheduler_stop_timed_out(&pool->scheduler, worker->jobs[i]))
                 poke(worker, i, JOB_STOP_TIMEOUT);
         watch_stop(pool, worker, now);
         return urgent;
@@ -740,6 +788,7 @@ static bool run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
 
 void pool_timer(Pool *pool, usec_t now) {
         bool urgent = false, wake;
+        uint64_t n_scheduled;
         Mail mail;
         Run *run;
 
@@ -748,7 +797,11 @@ void pool_timer(Pool *pool, usec_t now) {
         timer_acknowledge(&pool->timer);
         while ((run = scheduler_first_run(&pool->scheduler)) && run->deadline <= now)
                 urgent |= run_is_due(pool, container_of(run, Worker, run), now, &mail);
+        n_scheduled = pool->scheduler.n_scheduled;
         scheduler_advance(&pool->scheduler, now);
+        /* What has become due may be more urgent than what was claimed before. */
+        if (pool->scheduler.n_scheduled < n_scheduled)
+                (void) reclaim_all(pool);
         urgent |= post_ended(pool, &mail, now);
         after_change(pool);
         wake = mailbox_post(pool->mailbox, &mail, urgent);
@@ -774,6 +827,13 @@ PoolState pool_state(Pool *pool) {
         state = state_locked(pool);
         pool_unlock(pool);
         return state;
+}
+
+void pool_shape(Pool *pool, PoolState *ret_state, uint32_t *ret_n_workers) {
+        pool_lock(pool);
+        *ret_state = state_locked(pool);
+        *ret_n_workers = pool->n_workers;
+        pool_unlock(pool);
 }
 
 bool pool_is_empty(Pool *pool) {
@@ -889,6 +949,8 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 ret->duration = details->duration;
                 ret->progress = details->progress;
         }
+        if (job->state == JOB_FINISHED && ret->finished_realtime == 0)
+                ret->finished_realtime = to_realtime(job->due_at);
         if (job->state == JOB_RUNNING || job->state == JOB_STOPPING || (job->flags & JOB_CLAIMED))
                 view_running(pool, job, ret);
         if (ret->state == JOB_QUEUED || ret->state == JOB_SCHEDULED) {
@@ -930,6 +992,7 @@ int pool_new(
         if (!pool)
                 return -ENOMEM;
         *pool = (Pool){
+                .config = config,
                 .mailbox = mailbox,
                 .stock = stock,
                 .timer.fd = -EBADF,
@@ -953,19 +1016,20 @@ int pool_new(
                 pool_free(pool);
                 return r;
         }
+        *ret = pool;
+        return 0;
+}
 
-        pool->config = config;
-        r = resize(pool, config->max_workers);
-        if (r < 0 && pool->n_workers == 0) {
+int pool_start(Pool *pool, char **ret_error) {
+        int r = resize(pool, pool->config->max_workers);
+
+        if (r < 0 && pool->n_threads == 0) {
                 if (asprintf(ret_error, "MaxWorkers: cannot start a thread: %s", strerror(-r)) < 0)
                         *ret_error = NULL;
-                config->handler->close(TAKE_PTR(pool->handler));
-                pool->config = NULL;
-                pool_free(pool);
                 return r;
         }
-        pool->shown_workers = pool->n_workers;
-        *ret = pool;
+        pool->started = true;
+        pool->shown_workers = pool->n_threads;
         return 0;
 }
 
@@ -978,7 +1042,8 @@ Pool *pool_free(Pool *pool) {
         scheduler_done(&pool->scheduler);
         timer_done(&pool->timer);
         (void) pthread_mutex_destroy(&pool->lock);
-        pool_config_free(pool->config);
+        if (pool->started)
+                pool_config_free(pool->config);
         pool_config_free(pool->origin);
         free(pool);
         return NULL;

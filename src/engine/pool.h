@@ -44,7 +44,7 @@ typedef enum PoolState {
 
 struct Pool {
         /* Main thread only. */
-        PoolConfig *config; /* owned; workers see copies of what they need below */
+        PoolConfig *config; /* owned once started; workers read only what does not change */
         PoolConfig
                 *origin; /* owned: as the settings file had it; NULL for a pool made at run time */
         uint64_t digest; /* of that file */
@@ -57,6 +57,7 @@ struct Pool {
         uint64_t n_retained;
         List drain_watches;  /* PoolWatch.links: who waits until it is empty */
         List remove_watches; /* PoolWatch.links: who waits until it is gone */
+        bool started;        /* has workers, and owns its config */
         bool removing;       /* goes once it has no job */
         bool dismissed;      /* and its workers were told to leave */
         bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
@@ -113,10 +114,14 @@ struct JobView {
         uint64_t position;          /* 0 when it does not wait */
 };
 
-/* Makes the pool with its handler and workers. Takes config over on success only. On failure -errno
- * and *ret_error, which names the setting. */
+/* Makes the pool with its handler, without workers. `config` is borrowed until pool_start(). On
+ * failure -errno and *ret_error, which names the setting. */
 int pool_new(
         PoolConfig *config, Mailbox *mailbox, OutputStock *stock, Pool **ret, char **ret_error);
+
+/* Starts the workers, as many as there can be, and takes the pool's config over. On failure there
+ * is not a single one, and pool_free() may be called. */
+int pool_start(Pool *pool, char **ret_error);
 
 /* All workers have gone and no job is left. Returns NULL. */
 Pool *pool_free(Pool *pool);
@@ -136,7 +141,8 @@ void pool_wake(Pool *pool);
 /* A waiting job is finished by this, and posted; a running one is told to stop. */
 CancelVerdict pool_cancel(Pool *pool, Job *job);
 
-int pool_set_priority(Pool *pool, Job *job, int16_t priority); /* 0 or -ENOMEM */
+/* 0, 1 if the job has finished (then nothing changes), or -ENOMEM. */
+int pool_set_priority(Pool *pool, Job *job, int16_t priority);
 
 void pool_pause(Pool *pool, bool paused);
 void pool_drain(Pool *pool, bool draining);
@@ -158,6 +164,7 @@ void pool_join(Pool *pool, Worker *worker);
 bool pool_is_empty(Pool *pool);    /* nothing queued or running */
 bool pool_has_no_jobs(Pool *pool); /* and nothing scheduled */
 PoolState pool_state(Pool *pool);
+void pool_shape(Pool *pool, PoolState *ret_state, uint32_t *ret_n_workers); /* what listeners see */
 void pool_view(Pool *pool, PoolView *ret);
 void pool_job_view(Pool *pool, Job *job, JobView *ret);
 

@@ -95,7 +95,7 @@ static void worker_run(Worker *worker, unsigned i) {
                 attempt_fail(&a.attempt, OUTCOME_FAILURE, "output of more than 4 GiB");
         }
         if (a.shared && a.attempt.output != a.shared)
-                output_release(worker->writer.stock, a.shared, 1);
+                output_release(worker->writer.stock, TAKE_PTR(a.shared), 1);
         result->outcome = a.attempt.outcome;
         result->exit_status = a.attempt.exit_status;
         result->error = a.attempt.error;
@@ -127,8 +127,9 @@ static bool worker_begin_next(Worker *worker) {
 
 /* Runs the turn's jobs. A clock reading per job is spent only on those whose times are kept. */
 static void worker_run_turn(Worker *worker) {
-        unsigned i = 0, n = worker->n_jobs;
-        usec_t t = worker->run.started_at;
+        bool several = claim_end(atomic_load_explicit(&worker->claim, memory_order_relaxed)) > 1;
+        usec_t t = worker->turn_started_at;
+        unsigned i = 0;
 
         do {
                 WorkerResult *result = &worker->results[i];
@@ -136,7 +137,7 @@ static void worker_run_turn(Worker *worker) {
                 result->started_at = t;
                 result->duration = USEC_INFINITY;
                 worker_run(worker, i);
-                if (result->details && n > 1) {
+                if (result->details && several) {
                         usec_t end = usec_now(CLOCK_MONOTONIC);
 
                         result->duration = usec_sub(end, t);

@@ -33,7 +33,8 @@ struct WorkerResult {
 /* Which jobs of a turn have begun is settled by one atomic word, so that the worker needs no lock
  * between short jobs and others can still take back what it has not begun: the low half counts the
  * begun ones, the high half is where the turn ends. Only the worker raises the low half, and only
- * holders of the pool's lock lower the high half. results[i] is complete once begun > i + 1. */
+ * holders of the pool's lock lower the high half. results[i] is complete once begun > i + 1. n_jobs
+ * follows the high half, so that it is what was begun once the turn is over. */
 struct Worker {
         /* Constant. */
         Pool *pool; /* borrowed */
@@ -51,13 +52,19 @@ struct Worker {
                      */
         bool stuck; /* counted in n_stuck */
         bool stop_seen; /* the run's deadline is now that of the stop */
-        unsigned n_jobs, n_published;
+        unsigned n_jobs;
+        unsigned n_started;   /* jobs of the turn that are known to have begun, and told of */
+        unsigned n_published; /* jobs of the turn that are finished */
+        usec_t published_at;  /* when some were published last; the turn's start before */
         Job *jobs[TURN_JOBS_MAX];
 
         /* Shared without the lock, as said above. */
         _Atomic uint32_t claim;
         atomic_int stops[TURN_JOBS_MAX]; /* JobStop per job of the turn */
         _Atomic double progress;         /* of the job that has begun last */
+
+        /* Constant for the time of a turn. */
+        usec_t turn_started_at;
 
         /* Only the worker's, but for results that are complete. */
         WorkerResult results[TURN_JOBS_MAX];

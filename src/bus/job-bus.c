@@ -212,7 +212,7 @@ DEFINE_GETTER(pending_reason, "s", view.pending_reason)
 DEFINE_GETTER(queue_position, "t", view.position)
 
 const sd_bus_vtable job_vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Id", "t", get_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Pool", "s", get_pool, 0, 0),
         SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
@@ -230,13 +230,14 @@ const sd_bus_vtable job_vtable[] = {
         SD_BUS_PROPERTY("Progress", "d", get_progress, 0, 0),
         SD_BUS_PROPERTY("PendingReason", "s", get_pending_reason, 0, 0),
         SD_BUS_PROPERTY("QueuePosition", "t", get_queue_position, 0, 0),
-        SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_cancel, 0),
+        SD_BUS_METHOD_WITH_ARGS("Cancel", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_cancel, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Wait", SD_BUS_ARGS("t", timeout),
-                SD_BUS_RESULT("s", state, "s", result, "ay", output, "s", error), method_wait, 0),
+                SD_BUS_RESULT("s", state, "s", result, "ay", output, "s", error), method_wait,
+                ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("GetResult", SD_BUS_NO_ARGS,
-                SD_BUS_RESULT("s", result, "ay", output), method_get_result, 0),
+                SD_BUS_RESULT("s", result, "ay", output), method_get_result, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SetPriority", SD_BUS_ARGS("i", priority), SD_BUS_NO_RESULT,
-                method_set_priority, 0),
+                method_set_priority, ANYBODY),
         SD_BUS_VTABLE_END,
 };
 

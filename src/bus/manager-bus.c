@@ -352,7 +352,7 @@ DEFINE_GETTER(failed, "t", totals.counters.results[JOB_FAILED])
 DEFINE_GETTER(started, "t", engine->started_realtime)
 
 const sd_bus_vtable manager_vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Version", "s", get_version, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_state, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("NPools", "u", get_n_pools, 0, 0),
@@ -362,29 +362,30 @@ const sd_bus_vtable manager_vtable[] = {
         SD_BUS_PROPERTY("Succeeded", "t", get_succeeded, 0, 0),
         SD_BUS_PROPERTY("Failed", "t", get_failed, 0, 0),
         SD_BUS_PROPERTY("StartedUSec", "t", get_started, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_METHOD_WITH_ARGS("GetPool", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", pool),
+                method_get_pool, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
-                "GetPool", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", pool), method_get_pool, 0),
-        SD_BUS_METHOD_WITH_ARGS(
-                "GetJob", SD_BUS_ARGS("t", id), SD_BUS_RESULT("o", job), method_get_job, 0),
+                "GetJob", SD_BUS_ARGS("t", id), SD_BUS_RESULT("o", job), method_get_job, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("ListPools", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sostuu)", pools),
-                method_list_pools, 0),
+                method_list_pools, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_ARGS("a{sv}", filter, "u", limit, "t", after),
-                SD_BUS_RESULT("a(tssis)", jobs, "t", next), method_list_jobs, 0),
+                SD_BUS_RESULT("a(tssis)", jobs, "t", next), method_list_jobs, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("CreatePool", SD_BUS_ARGS("s", name, "a{sv}", settings),
-                SD_BUS_RESULT("o", pool), method_create_pool, 0),
+                SD_BUS_RESULT("o", pool), method_create_pool, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("RemovePool", SD_BUS_ARGS("s", name, "b", cancel), SD_BUS_NO_RESULT,
-                method_remove_pool, 0),
+                method_remove_pool, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
-                "CancelJob", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, method_cancel_job, 0),
+                "CancelJob", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, method_cancel_job, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("CancelJobs", SD_BUS_ARGS("a{sv}", filter),
-                SD_BUS_RESULT("u", count), method_cancel_jobs, 0),
+                SD_BUS_RESULT("u", count), method_cancel_jobs, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("WaitJob", SD_BUS_ARGS("t", id, "t", timeout),
                 SD_BUS_RESULT("s", state, "s", result, "ay", output, "s", error), method_wait_job,
-                0),
-        SD_BUS_METHOD_WITH_ARGS("Subscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_subscribe, 0),
+                ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
-                "Unsubscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_unsubscribe, 0),
-        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload, 0),
+                "Subscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_subscribe, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Unsubscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_unsubscribe, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload, ANYBODY),
         SD_BUS_SIGNAL_WITH_NAMES("JobStarted", "ts", SD_BUS_PARAM(id) SD_BUS_PARAM(pool), 0),
         SD_BUS_SIGNAL_WITH_NAMES("JobFinished", "tsst",
                 SD_BUS_PARAM(id) SD_BUS_PARAM(pool) SD_BUS_PARAM(result)

@@ -338,10 +338,10 @@ static int set_setting(sd_bus *bus, const char *path, const char *interface, con
 #define EMITS SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 #define CONSTANT SD_BUS_VTABLE_PROPERTY_CONST
 #define SETTABLE(name, type, getter) \
-        SD_BUS_WRITABLE_PROPERTY(name, type, getter, set_setting, 0, EMITS)
+        SD_BUS_WRITABLE_PROPERTY(name, type, getter, set_setting, 0, EMITS | ANYBODY)
 
 const sd_bus_vtable pool_vtable[] = {
-        SD_BUS_VTABLE_START(SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Name", "s", get_name, 0, CONSTANT),
         SD_BUS_PROPERTY("Description", "s", get_description, 0, 0),
         SD_BUS_PROPERTY("Handler", "s", get_handler, 0, CONSTANT),
@@ -370,30 +370,30 @@ const sd_bus_vtable pool_vtable[] = {
         SETTABLE("AgingIntervalUSec", "t", get_aging_interval),
         SETTABLE("RunTimeoutUSec", "t", get_run_timeout),
         SD_BUS_METHOD_WITH_ARGS("Submit", SD_BUS_ARGS("ay", payload, "a{sv}", options),
-                SD_BUS_RESULT("t", id, "o", job), method_submit, 0),
+                SD_BUS_RESULT("t", id, "o", job), method_submit, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitFd", SD_BUS_ARGS("h", payload, "a{sv}", options),
-                SD_BUS_RESULT("t", id, "o", job), method_submit_fd, 0),
+                SD_BUS_RESULT("t", id, "o", job), method_submit_fd, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitMany", SD_BUS_ARGS("aay", payloads, "a{sv}", options),
-                SD_BUS_RESULT("t", first_id, "u", count), method_submit_many, 0),
+                SD_BUS_RESULT("t", first_id, "u", count), method_submit_many, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitPacked",
                 SD_BUS_ARGS("au", lengths, "ay", payloads, "a{sv}", options),
-                SD_BUS_RESULT("t", first_id, "u", count), method_submit_packed, 0),
+                SD_BUS_RESULT("t", first_id, "u", count), method_submit_packed, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Run", SD_BUS_ARGS("ay", payload, "a{sv}", options),
-                SD_BUS_RESULT("ay", output), method_run, 0),
+                SD_BUS_RESULT("ay", output), method_run, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("RunMany", SD_BUS_ARGS("aay", payloads, "a{sv}", options),
-                SD_BUS_RESULT("a(tsay)", results), method_run_many, 0),
+                SD_BUS_RESULT("a(tsay)", results), method_run_many, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("RunPacked",
                 SD_BUS_ARGS("au", lengths, "ay", payloads, "a{sv}", options),
                 SD_BUS_RESULT("t", first_id, "ay", results, "au", lengths, "ay", outputs),
-                method_run_packed, 0),
-        SD_BUS_METHOD_WITH_ARGS("Pause", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_pause, 0),
-        SD_BUS_METHOD_WITH_ARGS("Resume", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_resume, 0),
+                method_run_packed, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Pause", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_pause, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Resume", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_resume, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Drain", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("b", empty),
+                method_drain, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
-                "Drain", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("b", empty), method_drain, 0),
+                "Clear", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", count), method_clear, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
-                "Clear", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", count), method_clear, 0),
-        SD_BUS_METHOD_WITH_ARGS(
-                "Set", SD_BUS_ARGS("a{sv}", settings), SD_BUS_NO_RESULT, method_set, 0),
+                "Set", SD_BUS_ARGS("a{sv}", settings), SD_BUS_NO_RESULT, method_set, ANYBODY),
         SD_BUS_VTABLE_END,
 };
 

@@ -23,6 +23,10 @@ typedef struct ServerOps ServerOps;
 #define SLUICE_BUS_NAME "org.sluice1"
 #define SLUICE_PATH "/org/sluice1"
 
+/* The flag of every method: who may do what is ours to decide. sd-bus looks for it at each member,
+ * and without it lets nobody but root call. */
+#define ANYBODY SD_BUS_VTABLE_UNPRIVILEGED
+
 /* What the server asks of the daemon. */
 struct ServerOps {
         /* Re-reads all settings, all or nothing. 0, or -errno with a text that lists all faults. */

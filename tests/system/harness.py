@@ -1,0 +1,256 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What the tests of the real daemon share: the daemon itself in a folder of its own, a private bus
+daemon, and busctl. Waits are for events with a limit, never for a span of time."""
+
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+
+BUILD = os.environ["SLUICE_BUILD_ROOT"]
+SLUICED = os.path.join(BUILD, "src/daemon/sluiced")
+MODULES = os.path.join(BUILD, "src/modules")
+NAME = "org.sluice1"
+MANAGER = "/org/sluice1"
+LIMIT = 30.0
+NOBODY = 65534
+SKIPPED = 77
+
+ECHO = "[Pool]\nHandler=module\nWorkers=1\n[Module]\nPath=echo.so\n"
+SLEEP = "[Pool]\nHandler=module\nWorkers=2\n[Module]\nPath=sleep.so\n"
+CAT = "[Pool]\nHandler=command\nWorkers=1\n[Command]\nExecStart=/usr/bin/cat\n"
+POOLS = {"echo.pool": ECHO, "sleep.pool": SLEEP, "cat.pool": CAT}
+
+
+def pool(name):
+    return f"{MANAGER}/pool/{name}"
+
+
+def until(true, what="it"):
+    """Waits for what can only be asked for."""
+    end = time.monotonic() + LIMIT
+    while not true():
+        if time.monotonic() > end:
+            raise AssertionError(f"{what} did not happen in {LIMIT} s")
+        time.sleep(0.005)
+
+
+class Daemon:
+    """A sluiced with settings, socket and log in a folder that goes away with it."""
+
+    def __init__(self, files=None, options=("--no-bus",), environment=None, start=True):
+        self.folder = tempfile.mkdtemp(prefix="sluice-test.")
+        os.chmod(self.folder, 0o755)
+        self.config = os.path.join(self.folder, "config")
+        self.socket = os.path.join(self.folder, "bus")
+        self.address = "unix:path=" + self.socket
+        self.options = list(options)
+        self.environment = dict(os.environ, SLUICE_MODULE_PATH=MODULES, **(environment or {}))
+        self.environment.pop("JOURNAL_STREAM", None)
+        self.process = None
+        self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.notify.bind(os.path.join(self.folder, "notify"))
+        self.environment["NOTIFY_SOCKET"] = self.notify.getsockname()
+        self.notes = []
+        os.mkdir(self.config)
+        for name, text in (POOLS if files is None else files).items():
+            self.write(name, text)
+        if start:
+            self.start()
+
+    def write(self, name, text):
+        path = os.path.join(self.config, name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w") as f:
+            f.write(text)
+
+    def remove(self, name):
+        os.unlink(os.path.join(self.config, name))
+
+    def command(self):
+        return [SLUICED, *self.options, "--listen=" + self.socket, "--config=" + self.config]
+
+    def start(self, wait=True):
+        self.log = open(os.path.join(self.folder, "log"), "a+")
+        self.process = subprocess.Popen(self.command(), env=self.environment, stderr=self.log)
+        if wait:
+            self.wait_note("READY=1")
+            os.chmod(self.socket, 0o666)
+        return self
+
+    def text(self):
+        with open(os.path.join(self.folder, "log")) as f:
+            return f.read()
+
+    def read_notes(self, timeout=0.0):
+        while select.select([self.notify], [], [], timeout)[0]:
+            self.notes += self.notify.recv(4096).decode().splitlines()
+            timeout = 0.0
+
+    def wait_note(self, note):
+        """Waits for the note, and forgets it and those before."""
+        end = time.monotonic() + LIMIT
+        while note not in self.notes:
+            assert self.process.poll() is None, f"the daemon has ended:\n{self.text()}"
+            assert time.monotonic() < end, f"no {note}, but {self.notes}:\n{self.text()}"
+            self.read_notes(0.2)
+        before = self.notes[: self.notes.index(note)]
+        del self.notes[: len(before) + 1]
+        return before
+
+    def signal(self, number):
+        self.process.send_signal(number)
+
+    def wait(self):
+        return self.process.wait(LIMIT)
+
+    def is_alive(self):
+        return self.process is not None and self.process.poll() is None
+
+    def kill(self):
+        if self.is_alive():
+            self.process.kill()
+        if self.process:
+            self.process.wait()
+
+    def stop(self):
+        """Stops it as systemd would, and looks for what sanitizers found."""
+        try:
+            if self.is_alive():
+                self.signal(signal.SIGTERM)
+                self.signal_again_if_needed()
+            if self.process:
+                assert self.process.returncode in (0, -signal.SIGKILL), (
+                    f"exit status {self.process.returncode}:\n{self.text()}"
+                )
+            text = self.text() if self.process else ""
+            assert "Sanitizer" not in text and "runtime error" not in text, text
+        finally:
+            self.kill()
+            self.notify.close()
+            if self.process:
+                self.log.close()
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def signal_again_if_needed(self):
+        try:
+            self.process.wait(0.5)
+        except subprocess.TimeoutExpired:
+            self.signal(signal.SIGTERM)
+            self.process.wait(LIMIT)
+
+
+class Bus:
+    """A dbus-daemon of our own, at an address that outlives it."""
+
+    CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>{type}</type>
+  <listen>{address}</listen>
+  <auth>EXTERNAL</auth>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow send_type="signal"/>
+    <allow receive_type="signal"/>
+    <allow receive_type="method_return"/>
+    <allow receive_type="error"/>
+    <allow receive_type="method_call"/>
+    <allow eavesdrop="true"/>
+  </policy>
+  <limit name="max_connections_per_user">1000</limit>
+  <limit name="max_completed_connections">2000</limit>
+</busconfig>
+"""
+
+    def __init__(self, kind="session"):
+        self.kind = kind
+        self.folder = tempfile.mkdtemp(prefix="sluice-bus.")
+        os.chmod(self.folder, 0o755)
+        self.path = os.path.join(self.folder, "socket")
+        self.address = "unix:path=" + self.path
+        self.config = os.path.join(self.folder, "bus.conf")
+        with open(self.config, "w") as f:
+            f.write(self.CONFIG.format(type=kind, address=self.address))
+        self.variable = f"DBUS_{kind.upper()}_BUS_ADDRESS"
+        if kind == "session":
+            self.variable = "DBUS_SESSION_BUS_ADDRESS"
+        self.environment = {self.variable: self.address}
+        self.process = None
+        self.start()
+
+    def start(self):
+        self.process = subprocess.Popen(
+            ["dbus-daemon", "--nofork", "--nopidfile", "--config-file=" + self.config],
+            stderr=subprocess.DEVNULL,
+        )
+        until(lambda: can_connect(self.path), "the start of the bus daemon")
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        if os.path.exists(self.path):
+            os.unlink(self.path)
+
+    def stop(self):
+        self.kill()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def can_connect(path):
+    with socket.socket(socket.AF_UNIX) as s:
+        try:
+            s.connect(path)
+            return True
+        except OSError:
+            return False
+
+
+class Busctl:
+    """busctl at one address, as another user if asked."""
+
+    def __init__(self, address, uid=None):
+        self.prefix = [] if uid is None else [
+            "setpriv", f"--reuid={uid}", f"--regid={uid}", "--clear-groups"
+        ]
+        self.base = ["busctl", "--address=" + address, "--timeout=60"]
+
+    def run(self, *arguments, check=True):
+        done = subprocess.run(
+            [*self.prefix, *self.base, *arguments], capture_output=True, text=True, timeout=90
+        )
+        if check:
+            assert done.returncode == 0, f"{arguments}: {done.stderr}"
+        return done
+
+    def call(self, path, interface, member, *arguments, check=True):
+        done = self.run("call", NAME, path, f"{NAME}.{interface}", member, *arguments, check=check)
+        return done.stdout.strip()
+
+    def get(self, path, interface, *names):
+        done = self.run("get-property", NAME, path, f"{NAME}.{interface}", *names)
+        return done.stdout.strip()
+
+
+def is_sanitized():
+    """Slower, and of another size."""
+    with open(os.path.join(BUILD, "meson-info/intro-buildoptions.json")) as f:
+        return re.search(r'"name": "b_sanitize", "value": "none"', f.read()) is None
+
+
+def main():
+    """Runs the tests of the calling program; 77 if all of them were skipped."""
+    program = unittest.main(module="__main__", exit=False, verbosity=2)
+    result = program.result
+    if result.testsRun == len(result.skipped) and result.wasSuccessful():
+        sys.exit(SKIPPED)
+    sys.exit(0 if result.wasSuccessful() else 1)

@@ -85,12 +85,23 @@ static int add_payload(
         return 0;
 }
 
+/* Arrays are read where they lie, so their elements must be in the byte order of this machine. */
+static int read_array(sd_bus_message *m, char type, const void **ret_data, size_t *ret_size,
+        sd_bus_error *error) {
+        int r = sd_bus_message_read_array(m, type, ret_data, ret_size);
+
+        if (r == -EOPNOTSUPP)
+                return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
+                        "Jobs are taken only in messages of this machine's byte order");
+        return r;
+}
+
 static int read_payload(Request *request, sd_bus_message *m, sd_bus_error *error) {
         size_t n_allocated = 0, size;
         const void *data;
         int r;
 
-        r = sd_bus_message_read_array(m, 'y', &data, &size);
+        r = read_array(m, 'y', &data, &size, error);
         return r < 0 ? r : add_payload(request, &n_allocated, data, size, error);
 }
 
@@ -102,7 +113,7 @@ static int read_payloads(Request *request, sd_bus_message *m, sd_bus_error *erro
         r = sd_bus_message_enter_container(m, 'a', "ay");
         if (r < 0)
                 return r;
-        while ((r = sd_bus_message_read_array(m, 'y', &data, &size)) > 0) {
+        while ((r = read_array(m, 'y', &data, &size, error)) > 0) {
                 r = add_payload(request, &n_allocated, data, size, error);
                 if (r < 0)
                         return r;
@@ -117,11 +128,11 @@ static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error)
         const char *data;
         int r;
 
-        r = sd_bus_message_read_array(m, 'u', (const void **) &lengths, &size);
+        r = read_array(m, 'u', (const void **) &lengths, &size, error);
         if (r < 0)
                 return r;
         request->n = size / sizeof(uint32_t);
-        r = sd_bus_message_read_array(m, 'y', (const void **) &data, &size);
+        r = read_array(m, 'y', (const void **) &data, &size, error);
         if (r < 0)
                 return r;
         request->size = rest = size;

@@ -527,10 +527,9 @@ static int reply_packed(Call *call, Submission *submission) {
         if (r < 0)
                 return r;
         end = space;
-        for (size_t i = 0; i < n; i++) {
-                memcpy(end, outputs[i], lengths[i]);
-                end += lengths[i];
-        }
+        for (size_t i = 0; i < n; i++)
+                if (lengths[i] > 0)
+                        end = mempcpy(end, outputs[i], lengths[i]);
         return sd_bus_message_send(reply);
 }
 

@@ -112,7 +112,7 @@ static void what_is_no_plugin_for_this_daemon_is_refused(void **state) {
                 { "tests/handler/too-small.so", "has a sluice_module of only" },
                 { "tests/handler/no-symbol.so", "exports no sluice_module" },
                 { "tests/handler/nothing-to-do.so", "neither process() nor process_batch()" },
-                { "config.h", "invalid ELF header" },
+                { "build-config.h", "invalid ELF header" },
                 { "src/modules", "not a regular file" },
         };
 

@@ -25,9 +25,6 @@
 #endif
 
 #define PAGE_SIZE ((size_t) 256 * 1024)
-
-/* Room that is kept for the next burst: mapping pages anew costs a fault per 4 KiB. */
-#define SPARE_PAGES 16
 #define PAGE_OBJECTS ((PAGE_SIZE - sizeof(SlabPage)) / SLAB_OBJECT_SIZE)
 
 typedef struct SlabFree SlabFree;
@@ -133,7 +130,7 @@ void slab_free(Slab *slab, void *object) {
                 list_remove(&page->links);
                 list_append(&slab->partial, &page->links);
         }
-        if (page->n_used == 0 && slab->n_free >= (SPARE_PAGES + 1) * PAGE_OBJECTS) {
+        if (page->n_used == 0 && slab->n_free >= (SLAB_SPARE_PAGES + 1) * PAGE_OBJECTS) {
                 list_remove(&page->links);
                 page_free(page);
                 slab->n_free -= PAGE_OBJECTS;

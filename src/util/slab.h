@@ -12,6 +12,9 @@ typedef struct Slab Slab;
 
 #define SLAB_OBJECT_SIZE 64
 
+/* Pages of 256 KiB that are kept for the next burst: mapping them anew costs a fault per 4 KiB. */
+#define SLAB_SPARE_PAGES 16
+
 struct Slab {
         List partial; /* pages with room; the first one is used next */
         List full;    /* pages without */

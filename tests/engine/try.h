@@ -16,7 +16,7 @@
 typedef struct Try Try;
 
 #define TRY_GATES 8
-#define TRY_JOBS_MAX 65536
+#define TRY_JOBS_MAX (1 << 19)
 
 /* What a job does, by the first byte of its payload; a digit after it names a gate. */
 #define TRY_ECHO "e"           /* its output is its payload */

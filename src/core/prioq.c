@@ -290,12 +290,13 @@ void prioq_set_aging_interval(Prioq *q, usec_t aging_interval) {
         heap_rebuild(&q->side);
 }
 
-/* Members of the side heap before `job`: a subtree whose root is not before it has none. */
+/* Members of the side heap before `job`: a subtree whose root is not before it has none. But roots
+ * of such subtrees can be siblings in any number, so the search ends after some looks. */
 static uint64_t side_count_before(const Prioq *q, const Job *job, uint64_t max) {
         const HeapLink *link = q->side.root;
-        uint64_t n = 0;
+        uint64_t n = 0, n_looks = 0;
 
-        while (link && n < max) {
+        while (link && n < max && n_looks++ < PRIOQ_LOOKS_MAX) {
                 bool before = prioq_before(q, job_of_order(link), job);
 
                 n += before;

@@ -62,6 +62,9 @@ bool prioq_before(const Prioq *q, const Job *a, const Job *b);
 /* Re-keys what is inside: O(levels + side heap). */
 void prioq_set_aging_interval(Prioq *q, usec_t aging_interval);
 
+/* No more jobs of the side heap than this are looked at to count those before a job. */
+#define PRIOQ_LOOKS_MAX 50000
+
 /* How many jobs would be taken before this one, counted up to `max`: O(levels + max), and at worst
- * all of the side heap. */
+ * PRIOQ_LOOKS_MAX of the side heap, whose others are then left out of the count. */
 uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max);

@@ -359,6 +359,34 @@ static void counting_stops_at_the_bound(void **state) {
         prioq_done(&q);
 }
 
+static void push_id(Prioq *q, TestJob *jobs, uint64_t id) {
+        TestJob *job = &jobs[id - 1];
+
+        *job = (TestJob){ .job = { .id = id, .details = &job->details } };
+        job->details.job = &job->job;
+        prioq_push(q, &job->job);
+}
+
+static void a_wide_side_heap_is_searched_only_so_far(void **state) {
+        enum { N = PRIOQ_LOOKS_MAX + 1000 };
+        TestJob *jobs = calloc(N, sizeof(*jobs));
+        Prioq q;
+
+        assert_non_null(jobs);
+        assert_int_equal(prioq_init(&q, USEC_INFINITY), 0);
+        assert_int_equal(prioq_reserve(&q, 0), 0);
+        /* The highest id comes first, so all others are out of order. */
+        push_id(&q, jobs, N);
+        for (uint64_t id = 1; id < N; id++)
+                push_id(&q, jobs, id);
+        assert_int_equal(q.n_jobs, N);
+        assert_int_equal(prioq_count_before(&q, &jobs[0].job, N), 0);
+        assert_int_equal(prioq_count_before(&q, &jobs[1].job, N), 1);
+        assert_int_equal(prioq_count_before(&q, &jobs[N - 1].job, N), PRIOQ_LOOKS_MAX);
+        prioq_done(&q);
+        free(jobs);
+}
+
 static void a_low_priority_waits_at_most_its_levels_times_the_interval(void **state) {
         const usec_t interval = 100;
 
@@ -512,6 +540,7 @@ int main(void) {
                 cmocka_unit_test(jobs_may_come_back_in_any_order),
                 cmocka_unit_test(a_job_that_comes_back_finds_its_place_among_new_ones),
                 cmocka_unit_test(counting_stops_at_the_bound),
+                cmocka_unit_test(a_wide_side_heap_is_searched_only_so_far),
                 cmocka_unit_test(a_low_priority_waits_at_most_its_levels_times_the_interval),
                 cmocka_unit_test(every_priority_can_be_in_use_at_once),
                 cmocka_unit_test(any_history_gives_what_a_searched_array_gives),

@@ -44,7 +44,8 @@ WRAP(void *, calloc, (size_t n, size_t size), (n, size), NULL)
 WRAP(void *, realloc, (void *p, size_t size), (p, size), NULL)
 WRAP(void *, reallocarray, (void *p, size_t n, size_t size), (p, n, size), NULL)
 WRAP(char *, strdup, (const char *s), (s), NULL)
-WRAP(void *, mmap, (void *p, size_t size, int prot, int flags, int fd, off_t offset),
+/* With 64-bit offsets, as Meson asks for, mmap() is called by this name. */
+WRAP(void *, mmap64, (void *p, size_t size, int prot, int flags, int fd, off_t offset),
         (p, size, prot, flags, fd, offset), MAP_FAILED)
 WRAP(int, eventfd, (unsigned n, int flags), (n, flags), -1)
 WRAP(int, timerfd_create, (int clock, int flags), (clock, flags), -1)

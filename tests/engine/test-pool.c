@@ -559,6 +559,40 @@ static void results_live_where_they_are_put(void **state) {
         assert_string_equal(job_error(job_of(t, silent)), "failed without saying why");
 }
 
+/* Nothing leaks and nothing is freed twice, which AddressSanitizer watches: of jobs whose outputs
+ * share chunks, of those whose outputs are kept, and of those that take the place of a payload. */
+static void outputs_may_be_left_in_any_way(void **state) {
+        static const char *const ways[TRY_ODD_WAYS] = { TRY_ODD(0), TRY_ODD(1), TRY_ODD(2),
+                TRY_ODD(3), TRY_ODD(4), TRY_ODD(5), TRY_ODD(6), TRY_ODD(7) };
+        static const uint32_t sizes[TRY_ODD_WAYS] = { 20, 0, 10, 100000, 0, 0, 0, 0 };
+        Try *t = *state;
+        Pool *pool = try_pool(t, "p", &try_several, 1);
+        unsigned n_finished = 0, n_kept = 0;
+
+        for (size_t i = 0; i < TRY_ODD_WAYS; i++) {
+                JobResult result = i == 5 || i == 7 ? JOB_FAILED : JOB_SUCCEEDED;
+                Submission *submission;
+                uint64_t id = try_submit(t, pool, ways[i], 1);
+
+                try_until(t, t->n_finished == n_finished + 1);
+                assert_int_equal(try_result(t, id), result);
+                assert_int_equal(job_of(t, id)->size, sizes[i]);
+                submission = try_submit_bulk(t, pool, ways[i], 30);
+                id = submission->first_id;
+                engine_abandon(submission);
+                n_finished += 31;
+                try_until(t, t->n_finished == n_finished && pool->n_retained == n_kept + 31);
+                for (uint64_t end = id + 30; id < end; id++) {
+                        assert_int_equal(try_result(t, id), result);
+                        assert_int_equal(job_of(t, id)->size, sizes[i]);
+                }
+                (void) try_submit_bulk(t, pool, ways[i], 300);
+                n_finished += 300;
+                n_kept += 31;
+                try_until(t, t->n_done == i + 1);
+        }
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         const struct CMUnitTest tests[] = {
@@ -587,6 +621,7 @@ int main(void) {
                 TEST(no_wake_up_is_lost),
                 TEST(stops_do_not_eat_wake_ups),
                 TEST(results_live_where_they_are_put),
+                TEST(outputs_may_be_left_in_any_way),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

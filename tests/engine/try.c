@@ -97,6 +97,58 @@ static void gate_pass(unsigned n, Attempt *attempt, bool heed) {
         }
 }
 
+static void *text_of(size_t size) {
+        void *text = malloc(size);
+
+        return text ? memset(text, 'x', size) : NULL;
+}
+
+/* All that a handler may do to its output, and some that it had better not. */
+static void leave_odd_output(Attempt *attempt, unsigned way) {
+        switch (way) {
+
+        case 0: /* replaced */
+                (void) attempt_output_alloc(attempt, 10);
+                attempt_give_output(attempt, text_of(20), 20);
+                break;
+
+        case 1: /* replaced by nothing */
+                (void) attempt_output_alloc(attempt, 10);
+                attempt_give_output(attempt, text_of(1), 0);
+                break;
+
+        case 2: /* the other way round */
+                attempt_give_output(attempt, text_of(20), 20);
+                memset(attempt_output_alloc(attempt, 10), 'x', 10);
+                break;
+
+        case 3: /* large, then small, then large again */
+                (void) attempt_output_alloc(attempt, 100000);
+                (void) attempt_output_alloc(attempt, 10);
+                memset(attempt_output_alloc(attempt, 100000), 'x', 100000);
+                break;
+
+        case 4: /* none */
+                (void) attempt_output_alloc(attempt, 0);
+                break;
+
+        case 5: /* of a failure */
+                memset(attempt_output_alloc(attempt, 10), 'x', 10);
+                attempt_fail(attempt, OUTCOME_FAILURE, "too late");
+                return;
+
+        case 6: /* cut to nothing */
+                (void) attempt_output_alloc(attempt, 10);
+                attempt->output_size = 0;
+                break;
+
+        default: /* too large, or so it says */
+                attempt_give_output(attempt, text_of(1), (size_t) UINT32_MAX + 1);
+                break;
+        }
+        attempt->outcome = OUTCOME_SUCCESS;
+}
+
 static void handler_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
         const char *payload = attempt->payload;
         char what = attempt->payload_size > 0 ? payload[0] : 'e';
@@ -131,6 +183,10 @@ static void handler_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
                         return;
                 }
                 break;
+
+        case 'x':
+                leave_odd_output(attempt, gate);
+                return;
 
         case 'l':
                 gate_pass(gate, attempt, false);

@@ -27,6 +27,9 @@ typedef struct Try Try;
 #define TRY_STUBBORN(n) "i" #n /* begins, and waits for the gate only */
 #define TRY_LATE(n) "l" #n     /* the same, but a success whatever happened */
 
+#define TRY_ODD(n) "x" #n /* leaves its output in an odd way; there are TRY_ODD_WAYS */
+#define TRY_ODD_WAYS 8
+
 /* What the listener was told of a job. */
 typedef struct TryJob {
         unsigned n_started, n_finished;

@@ -60,6 +60,16 @@ static void *worker_attempt_output_alloc(Attempt *attempt, size_t size) {
         return output;
 }
 
+/* Makes what the handler keeps per worker, if that is still to be done. */
+static bool worker_open(Worker *worker) {
+        const PoolConfig *config = worker->pool->config;
+
+        if (!config->handler->worker_open || worker->state)
+                return true;
+        return config->handler->worker_open(worker->pool->handler, &config->cpus,
+                       sizeof(config->cpus), &worker->state) >= 0;
+}
+
 /* Runs job i of the turn, without any lock, and leaves its result. */
 static void worker_run(Worker *worker, unsigned i) {
         Pool *pool = worker->pool;
@@ -88,7 +98,10 @@ static void worker_run(Worker *worker, unsigned i) {
         };
 
         atomic_store_explicit(&worker->progress, -1.0, memory_order_relaxed);
-        pool->config->handler->run(pool->handler, worker->state, &a.attempt);
+        if (likely(worker_open(worker)))
+                pool->config->handler->run(pool->handler, worker->state, &a.attempt);
+        else
+                attempt_fail(&a.attempt, OUTCOME_RETRY, "no memory for a worker's own things");
 
         if (a.attempt.output_size > UINT32_MAX) {
                 worker_attempt_drop_output(&a);
@@ -150,7 +163,6 @@ static void worker_run_turn(Worker *worker) {
 static void *worker_main(void *userdata) {
         Worker *worker = userdata;
         Pool *pool = worker->pool;
-        const HandlerVTable *vtable = pool->config->handler;
         char name[16];
 
         (void) snprintf(name, sizeof(name), "%.10s/%u", pool->config->name, worker->id);
@@ -158,9 +170,8 @@ static void *worker_main(void *userdata) {
         /* A CPU that has gone offline since the settings were read: then the kernel chooses. */
         (void) affinity_pin(worker->cpu);
 
-        if (vtable->worker_open && vtable->worker_open(pool->handler, &pool->config->cpus,
-                                           sizeof(pool->config->cpus), &worker->state) < 0)
-                worker->state = NULL;
+        /* Before the first job. Where it fails the jobs try again, and say so. */
+        (void) worker_open(worker);
 
         for (;;) {
                 switch (pool_turn(pool, worker, usec_now(CLOCK_MONOTONIC))) {

@@ -559,6 +559,33 @@ static void results_live_where_they_are_put(void **state) {
         assert_string_equal(job_error(job_of(t, silent)), "failed without saying why");
 }
 
+static atomic_int n_refusals;
+
+static int reluctant_worker_open(
+        Handler *handler, const void *cpus, size_t cpus_size, HandlerWorker **ret) {
+        if (atomic_fetch_sub(&n_refusals, 1) > 0)
+                return -ENOMEM;
+        return try_singly.worker_open(handler, cpus, cpus_size, ret);
+}
+
+static void a_worker_without_its_own_things_fails_jobs_until_it_has_them(void **state) {
+        static HandlerVTable reluctant;
+        Try *t = *state;
+        uint64_t id;
+        Pool *pool;
+
+        /* At its start, and before the first job. */
+        atomic_store(&n_refusals, 2);
+        reluctant = try_singly;
+        reluctant.worker_open = reluctant_worker_open;
+        pool = try_pool(t, "p", &reluctant, 1);
+        id = try_submit(t, pool, TRY_ECHO, 2);
+        try_until(t, t->n_finished == 2);
+        assert_int_equal(try_result(t, id), JOB_FAILED);
+        assert_non_null(strstr(job_error(job_of(t, id)), "no memory"));
+        assert_int_equal(try_result(t, id + 1), JOB_SUCCEEDED);
+}
+
 /* Nothing leaks and nothing is freed twice, which AddressSanitizer watches: of jobs whose outputs
  * share chunks, of those whose outputs are kept, and of those that take the place of a payload. */
 static void outputs_may_be_left_in_any_way(void **state) {
@@ -622,6 +649,7 @@ int main(void) {
                 TEST(stops_do_not_eat_wake_ups),
                 TEST(results_live_where_they_are_put),
                 TEST(outputs_may_be_left_in_any_way),
+                TEST(a_worker_without_its_own_things_fails_jobs_until_it_has_them),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

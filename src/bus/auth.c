@@ -16,6 +16,7 @@
 /* ---- learning who it is ---- */
 
 static int read_gids(sd_bus_message *m, Client *client) {
+        gid_t *copy;
         const void *gids;
         size_t size;
         int r;
@@ -26,8 +27,11 @@ static int read_gids(sd_bus_message *m, Client *client) {
         r = sd_bus_message_read_array(m, 'u', &gids, &size);
         if (r < 0)
                 return r;
+        copy = malloc(size + sizeof(gid_t));
+        if (!copy)
+                return -ENOMEM;
         free(client->gids);
-        client->gids = memcpy(malloc(size + sizeof(gid_t)), gids, size);
+        client->gids = size > 0 ? memcpy(copy, gids, size) : copy;
         client->n_gids = size / sizeof(gid_t);
         return sd_bus_message_exit_container(m);
 }
@@ -119,12 +123,12 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *r
         if (!sd_bus_message_is_method_error(reply, NULL))
                 r = read_credentials(reply, client);
         if (r < 0) {
-                /* Nobody knows who that is: denied, and asked anew with the next message. */
-                while (client->n_held > 0) {
-                        bus_reply_error(client->held[0], BUS_ERROR_ACCESS_DENIED,
+                /* Nobody knows who that is: denied, and asked anew with the next message. It may
+                 * well be gone, and then nobody will tell us so again. */
+                for (size_t i = 0; i < client->n_held; i++)
+                        bus_reply_error(client->held[i], BUS_ERROR_ACCESS_DENIED,
                                 "The bus daemon did not say who you are");
-                        held_drop_first(client);
-                }
+                client_free(client);
                 return 0;
         }
         client->known = true;

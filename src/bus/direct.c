@@ -18,7 +18,11 @@
 /* Messages of one link in one turn of the loop. */
 #define MESSAGES_PER_TURN 128
 
-/* Unwritten messages after which a client that does not read is cut off. */
+/* Unwritten messages after which no more calls are read from a client, until it has read some. */
+#define QUEUED_PAUSE 1024
+
+/* Those after which one that does not read is cut off: all that it can still get are answers to
+ * what it has asked before. */
 #define QUEUED_MAX 4096
 
 /* How long a connection may take to authenticate. */
@@ -39,11 +43,19 @@ struct Listener {
 
 /* ---- links ---- */
 
+static bool link_is_clogged(const Link *link) {
+        uint64_t n;
+
+        return sd_bus_get_n_queued_write(link->bus, &n) >= 0 && n > QUEUED_PAUSE;
+}
+
 static int link_watch(Link *link) {
         int events = sd_bus_get_events(link->bus);
 
         if (events < 0)
                 return events;
+        if (link_is_clogged(link))
+                events &= ~EPOLLIN;
         return sd_event_source_set_io_events(link->io_source, (uint32_t) events);
 }
 
@@ -51,7 +63,9 @@ static void direct_link_process(Link *link) {
         uint64_t n_queued = 0, timeout;
         int r = 1;
 
-        for (unsigned i = 0; r > 0 && i < MESSAGES_PER_TURN; i++)
+        /* Processing first writes what it can, and reads only if that was nothing. */
+        for (unsigned i = 0; r > 0 && i < MESSAGES_PER_TURN && (i == 0 || !link_is_clogged(link));
+                i++)
                 r = sd_bus_process(link->bus, NULL);
         if (r >= 0)
                 r = sd_bus_get_n_queued_write(link->bus, &n_queued);
@@ -72,7 +86,7 @@ static void direct_link_process(Link *link) {
         if (link->deadline_source && sd_bus_is_ready(link->bus) > 0)
                 link->deadline_source = sd_event_source_disable_unref(link->deadline_source);
         /* What was read from the socket and not handled yet does not show on the fd. */
-        if (sd_bus_get_timeout(link->bus, &timeout) >= 0 && timeout == 0)
+        if (!link_is_clogged(link) && sd_bus_get_timeout(link->bus, &timeout) >= 0 && timeout == 0)
                 (void) sd_event_source_set_enabled(link->more_source, SD_EVENT_ONESHOT);
 }
 

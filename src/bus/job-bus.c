@@ -40,6 +40,8 @@ static int find_job(sd_bus *bus, const char *path, const char *interface, void *
 /* ---- methods ---- */
 
 int job_bus_cancel(sd_bus_message *m, Job *job, sd_bus_error *error) {
+        JobView view;
+
         switch (pool_cancel(job_pool(job), job)) {
 
         case CANCEL_FINISHED:
@@ -49,22 +51,24 @@ int job_bus_cancel(sd_bus_message *m, Job *job, sd_bus_error *error) {
         case CANCEL_NOTHING:
                 break;
         }
-        if (job->state == JOB_FINISHED)
+        pool_job_view_state(job_pool(job), job, &view);
+        if (view.state == JOB_FINISHED)
                 return bus_error(error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished: %s",
-                        job->id, job_result_to_string((JobResult) job->result));
+                        job->id, job_result_to_string(view.result));
         return sd_bus_reply_method_return(m, NULL);
 }
 
 /* ssays: state, result, output, error text. */
 static int reply_state(sd_bus_message *m, Job *job) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-        const char *error = job_error(job);
+        const char *error = "";
         size_t size = 0;
         JobView view;
         int r;
 
         pool_job_view_state(job_pool(job), job, &view);
         if (view.state == JOB_FINISHED) {
+                error = job_error(job);
                 size = job->size;
                 if (size > REPLY_SIZE_MAX) {
                         size = 0;
@@ -136,7 +140,7 @@ static int method_wait(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return r < 0 ? r : job_bus_wait(m, found->link, found->object, timeout, error);
 }
 
-/* say: result, output or error text, and the error text again where it is one. */
+/* say: result, and output or error text. */
 static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Job *job = ((const Found *) userdata)->object;
@@ -163,6 +167,7 @@ static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *er
 static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Job *job = ((const Found *) userdata)->object;
         int32_t priority;
+        JobView view;
         int r;
 
         r = sd_bus_message_read(m, "i", &priority);
@@ -172,7 +177,8 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "A priority of %d, allowed are %d to %d", priority, PRIORITY_MIN,
                         PRIORITY_MAX);
-        if (job->state == JOB_FINISHED)
+        pool_job_view_state(job_pool(job), job, &view);
+        if (view.state == JOB_FINISHED)
                 return bus_error(
                         error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished", job->id);
         r = pool_set_priority(job_pool(job), job, (int16_t) priority);

@@ -182,9 +182,18 @@ static int on_name_owner_changed(sd_bus_message *m, void *userdata, sd_bus_error
         return 0;
 }
 
-static int on_name_acquired(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        Link *link = userdata;
+static void name_is_ours(Link *link) {
         Server *server = link->server;
+
+        if (link->owns_name)
+                return;
+        link->owns_name = true;
+        server->reconnect_delay = RECONNECT_MIN;
+        if (server->name_owned)
+                server->name_owned(server->ops_userdata);
+}
+
+static int on_name_acquired(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         uint32_t answer = 0;
 
         if (sd_bus_message_is_method_error(reply, NULL)) {
@@ -198,29 +207,19 @@ static int on_name_acquired(sd_bus_message *reply, void *userdata, sd_bus_error 
                 log_warning("Somebody else owns the bus name %s; waiting for it", SLUICE_BUS_NAME);
                 return 0;
         }
-        if (!link->owns_name) {
-                link->owns_name = true;
-                server->reconnect_delay = RECONNECT_MIN;
-                if (server->name_owned)
-                        server->name_owned(server->ops_userdata);
-        }
+        name_is_ours(userdata);
         return 0;
 }
 
 /* The name has come to us after waiting in line for it. */
 static int on_name_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
-        Link *link = userdata;
         const char *name, *sender = sd_bus_message_get_sender(m);
 
         if (!sender || strcmp(sender, "org.freedesktop.DBus") != 0)
                 return 0;
         if (sd_bus_message_read(m, "s", &name) < 0 || strcmp(name, SLUICE_BUS_NAME) != 0)
                 return 0;
-        if (!link->owns_name) {
-                link->owns_name = true;
-                if (link->server->name_owned)
-                        link->server->name_owned(link->server->ops_userdata);
-        }
+        name_is_ours(userdata);
         return 0;
 }
 
@@ -273,7 +272,7 @@ static int bus_connect(Server *server) {
                         on_name_signal, NULL, link);
         if (r >= 0)
                 r = sd_bus_request_name_async(
-                        bus, NULL, SLUICE_BUS_NAME, 0, on_name_acquired, link);
+                        bus, NULL, SLUICE_BUS_NAME, SD_BUS_NAME_QUEUE, on_name_acquired, link);
         if (r >= 0)
                 r = sd_bus_attach_event(bus, server->event, SD_EVENT_PRIORITY_NORMAL);
         if (r < 0) {
@@ -314,6 +313,12 @@ int server_connect_bus(Server *server, bool user) {
         server->bus_is_wanted = true;
         server->bus_is_user = user;
         return bus_connect(server);
+}
+
+bool server_owns_name(const Server *server) {
+        const Link *link = server->bus_link;
+
+        return link && !link->closing && link->owns_name;
 }
 
 /* ---- server ---- */

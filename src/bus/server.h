@@ -103,6 +103,8 @@ Server *server_free(Server *server); /* closes everything; returns NULL */
  * that is lost is made anew, with growing pauses. */
 int server_connect_bus(Server *server, bool user);
 
+bool server_owns_name(const Server *server); /* on a bus that is connected */
+
 /* Serves the listening socket `fd`, which it takes over in any case. */
 int server_listen(Server *server, int fd);
 void server_stop_listening(Server *server);

@@ -46,7 +46,7 @@ static void notify_status(Daemon *daemon) {
         engine_totals(daemon->engine, &totals);
         (void) sd_notifyf(false, "STATUS=%" PRIu32 " pools%s", totals.n_pools,
                 daemon->phase != STOP_NOT ? ", draining"
-                : daemon->server->bus_is_wanted && !daemon->server->bus_link
+                : daemon->server->bus_is_wanted && !server_owns_name(daemon->server)
                         ? ", waiting for the bus"
                         : "");
 }

@@ -201,20 +201,37 @@ static int read_arguments(sd_bus_message *m, Reader *reader, sd_bus_error *error
         return 0;
 }
 
-static int read_output_fd(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
-        int fd, r;
+int options_take_fd(sd_bus_message *m, int *ret, sd_bus_error *error) {
+        int fd, copy, r;
 
         r = sd_bus_message_read_basic(m, 'h', &fd);
+        if (r == -EBADMSG)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "The message has no file descriptor where it says so");
         if (r < 0)
                 return r;
+        copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+        if (copy < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No file descriptor left: %s",
+                        strerror(errno));
+        *ret = copy;
+        return 0;
+}
+
+static int read_output_fd(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        int flags, r;
+
         if (strcmp(reader->pool->config->handler->name, "command") != 0)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"OutputFd\" is for commands, and pool %s has Handler=%s",
                         reader->pool->config->name, reader->pool->config->handler->name);
-        reader->submission->output_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        if (reader->submission->output_fd < 0)
-                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No file descriptor left: %s",
-                        strerror(errno));
+        r = options_take_fd(m, &reader->submission->output_fd, error);
+        if (r < 0)
+                return r;
+        flags = fcntl(reader->submission->output_fd, F_GETFL);
+        if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_RDONLY)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"OutputFd\" is not open for writing");
         return 0;
 }
 

@@ -12,12 +12,14 @@
 
 typedef struct SubmitOptions {
         bool partial;
-        bool has_output_fd;
 } SubmitOptions;
 
 /* Reads the options into a new submission for `pool`. -errno with the error set. */
 int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Submission *submission,
         SubmitOptions *ret_options, sd_bus_error *error);
+
+/* Reads a file descriptor; *ret is a copy that is the caller's to close. */
+int options_take_fd(sd_bus_message *m, int *ret, sd_bus_error *error);
 
 /* Applies settings to config, as many as there are or none. With `settable_only` those that cannot
  * be changed on a living pool are refused. */

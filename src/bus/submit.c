@@ -250,17 +250,17 @@ int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         return r < 0 ? r : reply_id(m, submission->first_id);
 }
 
-/* Checks and takes the fd of SubmitFd. */
-static int take_payload_fd(Request *request, int fd, sd_bus_error *error) {
-        int flags = fcntl(fd, F_GETFL);
+/* Takes the fd of SubmitFd, which must be one to read from. */
+static int take_payload_fd(Request *request, sd_bus_message *m, sd_bus_error *error) {
+        int flags, r;
 
+        r = options_take_fd(m, &request->submission->payload_fd, error);
+        if (r < 0)
+                return r;
+        flags = fcntl(request->submission->payload_fd, F_GETFL);
         if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "The file descriptor is not open for reading");
-        request->submission->payload_fd = fcntl(fd, F_DUPFD_CLOEXEC, 3);
-        if (request->submission->payload_fd < 0)
-                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No file descriptor left: %s",
-                        strerror(errno));
         return 0;
 }
 
@@ -291,15 +291,13 @@ int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         _cleanup_free_ void *data = NULL;
         size_t n_allocated = 0;
         Submission *submission;
-        int fd, r;
+        int r;
 
         r = request_init(&request, m, link, pool, error);
         if (r >= 0)
-                r = sd_bus_message_read_basic(m, 'h', &fd);
+                r = take_payload_fd(&request, m, error);
         if (r >= 0)
                 r = add_payload(&request, &n_allocated, NULL, 0, error);
-        if (r >= 0)
-                r = take_payload_fd(&request, fd, error);
         if (r >= 0)
                 r = read_options(&request, m, error);
         if (r >= 0 && !pool->config->handler->takes_fd)

@@ -373,6 +373,7 @@ static void descriptors_that_cannot_serve_are_refused(void **state) {
         fd_call_fails(peer, "command", "SubmitFd", path, NULL, E "InvalidArgs", "reading");
         fd_call_fails(peer, "echo", "SubmitFd", pipes[0], NULL, E "NotSupported", "regular files");
         fd_call_fails(peer, "echo", "Submit", null, "OutputFd", E "InvalidArgs", "Handler=module");
+        fd_call_fails(peer, "command", "Submit", pipes[0], "OutputFd", E "InvalidArgs", "writing");
         (void) close(pipes[0]);
         (void) close(pipes[1]);
         (void) close(null);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-daemon.h>
+#include <unistd.h>
 
 #include "daemon/daemon.h"
 #include "daemon/socket.h"
@@ -32,6 +33,8 @@ struct Daemon {
         sd_event *event;
         Engine *engine;
         Server *server;
+        char *socket_path; /* of the direct socket, where it is of our making */
+        List replacements; /* Replacement.links; owned */
         usec_t drain_timeout;
         bool ready; /* READY=1 was sent */
         StopPhase phase;
@@ -141,20 +144,45 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         return pool_config_equal(copy, config);
 }
 
-/* A pool whose file has changed beyond what a living pool can take: the old one drains and goes,
- * and the new one is made when it has gone. */
+/* What is to be made when the pool of that name has gone: its file has changed beyond what a living
+ * pool can take, or came back while the pool was on its way out. At most one of a name: a later
+ * reload changes what it will be. */
 typedef struct Replacement {
+        List links; /* in Daemon.replacements */
         PoolWatch watch;
         Daemon *daemon;  /* borrowed */
         ConfigPool pool; /* owned contents */
 } Replacement;
 
+/* Takes what it needs out of `from`. */
+static void replacement_set(Replacement *replacement, ConfigPool *from) {
+        pool_config_free(replacement->pool.config);
+        free(replacement->pool.path);
+        replacement->pool = (ConfigPool){
+                .config = TAKE_PTR(from->config),
+                .path = TAKE_PTR(from->path),
+                .digest = from->digest,
+        };
+}
+
 static Replacement *replacement_free(Replacement *replacement) {
         if (!replacement)
                 return NULL;
+        list_remove(&replacement->links);
+        pool_unwatch(&replacement->watch);
         pool_config_free(replacement->pool.config);
         free(replacement->pool.path);
         free(replacement);
+        return NULL;
+}
+
+static Replacement *find_replacement(Daemon *daemon, const char *name) {
+        list_for_each (l, &daemon->replacements) {
+                Replacement *replacement = list_entry(l, Replacement, links);
+
+                if (strcmp(replacement->pool.config->name, name) == 0)
+                        return replacement;
+        }
         return NULL;
 }
 
@@ -169,18 +197,23 @@ static void on_replaced_pool_gone(PoolWatch *watch) {
         replacement_free(replacement);
 }
 
+/* The pool drains and goes, and a new one is made then. */
 static int replace_pool(Daemon *daemon, Pool *pool, ConfigPool *from) {
-        Replacement *replacement = calloc(1, sizeof(*replacement));
+        Replacement *replacement = find_replacement(daemon, pool->config->name);
         int r;
 
+        if (replacement) {
+                replacement_set(replacement, from);
+                return 0;
+        }
+        replacement = calloc(1, sizeof(*replacement));
         if (!replacement)
                 return -ENOMEM;
+        list_append(&daemon->replacements, &replacement->links);
         list_init(&replacement->watch.links);
         replacement->watch.done = on_replaced_pool_gone;
         replacement->daemon = daemon;
-        replacement->pool.config = TAKE_PTR(from->config);
-        replacement->pool.path = TAKE_PTR(from->path);
-        replacement->pool.digest = from->digest;
+        replacement_set(replacement, from);
         r = engine_remove_pool(daemon->engine, pool, /* cancel= */ false, &replacement->watch);
         if (r < 0)
                 replacement_free(replacement);
@@ -193,6 +226,8 @@ static int reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
 
         if (!pool)
                 return add_configured_pool(daemon, from, faults);
+        if (pool->removing)
+                return replace_pool(daemon, pool, from);
         if (pool->origin && pool->digest == from->digest)
                 return 0;
         if (!is_settable_change(pool, from->config))
@@ -202,6 +237,49 @@ static int reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         if (!pool->origin)
                 (void) pool_config_copy(from->config, &pool->origin);
         return r;
+}
+
+/* Removes the pools whose file has gone, and forgets those that were still to be made. */
+static void drop_pools(Daemon *daemon, const Config *config) {
+        list_for_each (l, &daemon->replacements) {
+                Replacement *replacement = list_entry(l, Replacement, links);
+
+                if (!config_find_pool(config, replacement->pool.config->name))
+                        replacement_free(replacement);
+        }
+        list_for_each (l, &daemon->engine->pools) {
+                Pool *pool = list_entry(l, Pool, links);
+
+                if (pool->origin && !pool->removing &&
+                        !config_find_pool(config, pool->config->name))
+                        (void) engine_remove_pool(daemon->engine, pool, /* cancel= */ false, NULL);
+        }
+}
+
+/* Some faults show only when a handler is opened, as that of a plug-in that is not there. They must
+ * show before anything is changed. 0, also with faults, or -ENOMEM. */
+static int try_handlers(Daemon *daemon, const Config *config, char ***faults) {
+        for (size_t i = 0; i < config->n_pools; i++) {
+                const PoolConfig *pool_config = config->pools[i].config;
+                Pool *pool = engine_find_pool(daemon->engine, pool_config->name);
+                _cleanup_free_ char *error = NULL;
+                Handler *handler;
+                char *fault;
+                int r;
+
+                if (pool && (pool->digest == config->pools[i].digest ||
+                                    is_settable_change(pool, pool_config)))
+                        continue;
+                r = pool_config->handler->open(&pool_config->handler_config, &handler, &error);
+                if (r >= 0) {
+                        pool_config->handler->close(handler);
+                        continue;
+                }
+                if (asprintf(&fault, "%s: %s", config->pools[i].path, error ?: strerror(-r)) < 0 ||
+                        strv_push(faults, fault) < 0)
+                        return -ENOMEM;
+        }
+        return 0;
 }
 
 static int join_faults(char *const *faults, char **ret_error) {
@@ -232,15 +310,14 @@ static int reload(Daemon *daemon, char **ret_error) {
                 return r;
         if (strv_length(config->faults) > 0)
                 return join_faults(config->faults, ret_error);
+        r = try_handlers(daemon, config, &faults);
+        if (r < 0)
+                return r;
+        if (strv_length(faults) > 0)
+                return join_faults(faults, ret_error);
 
         apply_daemon_settings(daemon, config);
-        list_for_each (l, &daemon->engine->pools) {
-                Pool *pool = list_entry(l, Pool, links);
-
-                if (pool->origin && !pool->removing &&
-                        !config_find_pool(config, pool->config->name))
-                        (void) engine_remove_pool(daemon->engine, pool, /* cancel= */ false, NULL);
-        }
+        drop_pools(daemon, config);
         for (size_t i = 0; i < config->n_pools; i++) {
                 r = reload_pool(daemon, &config->pools[i], &faults);
                 if (r == -ENOMEM)
@@ -386,7 +463,7 @@ static int open_socket(Daemon *daemon) {
         const DaemonOptions *options = daemon->options;
         int fd, r;
 
-        r = socket_open(options->listen, options->user, &fd);
+        r = socket_open(options->listen, options->user, &fd, &daemon->socket_path);
         if (r == -ENOENT && !options->listen)
                 return 0;
         if (r < 0 && !options->listen && !options->no_bus) {
@@ -409,6 +486,7 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
                 return log_error_errno(-ENOMEM, "Cannot start");
         daemon->options = options;
         daemon->drain_timeout = DRAIN_TIMEOUT_MAX;
+        list_init(&daemon->replacements);
 
         r = sd_event_default(&daemon->event);
         if (r >= 0)
@@ -457,6 +535,9 @@ int daemon_run(Daemon *daemon) {
                         return log_error_errno(r, "The event loop failed");
         }
 
+        /* While we listen on it nobody else can have put another one there. */
+        if (daemon->socket_path)
+                (void) unlink(daemon->socket_path);
         server_stop_listening(daemon->server);
         server_flush(daemon->server, FLUSH_TIMEOUT);
         if (!list_is_empty(&daemon->engine->pools)) {
@@ -479,10 +560,13 @@ Daemon *daemon_free(Daemon *daemon) {
                                 (void) sd_event_run(daemon->event, UINT64_MAX);
                 }
         }
+        list_for_each (l, &daemon->replacements)
+                replacement_free(list_entry(l, Replacement, links));
         sd_event_source_disable_unref(daemon->stop_source);
         server_free(daemon->server);
         engine_free(daemon->engine);
         sd_event_unref(daemon->event);
+        free(daemon->socket_path);
         free(daemon);
         return NULL;
 }

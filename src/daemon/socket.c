@@ -119,22 +119,28 @@ static int socket_from_systemd(void) {
         return -ENOENT;
 }
 
-int socket_open(const char *path, bool user, int *ret) {
-        _cleanup_free_ char *fallback = NULL;
+int socket_open(const char *path, bool user, int *ret, char **ret_path) {
+        _cleanup_free_ char *own = NULL;
         int r;
 
         r = socket_from_systemd();
         if (r >= 0) {
                 *ret = r;
+                *ret_path = NULL;
                 return 0;
         }
-        if (path)
-                return listen_at(path, ret);
-        r = default_path(user, &fallback);
+        if (path) {
+                own = strdup(path);
+                r = own ? 0 : -ENOMEM;
+        } else {
+                r = default_path(user, &own);
+                if (r >= 0)
+                        r = make_parent(own);
+        }
+        if (r >= 0)
+                r = listen_at(own, ret);
         if (r < 0)
                 return r;
-        r = make_parent(fallback);
-        if (r < 0)
-                return r;
-        return listen_at(fallback, ret);
+        *ret_path = TAKE_PTR(own);
+        return 0;
 }

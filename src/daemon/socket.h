@@ -6,6 +6,7 @@
 #include <stdbool.h>
 
 /* Opens the listening socket at `path`, or where it is by default (NULL). A socket that was handed
- * over by systemd wins. The socket is the caller's. -ENOENT: there is no place for a default one;
+ * over by systemd wins. The socket is the caller's, and so is *ret_path, to be removed in the end;
+ * it is NULL for one that was handed over. -ENOENT: there is no place for a default one;
  * -EADDRINUSE: somebody listens there. */
-int socket_open(const char *path, bool user, int *ret);
+int socket_open(const char *path, bool user, int *ret, char **ret_path);

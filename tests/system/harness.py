@@ -78,8 +78,8 @@ class Daemon:
         return [SLUICED, *self.options, "--listen=" + self.socket, "--config=" + self.config]
 
     def start(self, wait=True):
-        self.log = open(os.path.join(self.folder, "log"), "a+")
-        self.process = subprocess.Popen(self.command(), env=self.environment, stderr=self.log)
+        with open(os.path.join(self.folder, "log"), "a") as log:
+            self.process = subprocess.Popen(self.command(), env=self.environment, stderr=log)
         if wait:
             self.wait_note("READY=1")
             os.chmod(self.socket, 0o666)
@@ -130,13 +130,12 @@ class Daemon:
                 assert self.process.returncode in (0, -signal.SIGKILL), (
                     f"exit status {self.process.returncode}:\n{self.text()}"
                 )
-            text = self.text() if self.process else ""
+            log = os.path.join(self.folder, "log")
+            text = self.text() if os.path.exists(log) else ""
             assert "Sanitizer" not in text and "runtime error" not in text, text
         finally:
             self.kill()
             self.notify.close()
-            if self.process:
-                self.log.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 
     def signal_again_if_needed(self):

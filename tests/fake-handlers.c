@@ -3,12 +3,26 @@
 /* Stands in for the handlers where only settings are tested: these need to know which kinds there
  * are, and nothing of what they do. */
 
+#include <errno.h>
 #include <string.h>
 
 #include "handler/handler.h"
 
-const HandlerVTable command_vtable = { .name = "command" };
-const HandlerVTable module_vtable = { .name = "module" };
+/* One plug-in is missing. */
+static int fake_open(const HandlerConfig *config, Handler **ret, char **ret_error) {
+        if (config->module_path && strcmp(config->module_path, "missing.so") == 0) {
+                *ret_error = strdup("Path=missing.so: there is no such plug-in");
+                return -ENOEXEC;
+        }
+        *ret = NULL;
+        return 0;
+}
+
+static void fake_close(Handler *handler) {
+}
+
+const HandlerVTable command_vtable = { .name = "command", .open = fake_open, .close = fake_close };
+const HandlerVTable module_vtable = { .name = "module", .open = fake_open, .close = fake_close };
 
 const HandlerVTable *handler_find(const char *name) {
         if (strcmp(name, "command") == 0)

@@ -6,6 +6,7 @@
  * section, else the first line of the file. One fault refuses the unit with everything in it: half
  * of what somebody wrote is not what they wanted. */
 
+#include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -354,6 +355,30 @@ static int set_in_pool(
         return pool_config_set_in_section(target, section, key, value, ret_error);
 }
 
+/* Makes the pool's handler for a moment. Only that shows whether it can be had: whether there is
+ * such a plug-in, which may be trusted, and likes its options. Found out only when the pool is
+ * made, it would be too late for a reload to change nothing. The text starts with KEY=, and the
+ * section of a kind is called as the kind is. */
+static int unit_try_handler(Unit *unit, const PoolConfig *pool) {
+        _cleanup_free_ char *text = NULL, *section = NULL, *key = NULL;
+        Handler *handler;
+        int r;
+
+        r = pool->handler->open(&pool->handler_config, &handler, &text);
+        if (r >= 0) {
+                pool->handler->close(handler);
+                return 0;
+        }
+        if (!text)
+                return r;
+        section = strdup(pool->handler->name);
+        key = strndup(text, strcspn(text, "="));
+        if (!section || !key)
+                return -ENOMEM;
+        section[0] = (char) toupper((unsigned char) section[0]);
+        return unit_fault_of_setting(unit, section, key, text);
+}
+
 static int config_add_pool(Config *config, PoolConfig *pool, const char *path, uint64_t d) {
         ConfigPool *bigger;
         char *copy;
@@ -405,6 +430,11 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
         if (!unit.faulty) {
                 r = pool_config_complete_all(pool, unit_fault_of_setting, &unit);
                 if (r < 0 && !unit.faulty)
+                        return r;
+        }
+        if (!unit.faulty) {
+                r = unit_try_handler(&unit, pool);
+                if (r < 0)
                         return r;
         }
         if (unit.faulty)

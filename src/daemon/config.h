@@ -17,7 +17,7 @@ typedef struct ConfigPool ConfigPool;
 
 #define DRAIN_TIMEOUT_MAX (25 * USEC_PER_SEC)
 
-/* A pool without a fault in its file and drop-ins, complete. */
+/* A pool without a fault in its file and drop-ins, complete; its handler has been tried. */
 struct ConfigPool {
         PoolConfig *config;
         char *path;      /* of NAME.pool */

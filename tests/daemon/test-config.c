@@ -244,6 +244,13 @@ static void faults_of_the_whole_point_to_the_setting_that_is_wrong(void **state)
                 "lib/c.pool:5: ExecStart: \"/no/such\" does not exist");
 }
 
+static void a_handler_that_cannot_be_had_is_a_fault_of_its_setting(void **state) {
+        Box *box = *state;
+
+        put(box, "etc/a.pool", "[Pool]\nHandler=module\n[Module]\nOptions=x\nPath=missing.so\n");
+        EXPECT_FAULTS(box, "etc/a.pool:5: Path=missing.so: there is no such plug-in");
+}
+
 static void a_faulty_pool_does_not_harm_others(void **state) {
         _cleanup_(config_freep) Config *config = NULL;
         Box *box = *state;
@@ -417,6 +424,7 @@ int main(void) {
                 TEST(an_empty_file_or_a_link_to_dev_null_masks),
                 TEST(every_fault_of_a_file_is_told_with_its_line),
                 TEST(faults_of_the_whole_point_to_the_setting_that_is_wrong),
+                TEST(a_handler_that_cannot_be_had_is_a_fault_of_its_setting),
                 TEST(a_faulty_pool_does_not_harm_others),
                 TEST(a_file_that_cannot_be_read_is_a_fault),
                 TEST(a_folder_that_cannot_be_read_is_a_fault),

@@ -509,11 +509,11 @@ static void print_table(const Pass *passes, size_t n) {
         const char *bold = on_terminal() ? "\033[1m" : "", *end = on_terminal() ? "\033[0m" : "";
         char jobs[32], rate[32];
 
-        printf("\n  %s%46s%-19s%s%s\n", bold, "", "in the queue, ms", "at work, ms", end);
-        printf("  %s%-6s %7s %8s %8s %7s  %6s%6s%6s %6s%6s%6s%s\n", bold, "pool", "jobs", "MB in",
+        printf("\n  %s%44s%-19s%s%s\n", bold, "", "in the queue, ms", "at work, ms", end);
+        printf("  %s%-6s %6s %8s %7s %7s %6s%6s%6s %6s%6s%6s%s\n", bold, "pool", "jobs", "MB in",
                 "MB out", "jobs/s", "p50", "p95", "p99", "p50", "p95", "p99", end);
         for (const Pass *p = passes; p < passes + n; p++) {
-                printf("  %-6s %7s %8.1f %8.1f %7s  ", p->pool, grouped(p->n_succeeded, jobs),
+                printf("  %-6s %6s %8.1f %7.1f %7s ", p->pool, grouped(p->n_succeeded, jobs),
                         (double) p->bytes_in / 1e6, (double) p->bytes_out / 1e6,
                         grouped((uint64_t) ((double) p->n_succeeded / pass_seconds(p)), rate));
                 for (size_t i = 0; i < 3; i++)

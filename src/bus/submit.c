@@ -118,7 +118,10 @@ static int read_payloads(Request *request, sd_bus_message *m, sd_bus_error *erro
                 if (r < 0)
                         return r;
         }
-        return r < 0 ? r : sd_bus_message_exit_container(m);
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        /* The last payload claims to be longer than the array that it is in. */
+        return r == -EBUSY ? -EBADMSG : r;
 }
 
 static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error) {

@@ -423,6 +423,43 @@ static void signals_go_to_subscribers_who_may_see_the_job(void **state) {
         peer_free(silent);
 }
 
+/* As an ordinary client of a bus has it: the match is added with AddMatch. */
+static int on_properties_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        uint64_t *queue_max = userdata;
+        const char *key;
+
+        assert_return_code(sd_bus_message_skip(m, "s"), 0);
+        assert_return_code(sd_bus_message_enter_container(m, 'a', "{sv}"), 0);
+        while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+                assert_return_code(sd_bus_message_read(m, "s", &key), 0);
+                if (strcmp(key, "QueueMax") == 0)
+                        assert_return_code(sd_bus_message_read(m, "v", "t", queue_max), 0);
+                else
+                        assert_return_code(sd_bus_message_skip(m, "v"), 0);
+                assert_return_code(sd_bus_message_exit_container(m), 0);
+        }
+        return 0;
+}
+
+static bool is_seven(void *userdata) {
+        return *(const uint64_t *) userdata == 7;
+}
+
+static void matches_of_sd_bus_work(void **state) {
+        BusTest *test = *state;
+        Peer *root = peer_new(test, 0);
+        uint64_t queue_max = 0;
+
+        (void) make_pool(test, "echo");
+        assert_return_code(
+                sd_bus_match_signal_async(root->bus, NULL, SLUICE_BUS_NAME, POOL_PATH "echo",
+                        PROPERTIES, "PropertiesChanged", on_properties_changed, NULL, &queue_max),
+                0);
+        call_done(root, ECHO, "Set", "a{sv}", "1 QueueMax t 7");
+        bus_test_until(test, is_seven, &queue_max);
+        peer_free(root);
+}
+
 static void notify_tells_the_submitter_alone(void **state) {
         BusTest *test = *state;
         Peer *alice = peer_new(test, ALICE), *other = peer_new(test, ALICE);
@@ -636,6 +673,7 @@ int main(void) {
                 TEST(descriptors_are_payload_and_output),
                 TEST(set_changes_all_at_once),
                 TEST(signals_go_to_subscribers_who_may_see_the_job),
+                TEST(matches_of_sd_bus_work),
                 TEST(notify_tells_the_submitter_alone),
                 TEST(who_does_not_read_gets_no_more_signals),
                 TEST(what_is_bound_to_a_client_ends_with_it),

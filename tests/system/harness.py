@@ -4,13 +4,13 @@ daemon, and busctl. Waits are for events with a limit, never for a span of time.
 
 import os
 import re
-import select
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import unittest
 
@@ -59,6 +59,8 @@ class Daemon:
         self.notify.bind(os.path.join(self.folder, "notify"))
         self.environment["NOTIFY_SOCKET"] = self.notify.getsockname()
         self.notes = []
+        self.taken = 0
+        threading.Thread(target=self.read_notes, daemon=True).start()
         os.mkdir(self.config)
         for name, text in (POOLS if files is None else files).items():
             self.write(name, text)
@@ -89,21 +91,24 @@ class Daemon:
         with open(os.path.join(self.folder, "log")) as f:
             return f.read()
 
-    def read_notes(self, timeout=0.0):
-        while select.select([self.notify], [], [], timeout)[0]:
-            self.notes += self.notify.recv(4096).decode().splitlines()
-            timeout = 0.0
+    def read_notes(self):
+        """A daemon waits for who does not read its notifications, so somebody always does."""
+        while True:
+            try:
+                text = self.notify.recv(4096).decode()
+            except OSError:
+                return
+            self.notes += text.splitlines()
 
     def wait_note(self, note):
-        """Waits for the note, and forgets it and those before."""
-        end = time.monotonic() + LIMIT
-        while note not in self.notes:
+        """Waits for the note among those after the last one that was waited for."""
+
+        def has_come():
             assert self.process.poll() is None, f"the daemon has ended:\n{self.text()}"
-            assert time.monotonic() < end, f"no {note}, but {self.notes}:\n{self.text()}"
-            self.read_notes(0.2)
-        before = self.notes[: self.notes.index(note)]
-        del self.notes[: len(before) + 1]
-        return before
+            return note in self.notes[self.taken :]
+
+        until(has_come, note)
+        self.taken = self.notes.index(note, self.taken) + 1
 
     def signal(self, number):
         self.process.send_signal(number)
@@ -135,6 +140,7 @@ class Daemon:
             assert "Sanitizer" not in text and "runtime error" not in text, text
         finally:
             self.kill()
+            self.notify.shutdown(socket.SHUT_RDWR)
             self.notify.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "build-config.h"
@@ -160,6 +161,18 @@ static int fill_standard_fds(void) {
         return 0;
 }
 
+/* Connections, spawns and the files of SubmitFd need many. We do not use select(), and children start
+ * with the usual soft limit, so there is no reason to be content with that. */
+static void raise_fd_limit(void) {
+        struct rlimit limit;
+
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return;
+        limit.rlim_cur = limit.rlim_max;
+        if (setrlimit(RLIMIT_NOFILE, &limit) < 0)
+                log_warning("Cannot raise the limit of open files: %s", strerror(errno));
+}
+
 static int check(const Arguments *arguments) {
         _cleanup_(config_freep) Config *config = NULL;
         int r;
@@ -189,6 +202,7 @@ int main(int argc, char **argv) {
 
         if (arguments.options.log_level >= 0)
                 log_set_level(arguments.options.log_level);
+        raise_fd_limit();
         r = fill_standard_fds();
         if (r < 0)
                 return EXIT_FAILURE;

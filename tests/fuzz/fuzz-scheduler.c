@@ -7,8 +7,7 @@
 #include <stdlib.h>
 
 #include "core/scheduler-history.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+#include "fuzz.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
         Choices choices = { .data = data ? data : (const uint8_t *) "", .size = size };

@@ -113,16 +113,19 @@ typedef struct HeapLink {
 } HeapLink;
 
 struct JobDetails {
-        Job *job;          /* borrowed: whose details these are */
-        HeapLink order;    /* place in the side heap (by key) or among the scheduled (by due_at) */
-        HeapLink expiry;   /* place among the jobs that expire */
+        Job *job;        /* borrowed: whose details these are */
+        HeapLink order;  /* place in the side heap (by key) or among the scheduled (by ready_at) */
+        usec_t ready_at; /* of a scheduled job: when it is queued */
+        bool kicked;     /* put back after it had failed: its QueueTimeout is over */
+        HeapLink expiry; /* place among the jobs that expire */
         usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
         usec_t finished_at;
-        usec_t duration; /* of the last attempt */
-        char *error;     /* why it did not succeed; owned, NULL = nothing to say */
-        double progress; /* 0 to 1, negative = unknown */
-        uint32_t attempt;
-        int32_t worker; /* -1 = has not run */
+        usec_t duration;  /* of the last attempt */
+        char *error;      /* why it did not succeed; owned, NULL = nothing to say */
+        double progress;  /* 0 to 1, negative = unknown */
+        uint32_t attempt; /* attempts that have ended, since it was accepted or kicked */
+        uint32_t asked;   /* those of them that asked for another one */
+        int32_t worker;   /* -1 = has not run */
         int32_t exit_status;
         List watchers; /* main thread only: callers that wait for this job */
 };
@@ -140,13 +143,14 @@ struct Submission {
         usec_t submitted_at; /* monotonic */
         usec_t submitted_realtime;
         usec_t delay;
-        usec_t queue_timeout; /* USEC_INFINITY = waits for ever */
-        usec_t run_timeout;   /* the pool's where the caller gave none */
-        char *tag;            /* owned, NULL = none */
-        char **arguments;     /* owned, NULL = none */
-        int payload_fd;       /* owned; -EBADF = the payload is in Job.data */
-        int output_fd;        /* owned; -EBADF = the output is kept */
-        void *backing;        /* what payloads are borrowed from */
+        usec_t queue_timeout;  /* USEC_INFINITY = waits for ever */
+        usec_t run_timeout;    /* the pool's where the caller gave none */
+        uint32_t max_attempts; /* 0 = as the pool says */
+        char *tag;             /* owned, NULL = none */
+        char **arguments;      /* owned, NULL = none */
+        int payload_fd;        /* owned; -EBADF = the payload is in Job.data */
+        int output_fd;         /* owned; -EBADF = the output is kept */
+        void *backing;         /* what payloads are borrowed from */
         void (*release_backing)(
                 void *backing); /* called by the main thread with the last job gone */
         List links;             /* main thread only: among the submissions of one client */

@@ -210,6 +210,7 @@ void prioq_push(Prioq *q, Job *job) {
                 assert(job->details);
                 job->flags |= JOB_OUT_OF_ORDER;
                 heap_insert(&q->side, &job->details->order);
+                q->n_side++;
         }
 }
 
@@ -220,6 +221,7 @@ void prioq_unpop(Prioq *q, Job *job) {
         q->n_jobs++;
         if (unlikely(job->flags & JOB_OUT_OF_ORDER)) {
                 heap_insert(&q->side, &job->details->order);
+                q->n_side++;
                 return;
         }
 
@@ -250,6 +252,7 @@ void prioq_remove(Prioq *q, Job *job) {
         if (unlikely(job->flags & JOB_OUT_OF_ORDER)) {
                 job->flags &= (uint8_t) ~JOB_OUT_OF_ORDER;
                 heap_remove(&q->side, &job->details->order);
+                q->n_side--;
                 return;
         }
 
@@ -327,4 +330,46 @@ uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max) {
                         n++;
                 }
         return MIN(n, max);
+}
+
+/* ---- the ends ---- */
+
+size_t prioq_collect_max(const Prioq *q, size_t n) {
+        uint64_t in_levels = MIN((uint64_t) n * q->n_heap, q->n_jobs - q->n_side);
+
+        return (size_t) (in_levels + q->n_side);
+}
+
+/* Both due_at and order grow along a level, so its ends are those of its jobs. */
+static size_t level_collect(const PrioqLevel *level, PrioqEnd end, size_t n, Job **ret) {
+        Job *job = end == PRIOQ_OLDEST ? level->head : level->tail;
+        size_t k = 0;
+
+        for (; job && k < n; job = end == PRIOQ_OLDEST ? job->next : job->prev)
+                ret[k++] = job;
+        return k;
+}
+
+/* The link after this one in a walk through the whole heap; NULL at the end. */
+static const HeapLink *side_next(const HeapLink *link) {
+        if (link->child)
+                return link->child;
+        while (!link->next) {
+                while (link->prev && link->prev->child != link)
+                        link = link->prev;
+                link = link->prev;
+                if (!link)
+                        return NULL;
+        }
+        return link->next;
+}
+
+size_t prioq_collect(const Prioq *q, PrioqEnd end, size_t n, Job **ret) {
+        size_t k = 0;
+
+        for (uint16_t i = 0; i < q->n_heap; i++)
+                k += level_collect(&q->levels[q->heap[i]], end, n, ret + k);
+        for (const HeapLink *link = q->side.root; link; link = side_next(link))
+                ret[k++] = job_of_order(link);
+        return k;
 }

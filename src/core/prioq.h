@@ -5,6 +5,7 @@
  * jobs that come out of order. Pure; not thread-safe: the caller holds its lock. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "core/heap.h"
@@ -34,7 +35,7 @@ struct Prioq {
         uint16_t *index;    /* owned: priority - PRIORITY_MIN to index of its level + 1; 0 = none */
         uint16_t n_levels, n_allocated, n_heap;
         Heap side;
-        uint64_t n_jobs;
+        uint64_t n_jobs, n_side; /* all, and those in `side` */
 };
 
 int prioq_init(Prioq *q, usec_t aging_interval); /* 0 or -ENOMEM */
@@ -68,3 +69,16 @@ void prioq_set_aging_interval(Prioq *q, usec_t aging_interval);
 /* How many jobs would be taken before this one, counted up to `max`: O(levels + max), and at worst
  * PRIOQ_LOOKS_MAX of the side heap, whose others are then left out of the count. */
 uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max);
+
+/* Which end of the queue is looked at. */
+typedef enum PrioqEnd {
+        PRIOQ_OLDEST, /* by the moment of becoming due */
+        PRIOQ_LAST,   /* by the order of taking */
+} PrioqEnd;
+
+/* Room for what prioq_collect() may find. */
+size_t prioq_collect_max(const Prioq *q, size_t n);
+
+/* Finds candidates among which the n jobs nearest to that end are, in no order: O(levels x n + side
+ * heap). They stay in. Returns their number. */
+size_t prioq_collect(const Prioq *q, PrioqEnd end, size_t n, Job **ret);

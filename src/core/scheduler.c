@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/types.h>
 
 #include "core/scheduler.h"
 #include "util/macro.h"
@@ -32,14 +33,21 @@ static Job *job_of_expiry(const HeapLink *link) {
         return container_of(link, JobDetails, expiry)->job;
 }
 
+/* A job that was started once does not expire any more. */
+static bool job_may_expire(const Job *job) {
+        return job->submission->queue_timeout != USEC_INFINITY && job->details->attempt == 0 &&
+               !job->details->kicked;
+}
+
 static usec_t job_expires_at(const Job *job) {
         return usec_add(job->submission->submitted_at, job->submission->queue_timeout);
 }
 
-static bool due_before(const HeapLink *a, const HeapLink *b, const void *userdata) {
+static bool ready_before(const HeapLink *a, const HeapLink *b, const void *userdata) {
         const Job *ja = job_of_order(a), *jb = job_of_order(b);
+        usec_t ta = ja->details->ready_at, tb = jb->details->ready_at;
 
-        return ja->due_at != jb->due_at ? ja->due_at < jb->due_at : ja->id < jb->id;
+        return ta != tb ? ta < tb : ja->id < jb->id;
 }
 
 static bool expires_before(const HeapLink *a, const HeapLink *b, const void *userdata) {
@@ -161,7 +169,8 @@ int scheduler_init(Scheduler *s, const SchedulerConfig *config) {
         *s = (Scheduler){ .config = *config };
         list_init(&s->turns);
         list_init(&s->runs);
-        heap_init(&s->scheduled, due_before, NULL);
+        list_init(&s->line);
+        heap_init(&s->scheduled, ready_before, NULL);
         heap_init(&s->expiring, expires_before, NULL);
 
         if (!config->fair) {
@@ -197,28 +206,6 @@ void scheduler_set_config(Scheduler *s, const SchedulerConfig *config) {
 
 /* ---- in ---- */
 
-int scheduler_admit(Scheduler *s, uint64_t n, uint32_t uid, int16_t priority) {
-        uint64_t n_waiting = s->n_queued + s->n_scheduled;
-        SchedulerOwner *owner;
-        int r;
-
-        if (s->draining) {
-                s->counters.rejected += n;
-                return ADMIT_DRAINING;
-        }
-        if (n > s->config.queue_max || n_waiting > s->config.queue_max - n) {
-                s->counters.rejected += n;
-                return ADMIT_FULL;
-        }
-        r = owner_get(s, uid, &owner);
-        if (r < 0)
-                return r;
-        r = prioq_reserve(&owner->queue, priority);
-        if (r < 0)
-                return r;
-        return ADMIT_YES;
-}
-
 static void enqueue(Scheduler *s, Job *job) {
         SchedulerOwner *owner = owner_of(s, job);
 
@@ -228,6 +215,20 @@ static void enqueue(Scheduler *s, Job *job) {
         s->n_queued++;
 }
 
+/* To the scheduled ones, until details->ready_at. */
+static void postpone(Scheduler *s, Job *job) {
+        job_transition(job, JOB_EVENT_DELAY);
+        heap_insert(&s->scheduled, &job->details->order);
+        s->n_scheduled++;
+        s->n_backoff += job->details->attempt > 0;
+}
+
+static void leave_scheduled(Scheduler *s, Job *job) {
+        heap_remove(&s->scheduled, &job->details->order);
+        s->n_scheduled--;
+        s->n_backoff -= job->details->attempt > 0;
+}
+
 void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
         const Submission *submission = job->submission;
 
@@ -235,12 +236,11 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
         owner_of(s, job)->n_live++;
         s->latest = MAX(s->latest, now);
         job->due_at = usec_add(s->latest, submission->delay);
-        if (unlikely(submission->queue_timeout != USEC_INFINITY))
+        if (unlikely(job_may_expire(job)))
                 heap_insert(&s->expiring, &job->details->expiry);
         if (unlikely(submission->delay > 0)) {
-                job_transition(job, JOB_EVENT_DELAY);
-                heap_insert(&s->scheduled, &job->details->order);
-                s->n_scheduled++;
+                job->details->ready_at = job->due_at;
+                postpone(s, job);
         } else
                 enqueue(s, job);
 }
@@ -263,20 +263,166 @@ static void conclude(Scheduler *s, Job *job, JobResult result) {
 }
 
 static void forget_expiry(Scheduler *s, Job *job) {
-        if (unlikely(job->submission->queue_timeout != USEC_INFINITY))
+        if (unlikely(job_may_expire(job)))
                 heap_remove(&s->expiring, &job->details->expiry);
 }
 
 /* Ends a job that waits and is not claimed. */
 static void conclude_waiting(Scheduler *s, Job *job, JobResult result) {
         forget_expiry(s, job);
-        if (job->state == JOB_SCHEDULED) {
-                heap_remove(&s->scheduled, &job->details->order);
-                s->n_scheduled--;
-        } else
+        if (job->state == JOB_SCHEDULED)
+                leave_scheduled(s, job);
+        else
                 dequeue(s, job);
         conclude(s, job, result);
 }
+
+/* Ends a job of which nobody has heard yet: those who call ask for it by scheduler_ended(). */
+static void end_waiting(Scheduler *s, Job *job, JobResult result) {
+        conclude_waiting(s, job, result);
+        job->next = s->ended;
+        s->ended = job;
+}
+
+/* ---- room ---- */
+
+static uint64_t n_waiting(const Scheduler *s) {
+        return s->n_queued + s->n_scheduled;
+}
+
+static bool has_room(const Scheduler *s, uint64_t n) {
+        return n <= s->config.queue_max && n_waiting(s) <= s->config.queue_max - n;
+}
+
+static int by_age(const void *a, const void *b) {
+        const Job *ja = *(Job *const *) a, *jb = *(Job *const *) b;
+
+        if (ja->due_at != jb->due_at)
+                return ja->due_at < jb->due_at ? -1 : 1;
+        return ja->id < jb->id ? -1 : ja->id > jb->id;
+}
+
+/* The last one comes first. All owners have the same interval, so any queue can tell. */
+static int by_order_reversed(const void *a, const void *b, void *queue) {
+        const Job *ja = *(Job *const *) a, *jb = *(Job *const *) b;
+
+        if (ja == jb)
+                return 0;
+        return prioq_before(queue, ja, jb) ? 1 : -1;
+}
+
+/* Finds n jobs to be dropped, the right ones first. Returns how many there are, at most n, or
+ * -ENOMEM; *ret is the caller's to free. */
+static ssize_t find_victims(Scheduler *s, uint64_t n, Job ***ret) {
+        bool oldest = s->config.overflow == OVERFLOW_DROP_OLDEST;
+        size_t max = 0, k = 0;
+        Job **jobs;
+
+        for (size_t i = 0; i < s->n_owners; i++)
+                max += prioq_collect_max(&s->owners[i]->queue, n);
+        jobs = malloc(MAX(max, (size_t) 1) * sizeof(*jobs));
+        if (!jobs)
+                return -ENOMEM;
+        for (size_t i = 0; i < s->n_owners; i++)
+                k += prioq_collect(
+                        &s->owners[i]->queue, oldest ? PRIOQ_OLDEST : PRIOQ_LAST, n, jobs + k);
+        if (k > 0 && oldest)
+                qsort(jobs, k, sizeof(*jobs), by_age);
+        else if (k > 0)
+                qsort_r(jobs, k, sizeof(*jobs), by_order_reversed, &s->owners[0]->queue);
+        *ret = jobs;
+        return (ssize_t) MIN(k, n);
+}
+
+/* Would a job of this priority, submitted now, be taken before this one? */
+static bool is_more_urgent(const Scheduler *s, int16_t priority, const Job *than) {
+        const Job job = { .id = UINT64_MAX, .due_at = s->latest, .priority = priority };
+
+        return prioq_before(&s->owners[0]->queue, &job, than);
+}
+
+/* Drops waiting jobs so that n fit, or none. 1 if there is room now, 0 if not, -ENOMEM. */
+static int make_room(Scheduler *s, uint64_t n, int16_t priority) {
+        Job **victims;
+        uint64_t wanted;
+        ssize_t found;
+
+        if (s->config.overflow == OVERFLOW_REJECT || s->config.overflow == OVERFLOW_WAIT ||
+                n > s->config.queue_max)
+                return 0;
+        wanted = n_waiting(s) - (s->config.queue_max - n);
+        found = find_victims(s, wanted, &victims);
+        if (found < 0)
+                return (int) found;
+        if (s->config.overflow == OVERFLOW_DROP_LOWEST)
+                for (ssize_t i = 0; i < found; i++)
+                        if (!is_more_urgent(s, priority, victims[i]))
+                                found = i;
+        if ((uint64_t) found == wanted)
+                for (ssize_t i = 0; i < found; i++)
+                        end_waiting(s, victims[i], JOB_DROPPED);
+        free(victims);
+        return (uint64_t) found == wanted;
+}
+
+static int reserve(Scheduler *s, uint32_t uid, int16_t priority) {
+        SchedulerOwner *owner;
+        int r;
+
+        r = owner_get(s, uid, &owner);
+        return r < 0 ? r : prioq_reserve(&owner->queue, priority);
+}
+
+static AdmitVerdict refuse(Scheduler *s, AdmitVerdict verdict, uint64_t n, unsigned flags) {
+        if (verdict != ADMIT_FULL || !(flags & ADMIT_MAY_WAIT))
+                s->counters.rejected += n;
+        return verdict;
+}
+
+int scheduler_admit(Scheduler *s, uint64_t n, uint32_t uid, int16_t priority, unsigned flags) {
+        int r;
+
+        if (s->draining)
+                return refuse(s, ADMIT_DRAINING, n, flags);
+        if (!list_is_empty(&s->line) && !(flags & ADMIT_SERVED))
+                return refuse(s, ADMIT_FULL, n, flags);
+        r = reserve(s, uid, priority);
+        if (r < 0)
+                return r;
+        if (!has_room(s, n)) {
+                r = make_room(s, n, priority);
+                if (r < 0)
+                        return r;
+                if (r == 0)
+                        return refuse(s, ADMIT_FULL, n, flags);
+        }
+        return ADMIT_YES;
+}
+
+void scheduler_line_join(Scheduler *s, AdmitWaiter *waiter) {
+        list_append(&s->line, &waiter->links);
+}
+
+void scheduler_line_leave(Scheduler *s, AdmitWaiter *waiter) {
+        list_remove(&waiter->links);
+        s->counters.rejected += waiter->n;
+}
+
+bool scheduler_line_is_due(const Scheduler *s) {
+        const List *l = list_first(&s->line);
+        const AdmitWaiter *waiter;
+
+        if (!l)
+                return false;
+        waiter = list_entry(l, AdmitWaiter, links);
+        return s->draining || waiter->n > s->config.queue_max || has_room(s, waiter->n);
+}
+
+AdmitWaiter *scheduler_line_serve(Scheduler *s) {
+        return scheduler_line_is_due(s) ? list_entry(list_pop(&s->line), AdmitWaiter, links) : NULL;
+}
+
+/* ---- time ---- */
 
 void scheduler_advance(Scheduler *s, usec_t now) {
         HeapLink *link;
@@ -285,14 +431,15 @@ void scheduler_advance(Scheduler *s, usec_t now) {
         while ((link = heap_first(&s->expiring)) && job_expires_at(job_of_expiry(link)) <= now) {
                 Job *job = job_of_expiry(link);
 
-                conclude_waiting(s, job, JOB_EXPIRED);
-                job->next = s->ended;
-                s->ended = job;
+                end_waiting(s, job, JOB_EXPIRED);
         }
-        while ((link = heap_first(&s->scheduled)) && job_of_order(link)->due_at <= now) {
-                heap_remove(&s->scheduled, link);
-                s->n_scheduled--;
-                enqueue(s, job_of_order(link));
+        while ((link = heap_first(&s->scheduled))) {
+                Job *job = job_of_order(link);
+
+                if (job->details->ready_at > now)
+                        break;
+                leave_scheduled(s, job);
+                enqueue(s, job);
         }
 }
 
@@ -357,22 +504,61 @@ void scheduler_unclaim(Scheduler *s, Job *job) {
 
         assert(job->flags & JOB_CLAIMED);
         job->flags &= (uint8_t) ~JOB_CLAIMED;
-        if (unlikely(job->submission->queue_timeout != USEC_INFINITY))
+        if (unlikely(job_may_expire(job)))
                 heap_insert(&s->expiring, &job->details->expiry);
         prioq_unpop(&owner->queue, job);
         list_remove(&owner->turn);
         list_prepend(&s->turns, &owner->turn);
 }
 
-JobResult scheduler_finish(Scheduler *s, Job *job, Outcome outcome) {
-        JobResult result;
+/* Should the job, whose attempt has just ended, have another one? */
+static RetryVerdict ask_retry(
+        const Scheduler *s, const Job *job, Outcome outcome, uint64_t random, usec_t *ret_delay) {
+        const JobDetails *details = job->details;
+        RetryConfig config = s->config.retry;
+        RetryStats stats = { .attempts = details->attempt, .asked = details->asked };
+
+        if (job->submission->max_attempts > 0)
+                config.max_attempts = job->submission->max_attempts;
+        return retry_ask(&config, &stats, outcome, job_stop(job), random, ret_delay);
+}
+
+bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random) {
+        JobDetails *details = job->details;
+        usec_t delay;
 
         if (job->flags & JOB_CLAIMED)
                 scheduler_start(s, job);
         s->n_running--;
-        result = job_result_of(job, outcome);
-        conclude(s, job, result);
-        return result;
+        if (details) {
+                details->attempt++;
+                details->asked += outcome == OUTCOME_RETRY;
+        }
+        if (outcome == OUTCOME_SUCCESS || !details ||
+                ask_retry(s, job, outcome, random, &delay) == RETRY_NOT) {
+                conclude(s, job, job_result_of(job, outcome));
+                return true;
+        }
+
+        job->flags &= (uint8_t) ~(JOB_STOP_BY_CANCEL | JOB_STOP_BY_TIMEOUT);
+        details->ready_at = usec_add(now, delay);
+        s->counters.retried++;
+        postpone(s, job);
+        return false;
+}
+
+void scheduler_kick(Scheduler *s, Job *job, usec_t now) {
+        assert(job->state == JOB_FINISHED);
+
+        job->state = JOB_NEW;
+        job->flags &= (uint8_t) ~(JOB_STOP_BY_CANCEL | JOB_STOP_BY_TIMEOUT);
+        job->details->attempt = job->details->asked = 0;
+        job->details->kicked = true;
+        s->counters.submitted++;
+        s->latest = MAX(s->latest, now);
+        owner_of(s, job)->n_live++;
+        job->due_at = s->latest;
+        enqueue(s, job);
 }
 
 CancelVerdict scheduler_cancel(Scheduler *s, Job *job) {
@@ -457,7 +643,7 @@ usec_t scheduler_wake_at(const Scheduler *s) {
         usec_t t = USEC_INFINITY;
 
         if ((link = heap_first(&s->scheduled)))
-                t = MIN(t, job_of_order(link)->due_at);
+                t = MIN(t, job_of_order(link)->details->ready_at);
         if ((link = heap_first(&s->expiring)))
                 t = MIN(t, job_expires_at(job_of_expiry(link)));
         if ((run = scheduler_first_run(s)))
@@ -498,4 +684,22 @@ bool scheduler_counters_add_up(const Scheduler *s) {
         for (int i = 0; i < _JOB_RESULT_MAX; i++)
                 sum += s->counters.results[i];
         return sum == s->counters.submitted;
+}
+
+static const char *const overflow_names[_OVERFLOW_MAX] = {
+        [OVERFLOW_REJECT] = "reject",
+        [OVERFLOW_WAIT] = "wait",
+        [OVERFLOW_DROP_OLDEST] = "drop-oldest",
+        [OVERFLOW_DROP_LOWEST] = "drop-lowest",
+};
+
+const char *overflow_to_string(Overflow o) {
+        return o >= 0 && o < _OVERFLOW_MAX ? overflow_names[o] : NULL;
+}
+
+Overflow overflow_from_string(const char *s) {
+        for (int i = 0; i < _OVERFLOW_MAX; i++)
+                if (strcmp(overflow_names[i], s) == 0)
+                        return (Overflow) i;
+        return _OVERFLOW_INVALID;
 }

@@ -10,9 +10,11 @@
 #include "core/heap.h"
 #include "core/job.h"
 #include "core/prioq.h"
+#include "core/retry.h"
 #include "util/list.h"
 #include "util/time.h"
 
+typedef struct AdmitWaiter AdmitWaiter;
 typedef struct Gates Gates;
 typedef struct JobCounters JobCounters;
 typedef struct Run Run;
@@ -25,6 +27,21 @@ typedef enum AdmitVerdict {
         ADMIT_FULL,     /* no room for all of them */
         ADMIT_DRAINING, /* takes nothing more */
 } AdmitVerdict;
+
+typedef enum AdmitFlag {
+        ADMIT_MAY_WAIT = 1 << 0, /* a refusal for lack of room is not final, so it is not counted */
+        ADMIT_SERVED = 1 << 1,   /* it was its turn in the line, so those behind it do not matter */
+} AdmitFlag;
+
+/* What happens to a submit that finds the queue full. */
+typedef enum Overflow {
+        OVERFLOW_REJECT,
+        OVERFLOW_WAIT, /* as reject here: how long a caller waits is said with each submit */
+        OVERFLOW_DROP_OLDEST,
+        OVERFLOW_DROP_LOWEST, /* only for a job that would be taken before */
+        _OVERFLOW_MAX,
+        _OVERFLOW_INVALID = -EINVAL,
+} Overflow;
 
 typedef enum TakeVerdict {
         TAKE_JOBS,  /* here they are */
@@ -42,6 +59,14 @@ struct SchedulerConfig {
         uint64_t queue_max;    /* waiting jobs: queued and scheduled */
         usec_t aging_interval; /* USEC_INFINITY = strict priority */
         bool fair;             /* owners take turns */
+        Overflow overflow;
+        RetryConfig retry;
+};
+
+/* A submit that waits for room. */
+struct AdmitWaiter {
+        List links;
+        uint64_t n; /* jobs that are to be admitted together */
 };
 
 /* Decisions that need what the scheduler does not own. pass() is asked for the job that is next; it
@@ -61,7 +86,7 @@ struct Run {
 
 /* At every moment: submitted = the sum of all results + n_scheduled + n_queued + n_running. */
 struct JobCounters {
-        uint64_t submitted, rejected;
+        uint64_t submitted, rejected, retried;
         uint64_t results[_JOB_RESULT_MAX];
 };
 
@@ -79,22 +104,37 @@ struct Scheduler {
         SchedulerOwner **owners; /* owned, by uid; exactly one where owners do not matter */
         size_t n_owners;
         List turns;
-        Heap scheduled; /* by due_at */
+        Heap scheduled; /* by ready_at */
         Heap expiring;  /* waiting jobs with a QueueTimeout, by the moment of it */
         List runs;
+        List line;     /* AdmitWaiter.links: submits that wait for room, first come, first served */
         Job *ended;    /* jobs that the scheduler ended by itself, linked by next */
         usec_t latest; /* the latest moment that it was told */
         uint64_t n_scheduled, n_queued, n_running;
+        uint64_t n_backoff; /* those of the scheduled ones that wait for another attempt */
         JobCounters counters;
 };
 
 int scheduler_init(Scheduler *s, const SchedulerConfig *config); /* copies; 0 or -ENOMEM */
 void scheduler_done(Scheduler *s);
 
-/* May n jobs of this owner and priority be submitted now? Changes counters.rejected at most, and
- * reserves memory: after ADMIT_YES they can be submitted, until the next scheduler_admit(). Returns
- * an AdmitVerdict or -ENOMEM. */
-int scheduler_admit(Scheduler *s, uint64_t n, uint32_t owner, int16_t priority);
+/* May n jobs of this owner and priority be submitted now? Not while others wait for room. By the
+ * overflow rule, waiting jobs may have to end JOB_DROPPED for them (see scheduler_ended()): as many
+ * as are needed, or none. What is not due yet is never dropped. A final refusal counts in
+ * counters.rejected. Reserves memory: after ADMIT_YES the jobs can be submitted, until the next
+ * scheduler_admit(). `flags` are AdmitFlag. Returns an AdmitVerdict or -ENOMEM. */
+int scheduler_admit(Scheduler *s, uint64_t n, uint32_t owner, int16_t priority, unsigned flags);
+
+/* A submit joins the line for room, at its end. */
+void scheduler_line_join(Scheduler *s, AdmitWaiter *waiter);
+
+/* It leaves without having been served: refused, and counted as such. */
+void scheduler_line_leave(Scheduler *s, AdmitWaiter *waiter);
+
+/* Takes the first one out if there is room for it, or if there never will be (draining, queue_max
+ * below it): then it is to be admitted with ADMIT_SERVED. NULL: nobody, or not yet. */
+AdmitWaiter *scheduler_line_serve(Scheduler *s);
+bool scheduler_line_is_due(const Scheduler *s); /* would it return somebody? */
 
 /* Takes an admitted job in, due after submission->delay. due_at is set here. Jobs with a delay or a
  * queue_timeout have details, and so has one whose id is not above that of all before it. `now` may
@@ -115,8 +155,14 @@ void scheduler_start(Scheduler *s, Job *job); /* a claimed job is being run */
  * last one comes first. */
 void scheduler_unclaim(Scheduler *s, Job *job);
 
-/* The attempt has ended (of a running, stopping or claimed job). The job is finished then. */
-JobResult scheduler_finish(Scheduler *s, Job *job, Outcome outcome);
+/* The attempt has ended (of a running, stopping or claimed job). True: the job is finished. False:
+ * it is scheduled for another attempt, after details->ready_at, with its old key. Only a job with
+ * details can have another one. `random` is any 64 bits. */
+bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random);
+
+/* Gives a finished job, which has details and for which there is room by scheduler_admit(), another
+ * life: it counts as submitted once more. */
+void scheduler_kick(Scheduler *s, Job *job, usec_t now);
 
 /* Not for claimed jobs: unclaim or start them first. */
 CancelVerdict scheduler_cancel(Scheduler *s, Job *job);
@@ -158,9 +204,12 @@ bool scheduler_is_next(const Scheduler *s, const Job *job);
  * that are queued ahead. */
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max);
 
-/* Nothing queued or running; what is not due yet does not count. */
+/* Nothing queued, running or in back-off; what is not due yet does not count. */
 static inline bool scheduler_is_empty(const Scheduler *s) {
-        return s->n_queued == 0 && s->n_running == 0;
+        return s->n_queued == 0 && s->n_running == 0 && s->n_backoff == 0;
 }
 
 bool scheduler_counters_add_up(const Scheduler *s);
+
+const char *overflow_to_string(Overflow o);
+Overflow overflow_from_string(const char *s);

@@ -31,6 +31,8 @@ Call *call_free(Call *call) {
                 call->sweep->done = NULL;
                 call->sweep->userdata = NULL;
         }
+        if (call->waiting)
+                call->waiting_free(call->waiting);
         if (call->submission)
                 engine_abandon(call->submission);
         sd_event_source_disable_unref(call->timeout_source);

@@ -22,8 +22,10 @@ struct Call {
         JobWatch job_watch;
         uint64_t job_id;
         PoolWatch pool_watch;
-        Sweep *sweep;           /* borrowed */
-        Submission *submission; /* borrowed */
+        Sweep *sweep;                        /* borrowed */
+        Submission *submission;              /* borrowed */
+        void *waiting;                       /* owned: a submit that waits for room; … */
+        void (*waiting_free)(void *waiting); /* … and how it is let go */
 };
 
 /* Makes a call of `message` for `client`, which owns it from then on. */

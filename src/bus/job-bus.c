@@ -69,7 +69,8 @@ static int reply_state(sd_bus_message *m, Job *job) {
         pool_job_view_state(job_pool(job), job, &view);
         if (view.state == JOB_FINISHED) {
                 error = job_error(job);
-                size = job->size;
+                /* What did not succeed still has its payload there. */
+                size = view.result == JOB_SUCCEEDED ? job->size : 0;
                 if (size > REPLY_SIZE_MAX) {
                         size = 0;
                         error = "too large: use GetResult";
@@ -164,6 +165,38 @@ static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *er
         return r < 0 ? r : sd_bus_message_send(reply);
 }
 
+static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        uint64_t id = ((const Job *) found->object)->id;
+        int r;
+
+        r = engine_retry(found->link->server->engine, id);
+        if (r < 0)
+                return bus_error_oom(error);
+        switch ((RetryAnswer) r) {
+
+        case RETRY_DONE:
+                break;
+
+        case RETRY_SUCCEEDED:
+                return bus_error(
+                        error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has succeeded", id);
+
+        case RETRY_UNFINISHED:
+                return bus_error(
+                        error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has not finished", id);
+
+        case RETRY_GONE:
+                return bus_error(error, BUS_ERROR_INVALID_STATE,
+                        "What job %" PRIu64 " works on was there for one attempt alone", id);
+
+        case RETRY_NO_ROOM:
+                return bus_error(
+                        error, BUS_ERROR_QUEUE_FULL, "The pool of job %" PRIu64 " has no room", id);
+        }
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Job *job = ((const Found *) userdata)->object;
         int32_t priority;
@@ -242,6 +275,7 @@ const sd_bus_vtable job_vtable[] = {
                 ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("GetResult", SD_BUS_NO_ARGS,
                 SD_BUS_RESULT("s", result, "ay", output), method_get_result, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Retry", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_retry, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SetPriority", SD_BUS_ARGS("i", priority), SD_BUS_NO_RESULT,
                 method_set_priority, ANYBODY),
         SD_BUS_VTABLE_END,

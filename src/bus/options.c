@@ -11,6 +11,7 @@
 #include "util/strv.h"
 
 #define TAG_MAX 255
+#define MAX_ATTEMPTS_MAX 1000000
 #define ARGUMENTS_MAX 64
 #define ARGUMENTS_SIZE_MAX ((size_t) 64 * 1024)
 
@@ -141,6 +142,25 @@ static int read_delay(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         return read_span(m, "DelayUSec", false, &reader->submission->delay, error);
 }
 
+static int read_wait(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        return read_span(m, "WaitUSec", true, &reader->options->wait, error);
+}
+
+static int read_max_attempts(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        uint32_t n;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 'u', &n);
+        if (r < 0)
+                return r;
+        if (n < 1 || n > MAX_ATTEMPTS_MAX)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"MaxAttempts\" is %" PRIu32 ", allowed are 1 to %d", n,
+                        MAX_ATTEMPTS_MAX);
+        reader->submission->max_attempts = n;
+        return 0;
+}
+
 static int read_queue_timeout(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         return read_span(m, "QueueTimeoutUSec", true, &reader->submission->queue_timeout, error);
 }
@@ -259,9 +279,11 @@ static int read_partial(sd_bus_message *m, Reader *reader, sd_bus_error *error) 
 
 static const Option submit_options[] = {
         { "Priority", "i", read_priority },
+        { "WaitUSec", "t", read_wait },
         { "DelayUSec", "t", read_delay },
         { "QueueTimeoutUSec", "t", read_queue_timeout },
         { "RunTimeoutUSec", "t", read_run_timeout },
+        { "MaxAttempts", "u", read_max_attempts },
         { "Tag", "s", read_tag },
         { "Arguments", "as", read_arguments },
         { "OutputFd", "h", read_output_fd },
@@ -274,7 +296,10 @@ int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Sub
         SubmitOptions *ret_options, sd_bus_error *error) {
         Reader reader = { .pool = pool, .submission = submission, .options = ret_options };
 
-        *ret_options = (SubmitOptions){};
+        *ret_options = (SubmitOptions){
+                .wait = pool->config->overflow == OVERFLOW_WAIT ? pool->config->overflow_timeout
+                                                                : 0,
+        };
         submission->owner = client->uid;
         submission->run_timeout = pool->config->run_timeout;
         return read_options(m, submit_options, ELEMENTSOF(submit_options), &reader, error);

@@ -12,6 +12,7 @@
 
 typedef struct SubmitOptions {
         bool partial;
+        usec_t wait; /* how long to wait for room */
 } SubmitOptions;
 
 /* Reads the options into a new submission for `pool`. -errno with the error set. */

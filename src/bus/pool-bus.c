@@ -206,6 +206,25 @@ static int method_clear(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         return 1;
 }
 
+static int method_kick(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        Pool *pool = found->object;
+        uint32_t max;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, m), error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(m, "u", &max);
+        if (r < 0)
+                return r;
+        if (pool->removing)
+                return bus_error(error, BUS_ERROR_INVALID_STATE, "Pool %s is being removed",
+                        pool->config->name);
+        return sd_bus_reply_method_return(
+                m, "u", engine_kick(found->link->server->engine, pool, max));
+}
+
 /* Makes the settings of `config` those of the pool. */
 static int change_settings(const Found *found, const PoolConfig *config, sd_bus_error *error) {
         int r = engine_set_pool(found->link->server->engine, found->object, config);
@@ -262,6 +281,8 @@ DEFINE_GETTER(handler, "s", pool->config->handler->name)
 DEFINE_GETTER(min_workers, "u", pool->config->min_workers)
 DEFINE_GETTER(max_workers, "u", pool->config->max_workers)
 DEFINE_GETTER(queue_max, "t", pool->config->queue_max)
+DEFINE_GETTER(overflow, "s", overflow_to_string(pool->config->overflow))
+DEFINE_GETTER(max_attempts, "u", pool->config->max_attempts)
 DEFINE_GETTER(aging_interval, "t", pool->config->aging_interval)
 DEFINE_GETTER(run_timeout, "t", pool->config->run_timeout)
 DEFINE_VIEW_GETTER(state, "s", pool_state_to_string(view.state))
@@ -279,6 +300,7 @@ DEFINE_VIEW_GETTER(expired, "t", view.counters.results[JOB_EXPIRED])
 DEFINE_VIEW_GETTER(dropped, "t", view.counters.results[JOB_DROPPED])
 DEFINE_VIEW_GETTER(rejected, "t", view.counters.rejected)
 DEFINE_VIEW_GETTER(refused, "t", view.counters.results[JOB_REFUSED])
+DEFINE_VIEW_GETTER(retried, "t", view.counters.retried)
 DEFINE_VIEW_GETTER(lost, "t", view.counters.results[JOB_LOST])
 DEFINE_VIEW_GETTER(queue_wait, "(tttt)", view.queue_wait[0], view.queue_wait[1], view.queue_wait[2],
         view.queue_wait[3])
@@ -362,11 +384,14 @@ const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Rejected", "t", get_rejected, 0, 0),
         SD_BUS_PROPERTY("Refused", "t", get_refused, 0, 0),
         SD_BUS_PROPERTY("Lost", "t", get_lost, 0, 0),
+        SD_BUS_PROPERTY("Retried", "t", get_retried, 0, 0),
         SD_BUS_PROPERTY("QueueWaitUSec", "(tttt)", get_queue_wait, 0, 0),
         SD_BUS_PROPERTY("RunTimeUSec", "(tttt)", get_run_time, 0, 0),
         SETTABLE("MinWorkers", "u", get_min_workers),
         SETTABLE("MaxWorkers", "u", get_max_workers),
         SETTABLE("QueueMax", "t", get_queue_max),
+        SETTABLE("Overflow", "s", get_overflow),
+        SETTABLE("MaxAttempts", "u", get_max_attempts),
         SETTABLE("AgingIntervalUSec", "t", get_aging_interval),
         SETTABLE("RunTimeoutUSec", "t", get_run_timeout),
         SD_BUS_METHOD_WITH_ARGS("Submit", SD_BUS_ARGS("ay", payload, "a{sv}", options),
@@ -390,6 +415,8 @@ const sd_bus_vtable pool_vtable[] = {
         SD_BUS_METHOD_WITH_ARGS("Resume", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_resume, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Drain", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("b", empty),
                 method_drain, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Kick", SD_BUS_ARGS("u", max), SD_BUS_RESULT("u", count), method_kick, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
                 "Clear", SD_BUS_NO_ARGS, SD_BUS_RESULT("u", count), method_clear, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
@@ -427,7 +454,7 @@ int pool_bus_emit_removed(sd_bus *bus, Pool *pool) {
 
 int pool_bus_emit_changed(sd_bus *bus, Pool *pool, PoolChange what) {
         _cleanup_free_ char *path = NULL;
-        char *names[8], **end = names;
+        char *names[16], **end = names;
         int r;
 
         if (what & POOL_CHANGED_STATE)
@@ -438,6 +465,8 @@ int pool_bus_emit_changed(sd_bus *bus, Pool *pool, PoolChange what) {
                 *end++ = (char *) "MinWorkers";
                 *end++ = (char *) "MaxWorkers";
                 *end++ = (char *) "QueueMax";
+                *end++ = (char *) "Overflow";
+                *end++ = (char *) "MaxAttempts";
                 *end++ = (char *) "AgingIntervalUSec";
                 *end++ = (char *) "RunTimeoutUSec";
         }

@@ -33,11 +33,13 @@ typedef struct Request {
         struct iovec *payloads; /* owned; contents borrowed from the message */
         size_t n;
         size_t size; /* of all payloads */
+        void *data;  /* owned: a payload that was read from a file */
 } Request;
 
 static void request_done(Request *request) {
         submission_free(request->submission);
         free(request->payloads);
+        free(request->data);
 }
 
 #define _cleanup_request_ _cleanup_(request_done)
@@ -196,11 +198,117 @@ static void tie_to_client(Request *request, Submission *submission) {
         list_append(&request->client->submissions, &submission->links);
 }
 
-/* Turns the request into jobs. *ret_submission belongs to them afterwards. */
-static int hand_over(Request *request, sd_bus_message *m, bool borrow, Submission **ret_submission,
-        sd_bus_error *error) {
+/* What is done when jobs were accepted. Returns as a D-Bus method. */
+typedef int (*Accepted)(sd_bus_message *m, Submission *submission);
+
+/* A request that waits for room. Belongs to its call. */
+typedef struct Waiting {
+        RoomWatch watch;
+        Request request;
+        Call *call; /* borrowed */
+        Accepted accepted;
+        bool call_goes_on; /* the call waits for more than room */
+} Waiting;
+
+static void waiting_free(void *p) {
+        Waiting *waiting = p;
+
+        engine_unwatch_room(&waiting->watch);
+        request_done(&waiting->request);
+        free(waiting);
+}
+
+/* Turns the request into jobs, which own its submission then. An AdmitVerdict or -ENOMEM. */
+static int submit_request(Request *request, unsigned flags) {
+        Submission *submission = request->submission;
+        int r;
+
+        r = engine_submit(request->link->server->engine, request->pool, submission,
+                request->payloads, request->n, /* borrow= */ submission->backing, flags);
+        if (r != ADMIT_YES)
+                return r;
+        request->submission = NULL;
+        tie_to_client(request, submission);
+        return r;
+}
+
+static void on_served(RoomWatch *watch) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Waiting *waiting = container_of(watch, Waiting, watch);
+        Submission *submission = waiting->request.submission;
+        Call *call = waiting->call;
+        int r;
+
+        r = submit_request(&waiting->request, ADMIT_SERVED);
+        if (r == ADMIT_YES) {
+                (void) waiting->accepted(call->message, submission);
+                if (!waiting->call_goes_on) {
+                        call_free(call);
+                        return;
+                }
+                call->timeout_source = sd_event_source_disable_unref(call->timeout_source);
+                call->waiting = NULL;
+                waiting_free(waiting);
+                return;
+        }
+        (void) (r < 0 ? bus_error_oom(&error)
+                      : refuse(&waiting->request, (AdmitVerdict) r, &error));
+        (void) sd_bus_reply_method_error(call->message, &error);
+        call_free(call);
+}
+
+static void on_no_room(Call *call) {
+        Waiting *waiting = call->waiting;
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        (void) refuse(&waiting->request, ADMIT_FULL, &error);
+        (void) sd_bus_reply_method_error(call->message, &error);
+        call_free(call);
+}
+
+/* Gets in line. `call` is the one that goes on afterwards, or NULL. */
+static int wait_for_room(
+        Request *request, sd_bus_message *m, Call *call, Accepted accepted, sd_bus_error *error) {
+        bool call_goes_on = call;
+        Waiting *waiting;
+
+        waiting = calloc(1, sizeof(*waiting));
+        if (!waiting || (!call && call_new(request->client, m, &call) < 0)) {
+                free(waiting);
+                return bus_error_oom(error);
+        }
+        *waiting = (Waiting){
+                .watch.served = on_served,
+                .request = *request,
+                .call = call,
+                .accepted = accepted,
+                .call_goes_on = call_goes_on,
+        };
+        /* They are the waiting one's now. */
+        request->submission = NULL;
+        request->payloads = NULL;
+        request->data = NULL;
+        call->waiting = waiting;
+        call->waiting_free = waiting_free;
+        engine_watch_room(request->pool, &waiting->watch, request->n);
+        if (call_set_timeout(call, waiting->request.options.wait, on_no_room) < 0) {
+                /* Of a call that goes on the caller of this is in charge. */
+                if (call_goes_on) {
+                        call->waiting = NULL;
+                        waiting_free(waiting);
+                } else
+                        call_free(call);
+                return bus_error_oom(error);
+        }
+        return 1;
+}
+
+/* Turns the request into jobs, now or when there is room. */
+static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *call,
+        Accepted accepted, sd_bus_error *error) {
         Submission *submission = request->submission;
         uint64_t queue_max = request->pool->config->queue_max;
+        bool may_wait = request->options.wait > 0 && !request->options.partial;
         int r;
 
         if (request->n > queue_max && !request->options.partial)
@@ -218,16 +326,14 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Submissio
                 submission->backing = sd_bus_message_ref(m);
                 submission->release_backing = release_message;
         }
-        r = engine_submit(request->link->server->engine, request->pool, submission,
-                request->payloads, request->n, borrow);
+        r = submit_request(request, may_wait ? ADMIT_MAY_WAIT : 0);
         if (r < 0)
                 return bus_error_oom(error);
-        if (r != ADMIT_YES)
-                return refuse(request, (AdmitVerdict) r, error);
-        request->submission = NULL;
-        tie_to_client(request, submission);
-        *ret_submission = submission;
-        return 0;
+        if (r == ADMIT_YES)
+                return accepted(m, submission);
+        if (r == ADMIT_FULL && may_wait)
+                return wait_for_room(request, m, call, accepted, error);
+        return refuse(request, (AdmitVerdict) r, error);
 }
 
 /* ---- Submit ---- */
@@ -238,9 +344,12 @@ static int reply_id(sd_bus_message *m, uint64_t id) {
         return sd_bus_reply_method_return(m, "to", id, job_bus_path(path, id));
 }
 
+static int accepted_one(sd_bus_message *m, Submission *submission) {
+        return reply_id(m, submission->first_id);
+}
+
 int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         _cleanup_request_ Request request = {};
-        Submission *submission;
         int r;
 
         r = request_init(&request, m, link, pool, error);
@@ -249,12 +358,13 @@ int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         if (r >= 0)
                 r = read_options(&request, m, error);
         if (r >= 0)
-                r = hand_over(&request, m, /* borrow= */ false, &submission, error);
-        return r < 0 ? r : reply_id(m, submission->first_id);
+                r = hand_over(&request, m, /* borrow= */ false, NULL, accepted_one, error);
+        return r;
 }
 
 /* Takes the fd of SubmitFd, which must be one to read from. */
 static int take_payload_fd(Request *request, sd_bus_message *m, sd_bus_error *error) {
+        struct stat st;
         int flags, r;
 
         r = options_take_fd(m, &request->submission->payload_fd, error);
@@ -264,36 +374,38 @@ static int take_payload_fd(Request *request, sd_bus_message *m, sd_bus_error *er
         if (flags < 0 || (flags & O_PATH) || (flags & O_ACCMODE) == O_WRONLY)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "The file descriptor is not open for reading");
+        /* What comes out of a pipe comes once. */
+        request->submission->once =
+                fstat(request->submission->payload_fd, &st) < 0 || !S_ISREG(st.st_mode);
         return 0;
 }
 
 /* Handlers that want the payload in memory get it there now. Only regular files: main does not wait
  * for what a pipe may bring. */
-static int read_payload_fd(Request *request, void **ret_data, sd_bus_error *error) {
+static int read_payload_fd(Request *request, sd_bus_error *error) {
         int fd = request->submission->payload_fd, r;
         struct stat st;
         size_t size;
 
-        if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
+        if (request->submission->once || fstat(fd, &st) < 0)
                 return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
                         "Pool %s has Handler=%s, which takes regular files and memfds only",
                         request->pool->config->name, request->pool->config->handler->name);
-        r = fd_pread_all(fd, request->pool->config->handler_config.payload_max, ret_data, &size);
+        r = fd_pread_all(
+                fd, request->pool->config->handler_config.payload_max, &request->data, &size);
         if (r == -EFBIG)
                 return payload_error(request->pool, (size_t) st.st_size, error);
         if (r < 0)
                 return bus_error(
                         error, BUS_ERROR_INVALID_ARGS, "Cannot read the payload: %s", strerror(-r));
         request->submission->payload_fd = fd_close(fd);
-        request->payloads[0] = (struct iovec){ .iov_base = *ret_data, .iov_len = size };
+        request->payloads[0] = (struct iovec){ .iov_base = request->data, .iov_len = size };
         return 0;
 }
 
 int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         _cleanup_request_ Request request = {};
-        _cleanup_free_ void *data = NULL;
         size_t n_allocated = 0;
-        Submission *submission;
         int r;
 
         r = request_init(&request, m, link, pool, error);
@@ -304,17 +416,20 @@ int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         if (r >= 0)
                 r = read_options(&request, m, error);
         if (r >= 0 && !pool->config->handler->takes_fd)
-                r = read_payload_fd(&request, &data, error);
+                r = read_payload_fd(&request, error);
         if (r >= 0)
-                r = hand_over(&request, m, /* borrow= */ false, &submission, error);
-        return r < 0 ? r : reply_id(m, submission->first_id);
+                r = hand_over(&request, m, /* borrow= */ false, NULL, accepted_one, error);
+        return r;
+}
+
+static int accepted_many(sd_bus_message *m, Submission *submission) {
+        return sd_bus_reply_method_return(m, "tu", submission->first_id, submission->n_total);
 }
 
 static int submit_bulk(sd_bus_message *m, Link *link, Pool *pool,
         int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
         sd_bus_error *error) {
         _cleanup_request_ Request request = {};
-        Submission *submission;
         int r;
 
         r = request_init(&request, m, link, pool, error);
@@ -326,10 +441,8 @@ static int submit_bulk(sd_bus_message *m, Link *link, Pool *pool,
                 return r;
         if (request.n == 0)
                 return sd_bus_reply_method_return(m, "tu", UINT64_C(0), 0);
-        r = hand_over(&request, m, request.size / request.n <= BORROW_MEAN_MAX, &submission, error);
-        return r < 0 ? r
-                     : sd_bus_reply_method_return(
-                               m, "tu", submission->first_id, (uint32_t) request.n);
+        return hand_over(&request, m, request.size / request.n <= BORROW_MEAN_MAX, NULL,
+                accepted_many, error);
 }
 
 int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
@@ -342,13 +455,20 @@ int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error
 
 /* ---- Run ---- */
 
+/* From now on the call goes with its jobs. */
+static int accepted_run(sd_bus_message *m, Submission *submission) {
+        Call *call = submission->userdata;
+
+        call->submission = submission;
+        return 1;
+}
+
 /* Makes a call that is answered when all jobs have finished. */
 static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
         int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
         int (*reply_nothing)(sd_bus_message *m), void (*finished)(Submission *submission),
         sd_bus_error *error) {
         _cleanup_request_ Request request = {};
-        Submission *submission;
         Call *call;
         int r;
 
@@ -371,13 +491,10 @@ static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
         request.submission->bulk = true;
         request.submission->finished = finished;
         request.submission->userdata = call;
-        r = hand_over(&request, m, /* borrow= */ true, &submission, error);
-        if (r < 0) {
+        r = hand_over(&request, m, /* borrow= */ true, call, accepted_run, error);
+        if (r < 0)
                 call_free(call);
-                return r;
-        }
-        call->submission = submission;
-        return 1;
+        return r;
 }
 
 /* The reply is made: the call is over. */

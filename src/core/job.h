@@ -146,6 +146,7 @@ struct Submission {
         usec_t queue_timeout;  /* USEC_INFINITY = waits for ever */
         usec_t run_timeout;    /* the pool's where the caller gave none */
         uint32_t max_attempts; /* 0 = as the pool says */
+        bool once;             /* its fds can be used for one attempt alone */
         char *tag;             /* owned, NULL = none */
         char **arguments;      /* owned, NULL = none */
         int payload_fd;        /* owned; -EBADF = the payload is in Job.data */

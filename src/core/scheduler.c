@@ -534,7 +534,7 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
                 details->attempt++;
                 details->asked += outcome == OUTCOME_RETRY;
         }
-        if (outcome == OUTCOME_SUCCESS || !details ||
+        if (outcome == OUTCOME_SUCCESS || !details || s->ending || job->submission->once ||
                 ask_retry(s, job, outcome, random, &delay) == RETRY_NOT) {
                 conclude(s, job, job_result_of(job, outcome));
                 return true;
@@ -695,11 +695,4 @@ static const char *const overflow_names[_OVERFLOW_MAX] = {
 
 const char *overflow_to_string(Overflow o) {
         return o >= 0 && o < _OVERFLOW_MAX ? overflow_names[o] : NULL;
-}
-
-Overflow overflow_from_string(const char *s) {
-        for (int i = 0; i < _OVERFLOW_MAX; i++)
-                if (strcmp(overflow_names[i], s) == 0)
-                        return (Overflow) i;
-        return _OVERFLOW_INVALID;
 }

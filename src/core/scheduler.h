@@ -101,6 +101,7 @@ struct SchedulerOwner {
 struct Scheduler {
         SchedulerConfig config;
         bool paused, draining;
+        bool ending;             /* the daemon stops: no job has another attempt */
         SchedulerOwner **owners; /* owned, by uid; exactly one where owners do not matter */
         size_t n_owners;
         List turns;
@@ -212,4 +213,3 @@ static inline bool scheduler_is_empty(const Scheduler *s) {
 bool scheduler_counters_add_up(const Scheduler *s);
 
 const char *overflow_to_string(Overflow o);
-Overflow overflow_from_string(const char *s);

@@ -141,6 +141,11 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         copy->queue_max = config->queue_max;
         copy->aging_interval = config->aging_interval;
         copy->run_timeout = config->run_timeout;
+        copy->overflow = config->overflow;
+        copy->overflow_timeout = config->overflow_timeout;
+        copy->max_attempts = config->max_attempts;
+        copy->backoff = config->backoff;
+        copy->backoff_max = config->backoff_max;
         return pool_config_equal(copy, config);
 }
 

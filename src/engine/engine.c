@@ -221,12 +221,12 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
 }
 
 int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
-        size_t n, bool borrow) {
+        size_t n, bool borrow, unsigned flags) {
         bool needs_memory =
                 !borrow || submission->delay > 0 || submission->queue_timeout != USEC_INFINITY;
         int r;
 
-        r = pool_admit(pool, n, submission->owner, submission->priority);
+        r = pool_admit(pool, n, submission->owner, submission->priority, flags);
         if (r != ADMIT_YES)
                 return r;
         r = slab_reserve(&engine->slab, n);
@@ -266,13 +266,23 @@ static void arm_retention(Engine *engine, usec_t at) {
         (void) sd_event_source_set_enabled(engine->retention_source, SD_EVENT_ONESHOT);
 }
 
+/* Takes the job out of those that are kept. */
+static void release_retained(Pool *pool, Job *job) {
+        if (job->prev)
+                job->prev->next = job->next;
+        else
+                pool->retained_first = job->next;
+        if (job->next)
+                job->next->prev = job->prev;
+        else
+                pool->retained_last = job->prev;
+        pool->n_retained--;
+}
+
 static void forget_oldest(Engine *engine, Pool *pool) {
         Job *job = pool->retained_first;
 
-        pool->retained_first = job->next;
-        if (!pool->retained_first)
-                pool->retained_last = NULL;
-        pool->n_retained--;
+        release_retained(pool, job);
         job_release(engine, job);
 }
 
@@ -281,11 +291,9 @@ static void retain(Engine *engine, Job *job, usec_t now) {
         Pool *pool = job_pool(job);
         usec_t retention = pool->config->result_retention;
 
-        /* Only successes have an output to ask for; what never ran still has its payload. */
-        if (job->result != JOB_SUCCEEDED)
-                job_drop_data(engine, job);
         job->due_at = now;
         job->next = NULL;
+        job->prev = pool->retained_last;
         if (pool->retained_last)
                 pool->retained_last->next = job;
         else
@@ -317,17 +325,23 @@ static int on_retention(sd_event_source *source, uint64_t usec, void *userdata) 
         return 0;
 }
 
-/* Whoever reads from the other end of these waits for them to be closed. */
-static void close_fds(Submission *submission) {
-        submission->payload_fd = fd_close(submission->payload_fd);
+/* Whoever reads from the other end of these waits for them to be closed. Only the file that is the
+ * payload of a job that may be kicked stays open. */
+static void close_fds(Job *job) {
+        Submission *submission = job->submission;
+
+        if (submission->output_fd >= 0)
+                submission->once = true;
         submission->output_fd = fd_close(submission->output_fd);
+        if (job->result == JOB_SUCCEEDED || submission->once)
+                submission->payload_fd = fd_close(submission->payload_fd);
 }
 
 static void job_ended(Engine *engine, Job *job, usec_t now) {
         List *l;
 
         if (job->submission->n_total == 1)
-                close_fds(job->submission);
+                close_fds(job);
 
         if (job->details)
                 while ((l = list_pop(&job->details->watchers))) {
@@ -384,6 +398,34 @@ static void submission_ended(Engine *engine, Submission *submission, usec_t now)
 void engine_abandon(Submission *submission) {
         submission->finished = NULL;
         submission->userdata = NULL;
+}
+
+/* ---- room ---- */
+
+void engine_watch_room(Pool *pool, RoomWatch *watch, uint64_t n) {
+        watch->pool = pool;
+        watch->waiter = (AdmitWaiter){ .n = n };
+        pool_line_join(pool, &watch->waiter);
+}
+
+void engine_unwatch_room(RoomWatch *watch) {
+        if (!watch->pool)
+                return;
+        pool_line_leave(watch->pool, &watch->waiter);
+        /* Those behind it may fit where it did not. */
+        ((Engine *) watch->pool->engine)->check_pools = true;
+        watch->pool = NULL;
+}
+
+static void serve_line(Pool *pool) {
+        AdmitWaiter *waiter;
+
+        while ((waiter = pool_line_serve(pool))) {
+                RoomWatch *watch = container_of(waiter, RoomWatch, waiter);
+
+                watch->pool = NULL;
+                watch->served(watch);
+        }
 }
 
 /* ---- watches ---- */
@@ -672,6 +714,7 @@ static void check_pool(Engine *engine, Pool *pool) {
         if (changes && engine->listener)
                 engine->listener->pool_changed(engine->listener_userdata, pool, changes);
 
+        serve_line(pool);
         if (!list_is_empty(&pool->drain_watches) && pool_is_empty(pool))
                 watches_done(&pool->drain_watches);
         if (pool->removing && !pool->dismissed && pool_has_no_jobs(pool)) {
@@ -716,6 +759,72 @@ static void read_mail(Engine *engine, bool seen) {
                 pool_join(worker->pool, worker);
         }
         engine->check_pools = true;
+}
+
+/* ---- once more ---- */
+
+/* Puts a retained job back into the queue of its pool. */
+static int retry_retained(Engine *engine, Pool *pool, Job *job) {
+        const Submission *submission = job->submission;
+        int r;
+
+        r = pool_admit(pool, 1, submission->owner, job->priority, 0);
+        if (r < 0)
+                return r;
+        if (r != ADMIT_YES)
+                return RETRY_NO_ROOM;
+        release_retained(pool, job);
+        r = pool_kick(pool, job, usec_now(CLOCK_MONOTONIC));
+        if (r < 0) {
+                retain(engine, job, job->due_at);
+                return r;
+        }
+        pool->is_to_wake = engine->wake_pools = true;
+        return RETRY_DONE;
+}
+
+int engine_retry(Engine *engine, uint64_t id) {
+        Pool *pool;
+        JobView view;
+        Job *job;
+
+        /* A finished job is among the retained ones once its mail was read. */
+        if (!mailbox_is_empty(&engine->mailbox))
+                read_mail(engine, /* seen= */ false);
+        job = engine_find_job(engine, id);
+        if (!job)
+                return RETRY_GONE;
+        pool = job_pool(job);
+        pool_job_view_state(pool, job, &view);
+        if (view.state != JOB_FINISHED)
+                return RETRY_UNFINISHED;
+        if (view.result == JOB_SUCCEEDED)
+                return RETRY_SUCCEEDED;
+        /* The results of a bulk call are on their way to its caller. */
+        if (job->submission->once || job->submission->bulk || pool->removing)
+                return RETRY_GONE;
+        return retry_retained(engine, pool, job);
+}
+
+static bool has_failed_for_good(const Job *job) {
+        return job->result == JOB_FAILED || job->result == JOB_TIMED_OUT || job->result == JOB_LOST;
+}
+
+uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
+        Job *job = pool->retained_first;
+        uint32_t n = 0;
+
+        while (job && n < max) {
+                Job *next = job->next;
+
+                if (has_failed_for_good(job) && !job->submission->once) {
+                        if (retry_retained(engine, pool, job) != RETRY_DONE)
+                                break;
+                        n++;
+                }
+                job = next;
+        }
+        return n;
 }
 
 static int on_mailbox(sd_event_source *source, int fd, uint32_t events, void *userdata) {
@@ -793,12 +902,8 @@ void engine_shut_down(Engine *engine) {
         if (engine->shutting_down)
                 return;
         engine->shutting_down = true;
-        list_for_each (l, &engine->pools) {
-                Pool *pool = list_entry(l, Pool, links);
-
-                pool_drain(pool, true);
-                pool_pause(pool, true);
-        }
+        list_for_each (l, &engine->pools)
+                pool_shut_down(list_entry(l, Pool, links));
         engine->check_pools = true;
         (void) engine_sweep(engine, &filter, "sluiced is shutting down", NULL, NULL, NULL);
 }

@@ -22,6 +22,7 @@ typedef struct EngineTotals EngineTotals;
 typedef struct JobFilter JobFilter;
 typedef struct JobWatch JobWatch;
 typedef struct PoolWatch PoolWatch;
+typedef struct RoomWatch RoomWatch;
 typedef struct Sweep Sweep;
 
 typedef enum PoolChange {
@@ -142,11 +143,22 @@ Submission *submission_free(Submission *submission); /* one that was not taken o
 
 DEFINE_CLEANUP(Submission *, submission_free)
 
+/* Somebody waits for room in a pool, with a submit that was refused for lack of it. */
+struct RoomWatch {
+        AdmitWaiter waiter;
+        Pool *pool;                       /* borrowed; NULL = waits for nothing */
+        void (*served)(RoomWatch *watch); /* submit now, with ADMIT_SERVED; it is out of the line */
+};
+
+void engine_watch_room(Pool *pool, RoomWatch *watch, uint64_t n);
+void engine_unwatch_room(
+        RoomWatch *watch); /* its submit is refused; fine for one that is in no line */
+
 /* Accepts n >= 1 jobs of one submit call. With `borrow` the payloads live in submission->backing,
  * otherwise they are copied. Returns an AdmitVerdict or -ENOMEM; takes the submission over with
- * ADMIT_YES only. Ids are submission->first_id and the n - 1 after it. */
+ * ADMIT_YES only. `flags` are AdmitFlag. Ids are submission->first_id and the n - 1 after it. */
 int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
-        size_t n, bool borrow);
+        size_t n, bool borrow, unsigned flags);
 
 Job *engine_find_job(Engine *engine, uint64_t id); /* NULL if there is none (any more) */
 Pool *job_pool(const Job *job);
@@ -169,6 +181,21 @@ bool job_matches(const Job *job, const JobFilter *filter, const JobView *view);
 /* Cancels all jobs that match now, not those that come later. 0 or -ENOMEM. */
 int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
         void (*done)(Sweep *sweep), void *userdata, Sweep **ret);
+
+/* Puts up to `max` jobs that failed for good back into the queue, the oldest first, as long as
+ * there is room. Returns their number. */
+uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max);
+
+typedef enum RetryAnswer {
+        RETRY_DONE,
+        RETRY_SUCCEEDED,  /* there is nothing to be done again */
+        RETRY_UNFINISHED, /* it has not ended yet */
+        RETRY_GONE,       /* what it works on was there for one attempt alone, or is not kept */
+        RETRY_NO_ROOM,    /* or the pool is draining */
+} RetryAnswer;
+
+/* The same for one job that did not succeed, whatever the reason. RetryAnswer or -ENOMEM. */
+int engine_retry(Engine *engine, uint64_t id);
 
 /* ---- all ---- */
 

@@ -34,6 +34,7 @@ void mail_append(Mail *mail, Mail *from) {
         list_splice(&mail->submissions, &from->submissions);
         list_splice(&mail->notes, &from->notes);
         list_splice(&mail->gone, &from->gone);
+        mail->room |= from->room;
         mail->n += from->n;
         mail_init(from);
 }

@@ -23,6 +23,7 @@ struct Mail {
         List submissions; /* bulk calls of which every job has ended, by Submission.mail */
         List notes;       /* jobs that were started, by StartNote.links */
         List gone;        /* workers that have left, by Worker.links */
+        bool room;        /* a submit that waits for room can be served */
         size_t n;         /* things in it */
 };
 

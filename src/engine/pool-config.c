@@ -11,10 +11,13 @@
 
 #define WORKERS_MAX 1024
 #define BYTES_MAX (UINT64_C(16) << 20) /* replies stay under 16 MiB */
+#define ATTEMPTS_MAX 1000000
 #define WORDS_MAX 64
 #define NAMES_MAX 1024
 
 static const char *const fairness_words[] = { "none", "user", NULL };
+static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
+        NULL };
 static const char *const handler_words[] = { "command", "module", NULL };
 
 static int set_fairness(const Assignment *a) {
@@ -25,6 +28,17 @@ static int set_fairness(const Assignment *a) {
                 return r;
 
         *(Fairness *) setting_place(a->target, a->setting) = (Fairness) i;
+        return 1;
+}
+
+static int set_overflow(const Assignment *a) {
+        int i, r;
+
+        r = setting_read_word(a, &i);
+        if (r < 0)
+                return r;
+
+        *(Overflow *) setting_place(a->target, a->setting) = (Overflow) i;
         return 1;
 }
 
@@ -41,6 +55,7 @@ static int set_handler(const Assignment *a) {
 }
 
 static const SettingType type_fairness = { "a word", STORED_PLAIN, sizeof(Fairness), set_fairness };
+static const SettingType type_overflow = { "a word", STORED_PLAIN, sizeof(Overflow), set_overflow };
 static const SettingType type_handler = { "a word", STORED_PLAIN, sizeof(HandlerVTable *),
         set_handler };
 
@@ -61,12 +76,22 @@ const Setting pool_settings[] = {
                 .settable = true },
         { "PayloadMax", "Pool", "PayloadMax", &setting_size, 0, BYTES_MAX,
                 PLACE(handler_config.payload_max) },
+        { "Overflow", "Pool", "Overflow", &type_overflow, .words = overflow_words, PLACE(overflow),
+                .settable = true },
+        { "OverflowTimeoutUSec", "Pool", "OverflowTimeout", &setting_time, 0, USEC_SPAN_MAX,
+                .unbounded = true, PLACE(overflow_timeout), .settable = true },
         { "AgingIntervalUSec", "Pool", "AgingInterval", &setting_time, 1, USEC_PER_YEAR,
                 .unbounded = true, PLACE(aging_interval), .settable = true },
         { "Fairness", "Pool", "Fairness", &type_fairness, .words = fairness_words,
                 PLACE(fairness) },
         { "RunTimeoutUSec", "Pool", "RunTimeout", &setting_time, USEC_PER_MSEC, USEC_SPAN_MAX,
                 .unbounded = true, PLACE(run_timeout), .settable = true },
+        { "MaxAttempts", "Pool", "MaxAttempts", &setting_uint32, 1, ATTEMPTS_MAX,
+                PLACE(max_attempts), .settable = true },
+        { "BackoffUSec", "Pool", "Backoff", &setting_time, 0, USEC_SPAN_MAX, PLACE(backoff),
+                .settable = true },
+        { "BackoffMaxUSec", "Pool", "BackoffMax", &setting_time, 0, USEC_SPAN_MAX,
+                .unbounded = true, PLACE(backoff_max), .settable = true },
         { "StopTimeoutUSec", "Pool", "StopTimeout", &setting_time, 0, USEC_PER_HOUR,
                 PLACE(handler_config.stop_timeout) },
         { "ResultRetentionUSec", "Pool", "ResultRetention", &setting_time, 0, USEC_SPAN_MAX,
@@ -144,6 +169,10 @@ int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
                 .aging_interval = 30 * USEC_PER_SEC,
                 .fairness = fairness,
                 .run_timeout = 30 * USEC_PER_MINUTE,
+                .overflow_timeout = 10 * USEC_PER_SEC,
+                .max_attempts = 1,
+                .backoff = USEC_PER_SEC,
+                .backoff_max = 5 * USEC_PER_MINUTE,
                 .result_retention = 10 * USEC_PER_MINUTE,
                 .result_retention_max = 10000,
         };

@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/scheduler.h"
 #include "engine/setting.h"
 #include "handler/handler.h"
 #include "util/macro.h"
@@ -38,6 +39,10 @@ struct PoolConfig {
         usec_t aging_interval; /* up to a year, or USEC_INFINITY = strict priority */
         Fairness fairness;
         usec_t run_timeout;
+        Overflow overflow;
+        usec_t overflow_timeout; /* longest wait with OVERFLOW_WAIT where the submit does not say */
+        uint32_t max_attempts;
+        usec_t backoff, backoff_max;
         usec_t result_retention;
         uint64_t result_retention_max;      /* jobs */
         char **allow_users, **allow_groups; /* as written */

@@ -130,17 +130,9 @@ static bool post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         return urgent;
 }
 
-/* Moves the result into the job. What the job had and nobody needs any more is left in the result.
- */
-static void publish_result(Pool *pool, Job *job, Worker *worker, WorkerResult *result, usec_t now) {
-        void *old = job->flags & JOB_DATA_OWNED ? job->data : NULL;
+/* What is told of the attempt. */
+static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec_t now) {
         JobDetails *details;
-
-        job->data = TAKE_PTR(result->output);
-        job->size = result->size;
-        job->flags &= (uint8_t) ~(JOB_DATA_OWNED | JOB_DATA_SHARED);
-        job->flags |= result->flags;
-        result->output = old;
 
         if (!job->details && result->details)
                 job->details = details_init(TAKE_PTR(result->details), job);
@@ -150,12 +142,36 @@ static void publish_result(Pool *pool, Job *job, Worker *worker, WorkerResult *r
         free(details->error);
         details->error = TAKE_PTR(result->error);
         details->exit_status = result->exit_status;
-        details->attempt = result->attempt;
         details->worker = (int32_t) worker->id;
         details->started_at = result->started_at;
         details->duration = result->duration != USEC_INFINITY ? result->duration
                                                               : usec_sub(now, result->started_at);
         details->finished_at = usec_add(details->started_at, details->duration);
+}
+
+/* The output takes the place of the payload, which is left in the result. */
+static void publish_output(Job *job, WorkerResult *result) {
+        void *old = job->flags & JOB_DATA_OWNED ? job->data : NULL;
+
+        job->data = TAKE_PTR(result->output);
+        job->size = result->size;
+        job->flags &= (uint8_t) ~(JOB_DATA_OWNED | JOB_DATA_SHARED);
+        job->flags |= result->flags;
+        result->output = old;
+}
+
+/* A job that did not succeed keeps its payload, for another attempt now or by Kick. */
+static void discard_output(Pool *pool, WorkerResult *result) {
+        if (result->flags & JOB_DATA_SHARED)
+                output_release(pool->stock, TAKE_PTR(result->output), 1);
+}
+
+/* Marsaglia's xorshift64*: enough to spread retries. */
+static uint64_t next_random(Pool *pool) {
+        pool->random ^= pool->random >> 12;
+        pool->random ^= pool->random << 25;
+        pool->random ^= pool->random >> 27;
+        return pool->random * UINT64_C(0x2545f4914f6cdd1d);
 }
 
 /* Publishes the results of the turn up to number `n` of the `n_begun` that have begun; the lock is
@@ -169,11 +185,16 @@ static bool publish(
                 Job *job = worker->jobs[i];
                 WorkerResult *result = &worker->results[i];
 
-                scheduler_finish(&pool->scheduler, job, result->outcome);
-                publish_result(pool, job, worker, result, now);
                 histogram_add(&pool->run_time,
                         result->duration != USEC_INFINITY ? result->duration : share, 1);
-                urgent |= post_finished(pool, job, now, mail);
+                publish_details(job, worker, result, now);
+                if (likely(result->outcome == OUTCOME_SUCCESS))
+                        publish_output(job, result);
+                else
+                        discard_output(pool, result);
+                if (scheduler_finish(
+                            &pool->scheduler, job, result->outcome, now, next_random(pool)))
+                        urgent |= post_finished(pool, job, now, mail);
         }
         worker->n_published = n;
         worker->published_at = now;
@@ -209,6 +230,15 @@ static bool post_ended(Pool *pool, Mail *mail, usec_t now) {
                 job = next;
         }
         return urgent;
+}
+
+/* Tells main if there is room now for somebody who waits for it. */
+static bool post_room(const Pool *pool, Mail *mail) {
+        if (likely(!scheduler_line_is_due(&pool->scheduler)))
+                return false;
+        mail->room = true;
+        mail->n++;
+        return true;
 }
 
 /* ---- turns of several jobs ---- */
@@ -481,6 +511,7 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                         turn = TURN_IDLE;
                 }
                 timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+                urgent |= post_room(pool, &mail);
         }
 
         wake = mailbox_post(pool->mailbox, &mail, urgent);
@@ -501,11 +532,53 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
 
 /* ---- what main does ---- */
 
-int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority) {
+int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags) {
+        bool wake, urgent;
+        Mail mail;
+        int r;
+
+        mail_init(&mail);
+        pool_lock(pool);
+        r = scheduler_admit(&pool->scheduler, n, owner, priority, flags);
+        urgent = post_ended(pool, &mail, usec_now(CLOCK_MONOTONIC));
+        wake = mailbox_post(pool->mailbox, &mail, urgent);
+        pool_unlock(pool);
+        if (wake)
+                mailbox_wake(pool->mailbox);
+        return r;
+}
+
+void pool_line_join(Pool *pool, AdmitWaiter *waiter) {
+        pool_lock(pool);
+        scheduler_line_join(&pool->scheduler, waiter);
+        pool_unlock(pool);
+}
+
+void pool_line_leave(Pool *pool, AdmitWaiter *waiter) {
+        pool_lock(pool);
+        scheduler_line_leave(&pool->scheduler, waiter);
+        pool_unlock(pool);
+}
+
+AdmitWaiter *pool_line_serve(Pool *pool) {
+        AdmitWaiter *waiter;
+
+        pool_lock(pool);
+        waiter = scheduler_line_serve(&pool->scheduler);
+        pool_unlock(pool);
+        return waiter;
+}
+
+int pool_kick(Pool *pool, Job *job, usec_t now) {
         int r;
 
         pool_lock(pool);
-        r = scheduler_admit(&pool->scheduler, n, owner, priority);
+        r = job_ensure_details(job);
+        if (r >= 0) {
+                job->submission->n_pending++;
+                scheduler_kick(&pool->scheduler, job, now);
+                wake_idle(pool, 1);
+        }
         pool_unlock(pool);
         return r;
 }
@@ -651,6 +724,13 @@ void pool_drain(Pool *pool, bool draining) {
         pool_unlock(pool);
 }
 
+void pool_shut_down(Pool *pool) {
+        pool_lock(pool);
+        (void) reclaim_all(pool);
+        pool->scheduler.draining = pool->scheduler.paused = pool->scheduler.ending = true;
+        pool_unlock(pool);
+}
+
 void pool_set_announce(Pool *pool, bool announce) {
         pool_lock(pool);
         pool->announce = announce;
@@ -718,6 +798,20 @@ static int resize(Pool *pool, uint32_t n_target) {
         return r;
 }
 
+static SchedulerConfig scheduler_config_of(const PoolConfig *config) {
+        return (SchedulerConfig){
+                .queue_max = config->queue_max,
+                .aging_interval = config->aging_interval,
+                .fair = config->fairness == FAIRNESS_USER,
+                .overflow = config->overflow,
+                .retry = {
+                        .max_attempts = config->max_attempts,
+                        .backoff = config->backoff,
+                        .backoff_max = config->backoff_max,
+                },
+        };
+}
+
 int pool_apply(Pool *pool, const PoolConfig *config) {
         PoolConfig *own = pool->config;
         SchedulerConfig scheduler_config;
@@ -728,13 +822,16 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         own->queue_max = config->queue_max;
         own->aging_interval = config->aging_interval;
         own->run_timeout = config->run_timeout;
+        own->overflow = config->overflow;
+        own->overflow_timeout = config->overflow_timeout;
+        own->max_attempts = config->max_attempts;
+        own->backoff = config->backoff;
+        own->backoff_max = config->backoff_max;
 
         pool_lock(pool);
-        scheduler_config = pool->scheduler.config;
-        scheduler_config.queue_max = config->queue_max;
-        if (scheduler_config.aging_interval != config->aging_interval)
+        if (own->aging_interval != pool->scheduler.config.aging_interval)
                 (void) reclaim_all(pool);
-        scheduler_config.aging_interval = config->aging_interval;
+        scheduler_config = scheduler_config_of(own);
         scheduler_set_config(&pool->scheduler, &scheduler_config);
         after_change(pool);
         pool_unlock(pool);
@@ -980,11 +1077,7 @@ void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
 
 int pool_new(
         PoolConfig *config, Mailbox *mailbox, OutputStock *stock, Pool **ret, char **ret_error) {
-        SchedulerConfig scheduler_config = {
-                .queue_max = config->queue_max,
-                .aging_interval = config->aging_interval,
-                .fair = config->fairness == FAIRNESS_USER,
-        };
+        SchedulerConfig scheduler_config = scheduler_config_of(config);
         Pool *pool;
         int r;
 
@@ -998,6 +1091,8 @@ int pool_new(
                 .timer.fd = -EBADF,
                 .stop_timeout = config->handler_config.stop_timeout,
                 .shown_state = POOL_RUNNING,
+                /* Any state but 0 will do: it only spreads what would come at one time. */
+                .random = usec_now(CLOCK_MONOTONIC) | 1,
         };
         list_init(&pool->links);
         list_init(&pool->drain_watches);

@@ -88,6 +88,7 @@ struct Pool {
         uint64_t mean_run_nsec; /* moving average of the last turns; 0 = not known yet */
         bool announce;          /* somebody wants to hear of starts and ends of all jobs */
         usec_t stop_timeout;
+        uint64_t random; /* state of the jitter of retries */
 };
 
 /* The figures of one moment, consistent with each other. */
@@ -126,8 +127,17 @@ int pool_start(Pool *pool, char **ret_error);
 /* All workers have gone and no job is left. Returns NULL. */
 Pool *pool_free(Pool *pool);
 
-/* May n jobs be submitted? AdmitVerdict or -ENOMEM; see scheduler_admit(). */
-int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority);
+/* May n jobs be submitted? AdmitVerdict or -ENOMEM; see scheduler_admit(). Jobs that are dropped
+ * for them are posted. */
+int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags);
+
+/* The line of those who wait for room; see scheduler_line_join() and its like. */
+void pool_line_join(Pool *pool, AdmitWaiter *waiter);
+void pool_line_leave(Pool *pool, AdmitWaiter *waiter);
+AdmitWaiter *pool_line_serve(Pool *pool);
+
+/* Gives a finished job, which was admitted, another life. 0 or -ENOMEM. */
+int pool_kick(Pool *pool, Job *job, usec_t now);
 
 /* How many jobs would be admitted now. */
 uint64_t pool_room(Pool *pool);
@@ -146,6 +156,7 @@ int pool_set_priority(Pool *pool, Job *job, int16_t priority);
 
 void pool_pause(Pool *pool, bool paused);
 void pool_drain(Pool *pool, bool draining);
+void pool_shut_down(Pool *pool); /* takes nothing, starts nothing, retries nothing any more */
 void pool_set_announce(Pool *pool, bool announce);
 
 /* Brings a changed configuration (queue_max, aging, run_timeout, workers) into force. Cannot fail

@@ -121,7 +121,8 @@ static void worker_run(Worker *worker, unsigned i) {
         if (!result->output)
                 worker_attempt_drop_output(&a);
         result->details = NULL;
-        if (!submission->bulk || result->error || result->exit_status != 0)
+        if (!submission->bulk || result->outcome != OUTCOME_SUCCESS || result->error ||
+                result->exit_status != 0)
                 result->details = calloc(1, sizeof(*result->details));
 }
 

@@ -118,7 +118,7 @@ static void call_submit(History *h) {
         if (h->model.n_jobs + n > MODEL_JOBS_MAX)
                 return;
         admitted = model_admits(&h->model, n);
-        CHECK(h, scheduler_admit(&h->scheduler, n, wanted.owner, wanted.priority) ==
+        CHECK(h, scheduler_admit(&h->scheduler, n, wanted.owner, wanted.priority, 0) ==
                          (admitted                   ? ADMIT_YES
                                  : h->model.draining ? ADMIT_DRAINING
                                                      : ADMIT_FULL));
@@ -201,9 +201,12 @@ static void call_take(History *h, Worker *worker) {
 static void finish_running(History *h, Worker *worker) {
         Outcome outcome = (Outcome) choose(h, OUTCOME_LOST + 1);
         size_t i = worker->running;
-        JobResult result = model_finish(&h->model.jobs[i], outcome);
+        JobResult result;
 
-        CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, outcome) == result);
+        if (outcome == OUTCOME_RETRY)
+                outcome = OUTCOME_FAILURE;
+        result = model_finish(&h->model.jobs[i], outcome);
+        CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, outcome, 0, 0) && (JobResult) h->jobs[i].job.result == result);
         scheduler_remove_run(&h->scheduler, &worker->run);
         worker->busy = false;
         job_ended(h, i, result);
@@ -248,8 +251,8 @@ static void call_work(History *h) {
                 /* A short one: begun and ended in one go. */
                 JobResult result = model_finish(&h->model.jobs[i], OUTCOME_SUCCESS);
 
-                CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, OUTCOME_SUCCESS) ==
-                                 result);
+                CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, OUTCOME_SUCCESS, 0, 0));
+                CHECK(h, (JobResult) h->jobs[i].job.result == result);
                 job_ended(h, i, result);
         } else {
                 scheduler_start(&h->scheduler, &h->jobs[i].job);

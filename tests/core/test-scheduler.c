@@ -69,6 +69,12 @@ typedef struct Fixture {
         usec_t gate;
 } Fixture;
 
+/* Of a job that has no further attempt. */
+static JobResult finish(Scheduler *s, Job *job, Outcome outcome) {
+        assert_true(scheduler_finish(s, job, outcome, 0, 0));
+        return (JobResult) job->result;
+}
+
 static usec_t gate_pass(void *userdata, const Job *job, usec_t now) {
         const Fixture *f = userdata;
 
@@ -80,7 +86,7 @@ static void submit(Fixture *f, const Step *step) {
         TestJob *t = &f->jobs[step->id];
         int r;
 
-        r = scheduler_admit(&f->scheduler, 1, step->owner, step->priority);
+        r = scheduler_admit(&f->scheduler, 1, step->owner, step->priority, 0);
         assert_int_equal(r, step->expect);
         if (r != ADMIT_YES)
                 return;
@@ -151,7 +157,7 @@ static void do_step(Fixture *f, const Step *step) {
 
         case ADMIT:
                 assert_int_equal(
-                        scheduler_admit(s, step->max, step->owner, step->priority), step->expect);
+                        scheduler_admit(s, step->max, step->owner, step->priority, 0), step->expect);
                 break;
 
         case TAKE:
@@ -168,7 +174,7 @@ static void do_step(Fixture *f, const Step *step) {
                 break;
 
         case FINISH:
-                assert_int_equal(scheduler_finish(s, job, step->outcome), step->expect);
+                assert_int_equal(finish(s, job, step->outcome), step->expect);
                 break;
 
         case CANCEL:
@@ -504,7 +510,7 @@ static void gates_are_asked_for_each_job(void **state) {
         assert_int_equal(scheduler_init(&s, &plain), 0);
         for (size_t i = 0; i < ELEMENTSOF(jobs); i++) {
                 jobs[i] = (Job){ .id = i + 1, .submission = &submission };
-                assert_int_equal(scheduler_admit(&s, 1, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], 0);
         }
         assert_int_equal(scheduler_take(&s, 1, &gates, 4, taken, &n, &until), TAKE_JOBS);
@@ -755,18 +761,18 @@ static void a_low_priority_is_not_starved(void **state) {
                 size_t n;
 
                 assert_int_equal(scheduler_init(&s, &config), 0);
-                assert_int_equal(scheduler_admit(&s, 1, 0, low.priority), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, 0, low.priority, 0), ADMIT_YES);
                 scheduler_submit(&s, &low, now);
                 while (taken != &low) {
                         Job *next = &high[now % 2];
 
                         now++;
                         *next = (Job){ .id = now + 1, .submission = &submission };
-                        assert_int_equal(scheduler_admit(&s, 1, 0, 0), ADMIT_YES);
+                        assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
                         scheduler_submit(&s, next, now);
                         assert_int_equal(
                                 scheduler_take(&s, now, NULL, 1, &taken, &n, &until), TAKE_JOBS);
-                        (void) scheduler_finish(&s, taken, OUTCOME_SUCCESS);
+                        (void) finish(&s, taken, OUTCOME_SUCCESS);
                         assert_true(now <= (usec_t) p * interval);
                 }
                 assert_int_equal(now, (usec_t) p * interval);
@@ -799,7 +805,7 @@ static void the_position_is_bounded(void **state) {
         assert_int_equal(scheduler_init(&s, &plain), 0);
         for (size_t i = 0; i < ELEMENTSOF(jobs); i++) {
                 jobs[i] = (Job){ .id = i + 1, .submission = &submission };
-                assert_int_equal(scheduler_admit(&s, 1, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
         }
         assert_int_equal(scheduler_position(&s, &jobs[9], 100), 10);
@@ -886,7 +892,7 @@ static void one_job_of_another_user_runs_next_after_ten_thousand(void **state) {
                 bool last = i == ELEMENTSOF(jobs) - 1;
 
                 jobs[i] = (Job){ .id = i + 1, .submission = last ? &one : &many };
-                assert_int_equal(scheduler_admit(&s, 1, jobs[i].submission->owner, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, jobs[i].submission->owner, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
                 if (i == 0)
                         assert_int_equal(
@@ -914,16 +920,16 @@ static void an_owner_is_kept_as_long_as_it_has_a_job(void **state) {
         for (uint32_t i = 0; i < ELEMENTSOF(jobs); i++) {
                 submissions[i] = (Submission){ .owner = i, .queue_timeout = USEC_INFINITY };
                 jobs[i] = (Job){ .id = i + 1, .submission = &submissions[i] };
-                assert_int_equal(scheduler_admit(&s, 1, i, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, i, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
                 assert_int_equal(scheduler_take(&s, i, NULL, 1, &taken, &n, &until), TAKE_JOBS);
                 assert_ptr_equal(taken, &jobs[i]);
         }
         assert_int_equal(s.n_owners, ELEMENTSOF(jobs));
         for (size_t i = 0; i < ELEMENTSOF(jobs); i++)
-                assert_int_equal(scheduler_finish(&s, &jobs[i], OUTCOME_SUCCESS), JOB_SUCCEEDED);
+                assert_int_equal(finish(&s, &jobs[i], OUTCOME_SUCCESS), JOB_SUCCEEDED);
 
-        assert_int_equal(scheduler_admit(&s, 1, ELEMENTSOF(jobs), 0), ADMIT_YES);
+        assert_int_equal(scheduler_admit(&s, 1, ELEMENTSOF(jobs), 0, 0), ADMIT_YES);
         assert_int_equal(s.n_owners, 1);
         assert_true(scheduler_counters_add_up(&s));
         scheduler_done(&s);
@@ -957,14 +963,14 @@ static void owners_come_and_go_without_a_trace(void **state) {
 
                 submissions[i % 2] = (Submission){ .owner = uid, .queue_timeout = USEC_INFINITY };
                 *job = (Job){ .id = i + 1, .submission = &submissions[i % 2] };
-                assert_int_equal(scheduler_admit(&s, 1, uid, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, uid, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, job, i);
                 if (i == 0)
                         continue;
                 /* One of two always waits while the next owner comes. */
                 assert_int_equal(scheduler_take(&s, i, NULL, 1, &taken, &n, &until), TAKE_JOBS);
                 assert_int_equal(taken->id, i);
-                assert_int_equal(scheduler_finish(&s, taken, OUTCOME_SUCCESS), JOB_SUCCEEDED);
+                assert_int_equal(finish(&s, taken, OUTCOME_SUCCESS), JOB_SUCCEEDED);
         }
         assert_true(s.n_owners <= 65);
         scheduler_done(&s);
@@ -1015,7 +1021,7 @@ static void a_run_that_is_over_its_time_wakes(void **state) {
 
         assert_int_equal(scheduler_init(&s, &plain), 0);
         job = (Job){ .id = 1, .submission = &submission };
-        assert_int_equal(scheduler_admit(&s, 1, 0, 0), ADMIT_YES);
+        assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
         scheduler_submit(&s, &job, 5);
         assert_int_equal(scheduler_take(&s, 5, NULL, 1, &taken, &n, &until), TAKE_JOBS);
         scheduler_add_run(&s, &run, 5, 30);
@@ -1024,7 +1030,7 @@ static void a_run_that_is_over_its_time_wakes(void **state) {
         assert_true(scheduler_stop_timed_out(&s, &job));
         scheduler_remove_run(&s, &run);
         assert_int_equal(scheduler_wake_at(&s), USEC_INFINITY);
-        assert_int_equal(scheduler_finish(&s, &job, OUTCOME_FAILURE), JOB_TIMED_OUT);
+        assert_int_equal(finish(&s, &job, OUTCOME_FAILURE), JOB_TIMED_OUT);
         scheduler_done(&s);
 }
 

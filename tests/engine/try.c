@@ -367,7 +367,7 @@ uint64_t try_submit_with(
                 payloads[i] = (struct iovec){ (void *) (uintptr_t) payload, strlen(payload) };
         /* Literals live for ever, so they can be borrowed as well. */
         assert_int_equal(
-                engine_submit(t->engine, pool, submission, payloads, n, /* borrow= */ bulk),
+                engine_submit(t->engine, pool, submission, payloads, n, /* borrow= */ bulk, 0),
                 ADMIT_YES);
         free(payloads);
         /* The ids that come next are ours to tell, as the submission may be gone by now. */

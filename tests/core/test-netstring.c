@@ -193,6 +193,12 @@ static void memory_is_taken_for_what_has_come_not_for_what_is_announced(void **s
         uint8_t byte = 'x';
         size_t used;
 
+        /* Nor for more than is announced. */
+        netstring_reader_init(&reader, SIZE_MAX);
+        assert_int_equal(netstring_reader_feed(&reader, "5:hell", 6, &used), 0);
+        assert_int_equal(reader.allocated, 5);
+        netstring_reader_done(&reader);
+
         netstring_reader_init(&reader, SIZE_MAX);
         assert_int_equal(netstring_reader_feed(&reader, start, strlen(start), &used), 0);
         assert_int_equal(used, strlen(start));

@@ -193,6 +193,10 @@ static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         case RETRY_NO_ROOM:
                 return bus_error(
                         error, BUS_ERROR_QUEUE_FULL, "The pool of job %" PRIu64 " has no room", id);
+
+        case RETRY_DRAINING:
+                return bus_error(error, BUS_ERROR_DRAINING,
+                        "The pool of job %" PRIu64 " is draining and takes no jobs", id);
         }
         return sd_bus_reply_method_return(m, NULL);
 }

@@ -309,6 +309,7 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         Submission *submission = request->submission;
         uint64_t queue_max = request->pool->config->queue_max;
         bool may_wait = request->options.wait > 0 && !request->options.partial;
+        unsigned flags = may_wait ? ADMIT_MAY_WAIT : 0;
         int r;
 
         if (request->n > queue_max && !request->options.partial)
@@ -318,7 +319,9 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         if (request->options.partial) {
                 uint64_t room = pool_room(request->pool);
 
-                /* With no room at all the refusal below says why. */
+                /* What fits is what finds room without dropping others. With no room at all the
+                 * refusal below says why. */
+                flags |= ADMIT_NO_DROP;
                 if (room > 0)
                         request->n = MIN(request->n, room);
         }
@@ -326,7 +329,7 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
                 submission->backing = sd_bus_message_ref(m);
                 submission->release_backing = release_message;
         }
-        r = submit_request(request, may_wait ? ADMIT_MAY_WAIT : 0);
+        r = submit_request(request, flags);
         if (r < 0)
                 return bus_error_oom(error);
         if (r == ADMIT_YES)

@@ -52,11 +52,12 @@ void job_finish(Job *job, JobResult result) {
         job->result = (unsigned) result & 0xf;
 }
 
+/* What came first is what ends it: a job out of its time may be cancelled as well. */
 JobStop job_stop(const Job *job) {
-        if (job->flags & JOB_STOP_BY_CANCEL)
-                return JOB_STOP_CANCEL;
         if (job->flags & JOB_STOP_BY_TIMEOUT)
                 return JOB_STOP_TIMEOUT;
+        if (job->flags & JOB_STOP_BY_CANCEL)
+                return JOB_STOP_CANCEL;
         return JOB_STOP_NONE;
 }
 

@@ -342,13 +342,13 @@ static bool is_more_urgent(const Scheduler *s, int16_t priority, const Job *than
 }
 
 /* Drops waiting jobs so that n fit, or none. 1 if there is room now, 0 if not, -ENOMEM. */
-static int make_room(Scheduler *s, uint64_t n, int16_t priority) {
+static int make_room(Scheduler *s, uint64_t n, int16_t priority, unsigned flags) {
         Job **victims;
         uint64_t wanted;
         ssize_t found;
 
         if (s->config.overflow == OVERFLOW_REJECT || s->config.overflow == OVERFLOW_WAIT ||
-                n > s->config.queue_max)
+                n > s->config.queue_max || (flags & ADMIT_NO_DROP))
                 return 0;
         wanted = n_waiting(s) - (s->config.queue_max - n);
         found = find_victims(s, wanted, &victims);
@@ -390,7 +390,7 @@ int scheduler_admit(Scheduler *s, uint64_t n, uint32_t uid, int16_t priority, un
         if (r < 0)
                 return r;
         if (!has_room(s, n)) {
-                r = make_room(s, n, priority);
+                r = make_room(s, n, priority, flags);
                 if (r < 0)
                         return r;
                 if (r == 0)
@@ -520,7 +520,9 @@ static RetryVerdict ask_retry(
 
         if (job->submission->max_attempts > 0)
                 config.max_attempts = job->submission->max_attempts;
-        return retry_ask(&config, &stats, outcome, job_stop(job), random, ret_delay);
+        return retry_ask(&config, &stats, outcome,
+                job->flags & JOB_STOP_BY_CANCEL ? JOB_STOP_CANCEL : job_stop(job), random,
+                ret_delay);
 }
 
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random) {
@@ -576,8 +578,12 @@ CancelVerdict scheduler_cancel(Scheduler *s, Job *job) {
                 job->flags |= JOB_STOP_BY_CANCEL;
                 return CANCEL_ASKED;
 
-        case JOB_NEW:
         case JOB_STOPPING:
+                /* It is told already; but out of its time it would have another attempt. */
+                job->flags |= JOB_STOP_BY_CANCEL;
+                return CANCEL_NOTHING;
+
+        case JOB_NEW:
         case JOB_FINISHED:
         case _JOB_STATE_MAX:
         case _JOB_STATE_INVALID:

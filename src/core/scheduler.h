@@ -31,6 +31,7 @@ typedef enum AdmitVerdict {
 typedef enum AdmitFlag {
         ADMIT_MAY_WAIT = 1 << 0, /* a refusal for lack of room is not final, so it is not counted */
         ADMIT_SERVED = 1 << 1,   /* it was its turn in the line, so those behind it do not matter */
+        ADMIT_NO_DROP = 1 << 2,  /* only into room that is free, whatever the overflow rule */
 } AdmitFlag;
 
 /* What happens to a submit that finds the queue full. */
@@ -52,7 +53,7 @@ typedef enum TakeVerdict {
 typedef enum CancelVerdict {
         CANCEL_FINISHED, /* it waited, and is finished now */
         CANCEL_ASKED,    /* it runs, and is to be told to stop */
-        CANCEL_NOTHING,  /* it was finished, or stopping, before */
+        CANCEL_NOTHING,  /* it was finished before, or stopping: then it has no other attempt */
 } CancelVerdict;
 
 struct SchedulerConfig {

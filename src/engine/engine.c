@@ -768,7 +768,11 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         const Submission *submission = job->submission;
         int r;
 
-        r = pool_admit(pool, 1, submission->owner, job->priority, 0);
+        /* Only main changes it, so it needs no lock to read it. */
+        if (pool->scheduler.draining)
+                return RETRY_DRAINING;
+        /* This is no submit that could be rejected, and takes nobody's place. */
+        r = pool_admit(pool, 1, submission->owner, job->priority, ADMIT_MAY_WAIT | ADMIT_NO_DROP);
         if (r < 0)
                 return r;
         if (r != ADMIT_YES)
@@ -788,9 +792,6 @@ int engine_retry(Engine *engine, uint64_t id) {
         JobView view;
         Job *job;
 
-        /* A finished job is among the retained ones once its mail was read. */
-        if (!mailbox_is_empty(&engine->mailbox))
-                read_mail(engine, /* seen= */ false);
         job = engine_find_job(engine, id);
         if (!job)
                 return RETRY_GONE;
@@ -798,6 +799,13 @@ int engine_retry(Engine *engine, uint64_t id) {
         pool_job_view_state(pool, job, &view);
         if (view.state != JOB_FINISHED)
                 return RETRY_UNFINISHED;
+        /* A finished job is among the retained ones once its mail was read. What was posted before
+         * this is in the mailbox; to read it first would leave a gap. */
+        if (!mailbox_is_empty(&engine->mailbox))
+                read_mail(engine, /* seen= */ false);
+        job = engine_find_job(engine, id);
+        if (!job)
+                return RETRY_GONE;
         if (view.result == JOB_SUCCEEDED)
                 return RETRY_SUCCEEDED;
         /* The results of a bulk call are on their way to its caller. */

@@ -191,7 +191,8 @@ typedef enum RetryAnswer {
         RETRY_SUCCEEDED,  /* there is nothing to be done again */
         RETRY_UNFINISHED, /* it has not ended yet */
         RETRY_GONE,       /* what it works on was there for one attempt alone, or is not kept */
-        RETRY_NO_ROOM,    /* or the pool is draining */
+        RETRY_NO_ROOM,
+        RETRY_DRAINING, /* its pool takes nothing more */
 } RetryAnswer;
 
 /* The same for one job that did not succeed, whatever the reason. RetryAnswer or -ENOMEM. */

@@ -98,6 +98,12 @@ static bool post_started(Pool *pool, const Job *job, Mail *mail) {
         return true;
 }
 
+/* The key of another attempt is as old as the job, its wait is not. */
+static usec_t waits_since(const Job *job) {
+        return unlikely(job->details && job->details->attempt > 0) ? job->details->ready_at
+                                                                   : job->due_at;
+}
+
 /* Jobs of the turn up to number `n` have begun, which nobody can take back any more; the lock is
  * held. True if it is urgent. */
 static bool note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
@@ -106,7 +112,8 @@ static bool note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
         for (; worker->n_started < n; worker->n_started++) {
                 Job *job = worker->jobs[worker->n_started];
 
-                histogram_add(&pool->queue_wait, usec_sub(worker->turn_started_at, job->due_at), 1);
+                histogram_add(
+                        &pool->queue_wait, usec_sub(worker->turn_started_at, waits_since(job)), 1);
                 urgent |= post_started(pool, job, mail);
         }
         return urgent;
@@ -149,6 +156,13 @@ static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec
         details->finished_at = usec_add(details->started_at, details->duration);
 }
 
+/* Why an attempt failed is nothing to say of a job that goes on: if it is cancelled or dropped
+ * next, that is what ended it. */
+static void forget_error(Job *job) {
+        free(job->details->error);
+        job->details->error = NULL;
+}
+
 /* The output takes the place of the payload, which is left in the result. */
 static void publish_output(Job *job, WorkerResult *result) {
         void *old = job->flags & JOB_DATA_OWNED ? job->data : NULL;
@@ -163,7 +177,9 @@ static void publish_output(Job *job, WorkerResult *result) {
 /* A job that did not succeed keeps its payload, for another attempt now or by Kick. */
 static void discard_output(Pool *pool, WorkerResult *result) {
         if (result->flags & JOB_DATA_SHARED)
-                output_release(pool->stock, TAKE_PTR(result->output), 1);
+                output_release(pool->stock, result->output, 1);
+        if (!(result->flags & JOB_DATA_OWNED))
+                result->output = NULL;
 }
 
 /* Marsaglia's xorshift64*: enough to spread retries. */
@@ -195,6 +211,8 @@ static bool publish(
                 if (scheduler_finish(
                             &pool->scheduler, job, result->outcome, now, next_random(pool)))
                         urgent |= post_finished(pool, job, now, mail);
+                else
+                        forget_error(job);
         }
         worker->n_published = n;
         worker->published_at = now;
@@ -510,9 +528,10 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                         go_idle(pool, worker);
                         turn = TURN_IDLE;
                 }
-                timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
                 urgent |= post_room(pool, &mail);
         }
+        /* Also of a worker that leaves: what it ran may be due for another attempt. */
+        timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
 
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
@@ -533,14 +552,17 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
 /* ---- what main does ---- */
 
 int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags) {
+        usec_t now = usec_now(CLOCK_MONOTONIC);
         bool wake, urgent;
         Mail mail;
         int r;
 
         mail_init(&mail);
         pool_lock(pool);
+        /* What has expired takes no room, and how urgent the others are is a matter of now. */
+        scheduler_advance(&pool->scheduler, now);
         r = scheduler_admit(&pool->scheduler, n, owner, priority, flags);
-        urgent = post_ended(pool, &mail, usec_now(CLOCK_MONOTONIC));
+        urgent = post_ended(pool, &mail, now);
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
         if (wake)
@@ -576,6 +598,7 @@ int pool_kick(Pool *pool, Job *job, usec_t now) {
         r = job_ensure_details(job);
         if (r >= 0) {
                 job->submission->n_pending++;
+                forget_error(job);
                 scheduler_kick(&pool->scheduler, job, now);
                 wake_idle(pool, 1);
         }

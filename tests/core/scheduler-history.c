@@ -29,8 +29,13 @@ typedef struct HistoryJob {
         Job job;
         JobDetails details;
         Submission submission;
-        unsigned n_ends; /* how often its end was told */
+        unsigned n_ends; /* how often its end was told, since it was submitted or kicked */
 } HistoryJob;
+
+typedef struct HistoryWaiter {
+        AdmitWaiter waiter;
+        usec_t delay, timeout;
+} HistoryWaiter;
 
 typedef struct History {
         Choices *choices;
@@ -40,6 +45,7 @@ typedef struct History {
         Model model;
         HistoryJob jobs[MODEL_JOBS_MAX]; /* by the same index as in the model */
         Worker workers[N_WORKERS];
+        HistoryWaiter waiters[MODEL_LINE_MAX]; /* in any order; those in line are linked */
         /* The gate: refuses jobs below a priority, until a moment. */
         int16_t gate_priority;
         usec_t gate_until;
@@ -82,11 +88,12 @@ static void job_ended(History *h, size_t i, JobResult result) {
         CHECK(h, h->model.jobs[i].result == result);
 }
 
-/* What ended by the time alone; the model has advanced as well. */
+/* What ended by the time alone, or was dropped; the model has done the same. */
 static void collect_ended(History *h) {
         for (Job *job = scheduler_ended(&h->scheduler), *next; job; job = next) {
                 next = job->next;
-                job_ended(h, index_of(h, job), JOB_EXPIRED);
+                CHECK(h, job->result == JOB_EXPIRED || job->result == JOB_DROPPED);
+                job_ended(h, index_of(h, job), (JobResult) job->result);
         }
 }
 
@@ -103,27 +110,9 @@ static usec_t gate_pass(void *userdata, const Job *job, usec_t now) {
 
 /* ---- calls ---- */
 
-static void call_submit(History *h) {
-        static const usec_t spans[] = { 0, 1, 3, 10, 40 };
-        ModelJob wanted = {
-                .priority = (int16_t) ((int) choose(h, 5) - 2),
-                .owner = choose(h, MODEL_OWNERS_MAX),
-        };
-        usec_t delay = choose(h, 4) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : 0;
-        usec_t timeout = choose(h, 3) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : USEC_INFINITY;
-        uint64_t n = 1 + choose(h, 4);
+/* Takes in what was admitted. */
+static void submit(History *h, ModelJob wanted, uint64_t n, usec_t delay, usec_t timeout) {
         usec_t now = stale_now(h);
-        bool admitted;
-
-        if (h->model.n_jobs + n > MODEL_JOBS_MAX)
-                return;
-        admitted = model_admits(&h->model, n);
-        CHECK(h, scheduler_admit(&h->scheduler, n, wanted.owner, wanted.priority, 0) ==
-                         (admitted                   ? ADMIT_YES
-                                 : h->model.draining ? ADMIT_DRAINING
-                                                     : ADMIT_FULL));
-        if (!admitted || h->fault)
-                return;
 
         while (n-- > 0) {
                 HistoryJob *job = &h->jobs[h->model.n_jobs];
@@ -134,6 +123,8 @@ static void call_submit(History *h) {
                         .submitted_at = now,
                         .delay = delay,
                         .queue_timeout = timeout,
+                        .max_attempts = wanted.max_attempts,
+                        .once = wanted.once,
                 };
                 job->details = (JobDetails){ .job = &job->job };
                 job->job = (Job){
@@ -146,6 +137,106 @@ static void call_submit(History *h) {
                 model_submit(&h->model, &wanted, now, delay, timeout);
                 scheduler_submit(&h->scheduler, &job->job, now);
         }
+}
+
+static AdmitVerdict admit(History *h, const ModelJob *wanted, uint64_t n, unsigned flags) {
+        AdmitVerdict verdict = model_admit(&h->model, n, wanted->priority, flags);
+
+        CHECK(h, scheduler_admit(&h->scheduler, n, wanted->owner, wanted->priority, flags) ==
+                         (int) verdict);
+        collect_ended(h);
+        return verdict;
+}
+
+static void get_in_line(
+        History *h, const ModelJob *wanted, uint64_t n, usec_t delay, usec_t timeout) {
+        HistoryWaiter *waiter = h->waiters;
+
+        while (list_is_linked(&waiter->waiter.links))
+                waiter++;
+        *waiter = (HistoryWaiter){ .waiter.n = n, .delay = delay, .timeout = timeout };
+        scheduler_line_join(&h->scheduler, &waiter->waiter);
+        model_line_join(&h->model, wanted, n);
+}
+
+static void call_submit(History *h) {
+        static const usec_t spans[] = { 0, 1, 3, 10, 40 };
+        ModelJob wanted = {
+                .priority = (int16_t) ((int) choose(h, 5) - 2),
+                .owner = choose(h, MODEL_OWNERS_MAX),
+                .max_attempts = choose(h, 4),
+                .once = choose(h, 8) == 0,
+        };
+        usec_t delay = choose(h, 4) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : 0;
+        usec_t timeout = choose(h, 3) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : USEC_INFINITY;
+        uint64_t n = 1 + choose(h, 4);
+        bool waits = choose(h, 3) == 0 && h->model.n_line < MODEL_LINE_MAX;
+        unsigned flags = (waits ? ADMIT_MAY_WAIT : 0) | (choose(h, 8) == 0 ? ADMIT_NO_DROP : 0);
+        AdmitVerdict verdict;
+
+        if (h->model.n_jobs + n > MODEL_JOBS_MAX)
+                return;
+        verdict = admit(h, &wanted, n, flags);
+        if (h->fault)
+                return;
+        if (verdict == ADMIT_YES)
+                submit(h, wanted, n, delay, timeout);
+        else if (verdict == ADMIT_FULL && waits)
+                get_in_line(h, &wanted, n, delay, timeout);
+}
+
+/* Whoever is at the head of the line comes in, if it can. */
+static void call_serve(History *h) {
+        bool is_due = model_line_is_due(&h->model);
+        const HistoryWaiter *served;
+        AdmitWaiter *waiter;
+        ModelWaiter model;
+
+        if (is_due && h->model.n_jobs + h->model.line[0].n > MODEL_JOBS_MAX)
+                return;
+        waiter = scheduler_line_serve(&h->scheduler);
+        CHECK(h, !waiter == !is_due);
+        if (!waiter || h->fault)
+                return;
+        served = container_of(waiter, HistoryWaiter, waiter);
+        model = model_line_serve(&h->model);
+        CHECK(h, served->waiter.n == model.n);
+        if (admit(h, &model.wanted, model.n, ADMIT_SERVED) == ADMIT_YES && !h->fault)
+                submit(h, model.wanted, model.n, served->delay, served->timeout);
+}
+
+/* Somebody does not want to wait any longer. */
+static void call_leave(History *h) {
+        size_t place = h->model.n_line > 0 ? choose(h, (unsigned) h->model.n_line) : 0;
+        List *l = list_first(&h->scheduler.line);
+
+        if (!l)
+                return;
+        for (size_t i = 0; i < place; i++)
+                l = l->next;
+        scheduler_line_leave(&h->scheduler, list_entry(l, AdmitWaiter, links));
+        model_line_leave(&h->model, place);
+}
+
+static void call_kick(History *h) {
+        usec_t now = stale_now(h);
+        HistoryJob *job;
+        ModelJob *model;
+        size_t i;
+
+        if (h->model.n_jobs == 0)
+                return;
+        i = choose(h, (unsigned) h->model.n_jobs);
+        model = &h->model.jobs[i];
+        job = &h->jobs[i];
+        if (model->place != MODEL_FINISHED || model->result == JOB_SUCCEEDED)
+                return;
+        if (admit(h, model, 1, ADMIT_MAY_WAIT | ADMIT_NO_DROP) != ADMIT_YES || h->fault)
+                return;
+        job->job.details = &job->details;
+        job->n_ends = 0;
+        model_kick(&h->model, model, now);
+        scheduler_kick(&h->scheduler, &job->job, now);
 }
 
 static void begin(History *h, Worker *worker, size_t i) {
@@ -198,18 +289,30 @@ static void call_take(History *h, Worker *worker) {
         CHECK(h, model_until == USEC_INFINITY || until == model_until);
 }
 
-static void finish_running(History *h, Worker *worker) {
-        Outcome outcome = (Outcome) choose(h, OUTCOME_LOST + 1);
-        size_t i = worker->running;
-        JobResult result;
+/* The attempt of job i ends. The engine finds memory for details mostly, but not always. */
+static void finish(History *h, size_t i, Outcome outcome) {
+        HistoryJob *job = &h->jobs[i];
+        ModelJob *model = &h->model.jobs[i];
+        usec_t now = stale_now(h), latest = 0;
+        uint64_t random = (uint64_t) choose(h, 256) * UINT64_C(0x0101010101010101);
 
-        if (outcome == OUTCOME_RETRY)
-                outcome = OUTCOME_FAILURE;
-        result = model_finish(&h->model.jobs[i], outcome);
-        CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, outcome, 0, 0) && (JobResult) h->jobs[i].job.result == result);
+        if (outcome != OUTCOME_SUCCESS && choose(h, 8) > 0)
+                job->job.details = &job->details;
+        if (model_finish(&h->model, model, outcome, job->job.details, now, &latest)) {
+                CHECK(h, scheduler_finish(&h->scheduler, &job->job, outcome, now, random));
+                job_ended(h, i, model->result);
+                return;
+        }
+        CHECK(h, !scheduler_finish(&h->scheduler, &job->job, outcome, now, random));
+        CHECK(h, job->details.ready_at >= model->ready_at && job->details.ready_at <= latest);
+        CHECK(h, job->job.due_at == model->due_at);
+        model->ready_at = job->details.ready_at;
+}
+
+static void finish_running(History *h, Worker *worker) {
         scheduler_remove_run(&h->scheduler, &worker->run);
         worker->busy = false;
-        job_ended(h, i, result);
+        finish(h, worker->running, (Outcome) choose(h, OUTCOME_LOST + 1));
 }
 
 static void unclaim_last(History *h, Worker *worker) {
@@ -249,11 +352,7 @@ static void call_work(History *h) {
         i = claim_first(worker);
         if (choose(h, 2)) {
                 /* A short one: begun and ended in one go. */
-                JobResult result = model_finish(&h->model.jobs[i], OUTCOME_SUCCESS);
-
-                CHECK(h, scheduler_finish(&h->scheduler, &h->jobs[i].job, OUTCOME_SUCCESS, 0, 0));
-                CHECK(h, (JobResult) h->jobs[i].job.result == result);
-                job_ended(h, i, result);
+                finish(h, i, choose(h, 4) == 0 ? OUTCOME_FAILURE : OUTCOME_SUCCESS);
         } else {
                 scheduler_start(&h->scheduler, &h->jobs[i].job);
                 begin(h, worker, i);
@@ -309,17 +408,36 @@ static void call_set_priority(History *h) {
         h->model.jobs[i].priority = priority;
 }
 
-static void call_configure(History *h) {
+static SchedulerConfig config_of(const Model *m, bool fair) {
+        return (SchedulerConfig){
+                .queue_max = m->queue_max,
+                .aging_interval = m->aging_interval,
+                .fair = fair,
+                .overflow = m->overflow,
+                .retry = m->retry,
+        };
+}
+
+static void choose_config(History *h) {
         static const usec_t intervals[] = { 0, 2, 10, USEC_PER_YEAR, USEC_INFINITY };
+        static const usec_t backoffs[] = { 0, 1, 5, 20 };
 
         h->model.queue_max = 1 + choose(h, 30);
         h->model.aging_interval = intervals[choose(h, ELEMENTSOF(intervals))];
-        scheduler_set_config(
-                &h->scheduler, &(SchedulerConfig){
-                                       .queue_max = h->model.queue_max,
-                                       .aging_interval = h->model.aging_interval,
-                                       .fair = !h->model.fair, /* which is not listened to */
-                               });
+        h->model.overflow = (Overflow) choose(h, _OVERFLOW_MAX);
+        h->model.retry = (RetryConfig){
+                .max_attempts = 1 + choose(h, 4),
+                .backoff = backoffs[choose(h, ELEMENTSOF(backoffs))],
+                .backoff_max = 1 + choose(h, 60),
+        };
+}
+
+static void call_configure(History *h) {
+        SchedulerConfig config;
+
+        choose_config(h);
+        config = config_of(&h->model, !h->model.fair); /* which is not listened to */
+        scheduler_set_config(&h->scheduler, &config);
 }
 
 static void call_switch(History *h) {
@@ -425,31 +543,33 @@ static void check_one_job(History *h, size_t i) {
 
 static void check(History *h) {
         const Scheduler *s = &h->scheduler;
-        uint64_t places[MODEL_FINISHED + 1] = {}, results[_JOB_RESULT_MAX] = {};
+        uint64_t places[MODEL_FINISHED + 1] = {}, n_backoff = 0;
 
         for (size_t i = 0; i < h->model.n_jobs; i++) {
                 const ModelJob *model = &h->model.jobs[i];
 
                 places[model->place]++;
+                n_backoff += model->place == MODEL_SCHEDULED && model->n_attempts > 0;
                 CHECK(h, h->jobs[i].job.state == state_of(model->place));
                 CHECK(h, h->jobs[i].n_ends == (model->place == MODEL_FINISHED));
                 CHECK(h, !(h->jobs[i].job.flags & JOB_CLAIMED) == (model->place != MODEL_CLAIMED));
-                if (model->place == MODEL_FINISHED)
-                        results[model->result]++;
         }
 
         CHECK(h, scheduler_counters_add_up(s));
-        CHECK(h, s->counters.submitted == h->model.n_jobs);
+        CHECK(h, s->counters.submitted == h->model.n_submitted);
         CHECK(h, s->counters.rejected == h->model.n_rejected);
+        CHECK(h, s->counters.retried == h->model.n_retried);
         CHECK(h, s->n_scheduled == places[MODEL_SCHEDULED]);
+        CHECK(h, s->n_backoff == n_backoff);
         CHECK(h, s->n_queued == places[MODEL_QUEUED] + places[MODEL_CLAIMED]);
         CHECK(h, s->n_running == places[MODEL_RUNNING] + places[MODEL_STOPPING]);
         for (int i = 0; i < _JOB_RESULT_MAX; i++)
-                CHECK(h, s->counters.results[i] == results[i]);
+                CHECK(h, s->counters.results[i] == h->model.n_results[i]);
 
-        CHECK(h, scheduler_is_empty(s) == (s->n_queued + s->n_running == 0));
+        CHECK(h, scheduler_is_empty(s) == (s->n_queued + s->n_running + n_backoff == 0));
         CHECK(h, scheduler_has_work(s) == (places[MODEL_QUEUED] > 0 && !h->model.paused));
         CHECK(h, scheduler_wake_at(s) == MIN(model_next_event(&h->model), next_deadline(h)));
+        CHECK(h, scheduler_line_is_due(s) == model_line_is_due(&h->model));
 
         if (h->model.n_jobs > 0)
                 check_one_job(h, choose(h, (unsigned) h->model.n_jobs));
@@ -462,9 +582,13 @@ static void call_anything(History *h) {
 
         if (call < 14)
                 call_submit(h);
-        else if (call < 40)
+        else if (call < 36)
                 call_work(h);
-        else if (call < 46)
+        else if (call < 40)
+                call_serve(h);
+        else if (call < 42)
+                call_kick(h);
+        else if (call < 47)
                 call_cancel(h);
         else if (call < 50)
                 call_set_priority(h);
@@ -472,8 +596,10 @@ static void call_anything(History *h) {
                 call_configure(h);
         else if (call < 54)
                 call_switch(h);
-        else if (call < 56)
+        else if (call < 55)
                 call_gate(h);
+        else if (call < 56)
+                call_leave(h);
         else
                 call_wait(h);
 }
@@ -481,7 +607,10 @@ static void call_anything(History *h) {
 /* Opens everything and works until nothing is left. */
 static void wind_up(History *h) {
         h->scheduler.paused = h->model.paused = false;
+        h->scheduler.ending = h->model.ending = choose(h, 2);
         h->gate_until = 0;
+        while (h->model.n_line > 0)
+                call_leave(h);
 
         for (unsigned turn = 0; !h->fault; turn++) {
                 usec_t wake_at = scheduler_wake_at(&h->scheduler);
@@ -502,7 +631,7 @@ static void wind_up(History *h) {
                 check(h);
                 if (idle && scheduler_is_empty(&h->scheduler) && h->scheduler.n_scheduled == 0)
                         break;
-                CHECK(h, turn < 10 * MODEL_JOBS_MAX);
+                CHECK(h, turn < 20 * MODEL_JOBS_MAX);
         }
 
         for (size_t i = 0; i < h->model.n_jobs; i++)
@@ -515,18 +644,16 @@ const char *history_run(Choices *choices, unsigned *ret_step) {
         History h = {
                 .choices = choices,
                 .now = 1000,
-                .model = { .queue_max = 20, .aging_interval = 10 },
         };
+        SchedulerConfig config;
         unsigned step = 0;
 
         h.model.fair = choose(&h, 2);
+        choose_config(&h);
+        config = config_of(&h.model, h.model.fair);
         for (size_t w = 0; w < N_WORKERS; w++)
                 list_init(&h.workers[w].run.links);
-        if (scheduler_init(&h.scheduler, &(SchedulerConfig){
-                                                 .queue_max = h.model.queue_max,
-                                                 .aging_interval = h.model.aging_interval,
-                                                 .fair = h.model.fair,
-                                         }) < 0)
+        if (scheduler_init(&h.scheduler, &config) < 0)
                 return "scheduler_init() found memory";
 
         for (unsigned n_steps = choices->data ? UINT32_MAX : 1 + choose(&h, STEPS_MAX);

@@ -54,6 +54,7 @@ static void move(Model *m, ModelJob *job, ModelPlace place) {
 
 static void end(Model *m, ModelJob *job, JobResult result) {
         job->result = result;
+        m->n_results[result]++;
         move(m, job, MODEL_FINISHED);
 }
 
@@ -65,14 +66,81 @@ size_t model_count(const Model *m, ModelPlace place) {
         return n;
 }
 
-bool model_admits(Model *m, uint64_t n) {
-        size_t n_waiting = model_count(m, MODEL_SCHEDULED) + model_count(m, MODEL_QUEUED) +
-                           model_count(m, MODEL_CLAIMED);
+static bool has_room(const Model *m, uint64_t n) {
+        return model_count(m, MODEL_SCHEDULED) + model_count(m, MODEL_QUEUED) +
+                       model_count(m, MODEL_CLAIMED) + n <=
+               m->queue_max;
+}
 
-        if (!m->draining && n_waiting + n <= m->queue_max)
-                return true;
-        m->n_rejected += n;
-        return false;
+/* The job that is dropped next for one of this priority; NULL = there is none. */
+static ModelJob *next_victim(Model *m, int16_t priority) {
+        const ModelJob new = { .id = UINT64_MAX, .priority = priority, .due_at = m->latest };
+        ModelJob *victim = NULL;
+
+        if (m->overflow != OVERFLOW_DROP_OLDEST && m->overflow != OVERFLOW_DROP_LOWEST)
+                return NULL;
+        for (size_t i = 0; i < m->n_jobs; i++) {
+                ModelJob *job = &m->jobs[i];
+
+                if (job->place != MODEL_QUEUED)
+                        continue;
+                if (m->overflow == OVERFLOW_DROP_LOWEST) {
+                        if (comes_before(m, &new, job) && (!victim || comes_before(m, victim, job)))
+                                victim = job;
+                } else if (!victim || job->due_at < victim->due_at)
+                        victim = job;
+        }
+        return victim;
+}
+
+AdmitVerdict model_admit(Model *m, uint64_t n, int16_t priority, unsigned flags) {
+        Model after = *m;
+
+        if (m->draining) {
+                m->n_rejected += n;
+                return ADMIT_DRAINING;
+        }
+        if (m->n_line == 0 || (flags & ADMIT_SERVED)) {
+                bool may_drop = !(flags & ADMIT_NO_DROP) && n <= m->queue_max;
+                ModelJob *victim;
+
+                while (!has_room(&after, n) && may_drop && (victim = next_victim(&after, priority)))
+                        end(&after, victim, JOB_DROPPED);
+                if (has_room(&after, n)) {
+                        *m = after;
+                        return ADMIT_YES;
+                }
+        }
+        if (!(flags & ADMIT_MAY_WAIT))
+                m->n_rejected += n;
+        return ADMIT_FULL;
+}
+
+void model_line_join(Model *m, const ModelJob *wanted, uint64_t n) {
+        assert(m->n_line < MODEL_LINE_MAX);
+        m->line[m->n_line++] = (ModelWaiter){ .wanted = *wanted, .n = n };
+}
+
+static ModelWaiter line_remove(Model *m, size_t i) {
+        ModelWaiter waiter = m->line[i];
+
+        m->n_line--;
+        for (; i < m->n_line; i++)
+                m->line[i] = m->line[i + 1];
+        return waiter;
+}
+
+void model_line_leave(Model *m, size_t i) {
+        m->n_rejected += line_remove(m, i).n;
+}
+
+bool model_line_is_due(const Model *m) {
+        return m->n_line > 0 &&
+               (m->draining || m->line[0].n > m->queue_max || has_room(m, m->line[0].n));
+}
+
+ModelWaiter model_line_serve(Model *m) {
+        return line_remove(m, 0);
 }
 
 ModelJob *model_submit(
@@ -82,7 +150,8 @@ ModelJob *model_submit(
         if (now > m->latest)
                 m->latest = now;
         *new = *job;
-        new->due_at = m->latest + delay;
+        m->n_submitted++;
+        new->due_at = new->ready_at = m->latest + delay;
         new->expires_at = queue_timeout == USEC_INFINITY ? USEC_INFINITY : now + queue_timeout;
         move(m, new, delay > 0 ? MODEL_SCHEDULED : MODEL_QUEUED);
         return new;
@@ -104,8 +173,8 @@ void model_advance(Model *m, usec_t now) {
                 for (size_t i = 0; i < m->n_jobs; i++) {
                         ModelJob *job = &m->jobs[i];
 
-                        if (job->place == MODEL_SCHEDULED && job->due_at <= now &&
-                                (!first || job->due_at < first->due_at))
+                        if (job->place == MODEL_SCHEDULED && job->ready_at <= now &&
+                                (!first || job->ready_at < first->ready_at))
                                 first = job;
                 }
                 if (!first)
@@ -144,19 +213,62 @@ void model_unclaim(Model *m, ModelJob *job) {
         m->turns[0] = owner;
 }
 
-JobResult model_finish(ModelJob *job, Outcome outcome) {
-        job->place = MODEL_FINISHED;
+static JobResult result_of(const ModelJob *job, Outcome outcome) {
         if (outcome == OUTCOME_SUCCESS)
-                job->result = JOB_SUCCEEDED;
-        else if (outcome == OUTCOME_LOST)
-                job->result = JOB_LOST;
-        else if (job->stop == JOB_STOP_CANCEL)
-                job->result = JOB_CANCELLED;
-        else if (job->stop == JOB_STOP_TIMEOUT)
-                job->result = JOB_TIMED_OUT;
-        else
-                job->result = JOB_FAILED;
-        return job->result;
+                return JOB_SUCCEEDED;
+        if (outcome == OUTCOME_LOST)
+                return JOB_LOST;
+        if (job->timed_out)
+                return JOB_TIMED_OUT;
+        return job->cancelled ? JOB_CANCELLED : JOB_FAILED;
+}
+
+static bool has_another_attempt(const Model *m, const ModelJob *job, Outcome outcome) {
+        unsigned max_attempts = job->max_attempts > 0 ? job->max_attempts : m->retry.max_attempts;
+
+        if (outcome == OUTCOME_SUCCESS || outcome == OUTCOME_FATAL)
+                return false;
+        if (job->cancelled || job->once || m->ending)
+                return false;
+        if (job->n_attempts < max_attempts)
+                return true;
+        return outcome == OUTCOME_RETRY && job->n_asked <= 3;
+}
+
+bool model_finish(Model *m, ModelJob *job, Outcome outcome, bool has_details, usec_t now,
+        usec_t *ret_latest) {
+        usec_t delay = m->retry.backoff;
+
+        job->n_attempts++;
+        job->n_asked += outcome == OUTCOME_RETRY;
+        if (!has_details || !has_another_attempt(m, job, outcome)) {
+                end(m, job, result_of(job, outcome));
+                return true;
+        }
+
+        for (unsigned i = 1; i < job->n_attempts; i++)
+                delay *= 2;
+        if (delay > m->retry.backoff_max)
+                delay = m->retry.backoff_max;
+        job->timed_out = job->cancelled = false;
+        job->expires_at = USEC_INFINITY;
+        job->ready_at = now + delay / 2;
+        *ret_latest = now + (delay + delay / 2 < m->retry.backoff_max ? delay + delay / 2
+                                                                      : m->retry.backoff_max);
+        m->n_retried++;
+        move(m, job, MODEL_SCHEDULED);
+        return false;
+}
+
+void model_kick(Model *m, ModelJob *job, usec_t now) {
+        if (now > m->latest)
+                m->latest = now;
+        job->due_at = m->latest;
+        job->expires_at = USEC_INFINITY;
+        job->n_attempts = job->n_asked = 0;
+        job->timed_out = job->cancelled = false;
+        m->n_submitted++;
+        move(m, job, MODEL_QUEUED);
 }
 
 bool model_cancel(Model *m, ModelJob *job) {
@@ -164,10 +276,9 @@ bool model_cancel(Model *m, ModelJob *job) {
                 end(m, job, JOB_CANCELLED);
                 return true;
         }
-        if (job->place == MODEL_RUNNING) {
+        if (job->place == MODEL_RUNNING)
                 job->place = MODEL_STOPPING;
-                job->stop = JOB_STOP_CANCEL;
-        }
+        job->cancelled |= job->place == MODEL_STOPPING;
         return false;
 }
 
@@ -175,7 +286,7 @@ bool model_stop_timed_out(ModelJob *job) {
         if (job->place != MODEL_RUNNING)
                 return false;
         job->place = MODEL_STOPPING;
-        job->stop = JOB_STOP_TIMEOUT;
+        job->timed_out = true;
         return true;
 }
 
@@ -203,8 +314,8 @@ usec_t model_next_event(const Model *m) {
 
                 if (job->place <= MODEL_QUEUED && job->expires_at < t)
                         t = job->expires_at;
-                if (job->place == MODEL_SCHEDULED && job->due_at < t)
-                        t = job->due_at;
+                if (job->place == MODEL_SCHEDULED && job->ready_at < t)
+                        t = job->ready_at;
         }
         return t;
 }

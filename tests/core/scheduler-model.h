@@ -3,13 +3,14 @@
 
 /* Model of the scheduler: what it is to do, in its simplest form. One array of jobs in the order of
  * submission, searched from end to end for each question; nothing is shared with what it checks but
- * the names of results. */
+ * the names of verdicts, results and settings. */
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "core/job.h"
+#include "core/scheduler.h"
 #include "util/time.h"
 
 typedef struct Model Model;
@@ -17,6 +18,7 @@ typedef struct ModelJob ModelJob;
 
 #define MODEL_JOBS_MAX 64
 #define MODEL_OWNERS_MAX 4
+#define MODEL_LINE_MAX 6
 
 typedef enum ModelPlace {
         MODEL_SCHEDULED,
@@ -31,26 +33,46 @@ struct ModelJob {
         uint64_t id;
         int16_t priority;
         uint32_t owner;
-        usec_t due_at, expires_at;
+        uint32_t max_attempts; /* 0 = as the pool says */
+        bool once;
+        usec_t due_at, ready_at, expires_at;
         ModelPlace place;
-        JobStop stop;
+        unsigned n_attempts, n_asked;
+        bool timed_out, cancelled; /* in this attempt */
         JobResult result;
 };
 
+/* A submit that waits for room. */
+typedef struct ModelWaiter {
+        ModelJob wanted;
+        uint64_t n;
+} ModelWaiter;
+
 struct Model {
         bool fair, paused, draining;
+        bool ending; /* no job has another attempt */
         uint64_t queue_max;
         usec_t aging_interval;
+        Overflow overflow;
+        RetryConfig retry;
         usec_t latest;
         ModelJob jobs[MODEL_JOBS_MAX];
         size_t n_jobs;
-        uint64_t n_rejected;
+        ModelWaiter line[MODEL_LINE_MAX];
+        size_t n_line;
+        uint64_t n_submitted, n_rejected, n_retried, n_results[_JOB_RESULT_MAX];
         uint32_t
                 turns[MODEL_OWNERS_MAX]; /* owners with queued jobs; the first one's turn is next */
         size_t n_turns;
 };
 
-bool model_admits(Model *m, uint64_t n); /* counts what it refuses */
+/* Counts what it refuses for good, and ends what it drops. `flags` are AdmitFlag. */
+AdmitVerdict model_admit(Model *m, uint64_t n, int16_t priority, unsigned flags);
+
+void model_line_join(Model *m, const ModelJob *wanted, uint64_t n);
+void model_line_leave(Model *m, size_t i);
+bool model_line_is_due(const Model *m);
+ModelWaiter model_line_serve(Model *m); /* of one that is due: the first one, which is out then */
 
 /* The job's id, priority and owner are given; the rest follows. */
 ModelJob *model_submit(
@@ -60,8 +82,13 @@ void model_advance(Model *m, usec_t now);
 ModelJob *model_next(Model *m); /* NULL = nothing that could be taken */
 void model_claim(Model *m, ModelJob *job);
 void model_unclaim(Model *m, ModelJob *job);
-JobResult model_finish(ModelJob *job, Outcome outcome);
-bool model_cancel(Model *m, ModelJob *job); /* true if it is finished by that */
+
+/* True if it is finished. False if it is to have another attempt: job->ready_at is the earliest
+ * moment of that, *ret_latest the latest. */
+bool model_finish(
+        Model *m, ModelJob *job, Outcome outcome, bool has_details, usec_t now, usec_t *ret_latest);
+void model_kick(Model *m, ModelJob *job, usec_t now); /* one that was admitted */
+bool model_cancel(Model *m, ModelJob *job);           /* true if it is finished by that */
 bool model_stop_timed_out(ModelJob *job);
 
 size_t model_count(const Model *m, ModelPlace place);

@@ -29,6 +29,10 @@ typedef struct Try Try;
 
 #define TRY_ODD(n) "x" #n /* leaves its output in an odd way; there are TRY_ODD_WAYS */
 #define TRY_ODD_WAYS 8
+#define TRY_FAIL_TIMES(n) "n" #n /* fails in its first n attempts */
+#define TRY_ASK "r"              /* fails, and asks for another attempt */
+#define TRY_FATAL "d"            /* fails for good */
+#define TRY_GATE_FAIL(n) "h" #n  /* waits for the gate, and fails */
 
 /* What the listener was told of a job. */
 typedef struct TryJob {
@@ -43,7 +47,8 @@ struct Try {
         unsigned n_finished, n_started;
         unsigned n_pools_added, n_pools_removed;
         unsigned n_state_changes, n_worker_changes;
-        unsigned n_done; /* of whatever watches and bulk calls the test has made */
+        bool several_lives; /* jobs may be tried again, so they start and end more than once */
+        unsigned n_done;    /* of whatever watches and bulk calls the test has made */
 };
 
 /* One plain handler, and one of which several jobs are taken at a time. */

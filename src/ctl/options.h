@@ -34,6 +34,7 @@ extern const OptionType option_text;     /* char *, borrowed from argv */
 extern const OptionType option_list;     /* char **, one more with each use */
 extern const OptionType option_time;     /* OptionNumber, infinity is USEC_INFINITY */
 extern const OptionType option_count;    /* OptionNumber, from 1 */
+extern const OptionType option_attempts; /* OptionNumber, from 1 to 1000000 */
 extern const OptionType option_priority; /* OptionNumber, signed */
 extern const OptionType option_json;     /* JsonMode */
 

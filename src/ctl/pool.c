@@ -11,6 +11,7 @@
 #include "ctl/options.h"
 #include "ctl/table.h"
 #include "ctl/verbs.h"
+#include "util/parse.h"
 #include "util/strv.h"
 
 static int list(Ctl *c, char **arguments) {
@@ -251,4 +252,45 @@ const Verb verb_clear = {
         .min_arguments = 1,
         .max_arguments = SIZE_MAX,
         .run = clear_pools,
+};
+
+static int kick_pool(Ctl *c, char **arguments) {
+        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
+        _cleanup_object_ Object pool = { 0 };
+        uint64_t max = UINT32_MAX;
+        uint32_t n;
+        int r;
+
+        if (arguments[1] && parse_uint64(arguments[1], 1, UINT32_MAX, &max) < 0)
+                return usage_error(
+                        "\"%s\" is no number of jobs; expected a number from 1.", arguments[1]);
+        r = pool_parse(arguments[0], &pool);
+        if (r >= 0)
+                r = bus_new_call(c, pool.path, POOL_INTERFACE, "Kick", &m);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "u", (uint32_t) max);
+        if (r < 0)
+                return failure(r, "make the call");
+        r = bus_call(c, m, CALL_DEFAULT, &reply, "kick pool \"%s\"", pool.name);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(reply, "u", &n);
+        if (r < 0)
+                return failure(r, "kick pool \"%s\"", pool.name);
+        notice(c, "Put %u failed job%s back into the queue of \"%s\".", n, n == 1 ? "" : "s",
+                pool.name);
+        return 0;
+}
+
+const Verb verb_kick = {
+        .name = "kick",
+        .arguments = "POOL [N]",
+        .summary = "Try failed jobs again",
+        .details = "Puts jobs that failed for good, and whose results are still kept, back into "
+                   "the queue: the oldest first, at most N, as long as there is room.",
+        .example = "sluicectl kick gzip 10",
+        .min_arguments = 1,
+        .max_arguments = 2,
+        .run = kick_pool,
 };

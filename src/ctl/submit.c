@@ -27,7 +27,8 @@
 #include "util/time.h"
 
 static const char *arg_data, *arg_file, *arg_tag, *arg_output;
-static OptionNumber arg_priority, arg_delay, arg_run_timeout, arg_queue_timeout, arg_wait;
+static OptionNumber arg_priority, arg_delay, arg_run_timeout, arg_queue_timeout, arg_wait,
+        arg_max_attempts;
 static bool arg_notify, arg_bind, arg_buffered;
 
 #define SUBMIT_OPTIONS                                                                           \
@@ -41,6 +42,8 @@ static bool arg_notify, arg_bind, arg_buffered;
                 { "timeout", 0, "TIME", &option_time, &arg_run_timeout, "Run at most so long" }, \
                 { "queue-timeout", 0, "TIME", &option_time, &arg_queue_timeout,                  \
                         "Expire if not started within" },                                        \
+                { "max-attempts", 0, "N", &option_attempts, &arg_max_attempts,                   \
+                        "Try so often until it succeeds" },                                      \
         {                                                                                        \
                 "wait", 0, "TIME", &option_time, &arg_wait,                                      \
                         "Wait at most so long for room in the queue"                             \
@@ -121,6 +124,9 @@ static int append_options(sd_bus_message *m, const Request *request) {
                 r = append_number(m, "QueueTimeoutUSec", &arg_queue_timeout);
         if (r >= 0)
                 r = append_number(m, "RunTimeoutUSec", &arg_run_timeout);
+        if (r >= 0 && arg_max_attempts.given)
+                r = sd_bus_message_append(
+                        m, "{sv}", "MaxAttempts", "u", (uint32_t) arg_max_attempts.value);
         if (r >= 0 && arg_tag)
                 r = sd_bus_message_append(m, "{sv}", "Tag", "s", arg_tag);
         if (r >= 0)

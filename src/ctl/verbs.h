@@ -7,7 +7,7 @@
 #include "ctl/ctl.h"
 
 /* pool.c */
-extern const Verb verb_list, verb_pause, verb_resume, verb_drain, verb_clear;
+extern const Verb verb_list, verb_pause, verb_resume, verb_drain, verb_clear, verb_kick;
 /* status.c */
 extern const Verb verb_status;
 /* submit.c */

@@ -282,6 +282,18 @@ static int pool_clear(sd_bus_message *m, void *userdata, sd_bus_error *e) {
         return sd_bus_reply_method_return(m, "u", 3);
 }
 
+static int pool_kick(sd_bus_message *m, void *userdata, sd_bus_error *e) {
+        uint32_t max;
+        int r;
+
+        r = sd_bus_message_read(m, "u", &max);
+        if (r < 0)
+                return r;
+        printf("Kick %s %u\n", last_part(sd_bus_message_get_path(m)), max);
+        (void) fflush(stdout);
+        return sd_bus_reply_method_return(m, "u", MIN(max, 3U));
+}
+
 static int read_settings(sd_bus_message *m, sd_bus_error *e) {
         const char *key, *value;
         int r;
@@ -373,6 +385,7 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_METHOD("Resume", "", "", pool_resume, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Drain", "t", "b", pool_drain, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Clear", "", "u", pool_clear, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_METHOD("Kick", "u", "u", pool_kick, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_METHOD("Set", "a{sv}", "", pool_set, SD_BUS_VTABLE_UNPRIVILEGED),
         SD_BUS_PROPERTY("Name", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Description", "s", get_text, 0, 0),

@@ -123,6 +123,9 @@ class SluicectlTest(unittest.TestCase):
             (['submit', 'echo', '--data=x', '--file=y'], 'Expected only one source'),
             (['submit', 'echo', '-9'], 'What stands after "--" is never taken for an option.'),
             (['wait', '1', 'x'], '"x" is no job id; expected a number like 17.'),
+            (['kick', 'gzip', '0'], '"0" is no number of jobs; expected a number from 1.'),
+            (['kick', 'gzip', 'all'], '"all" is no number of jobs; expected a number from 1.'),
+            (['submit', 'echo', '--max-attempts=0'], 'a number from 1 to 1000000'),
             (['cancel'], 'Expected job ids, or options that choose jobs such as --pool=.'),
             (['cancel', '1', '--pool=echo'], 'Expected either job ids or options'),
             (['jobs', '--state=runing'], 'Bad value "runing" for --state; did you mean running?'),
@@ -143,7 +146,8 @@ class SluicectlTest(unittest.TestCase):
         overview = self.ctl('--help').out
         verbs = re.findall(r'^  ([a-z]+) ', overview, re.M)
         self.assertEqual(sorted(verbs), sorted(
-            'list status submit run jobs wait result cancel pause resume drain clear set create '
+            'list status submit run jobs wait result cancel pause resume drain clear kick set '
+            'create '
             'remove cat reload monitor check'.split()))
         self.assertLessEqual(max(map(len, overview.splitlines())), 80)
         for verb in verbs:
@@ -326,6 +330,7 @@ class SluicectlTest(unittest.TestCase):
             (['--priority=-5'], 'Priority=i:-5'),
             (['-p', '-5'], 'Priority=i:-5'),
             (['--wait=2s'], 'WaitUSec=t:2000000'),
+            (['--max-attempts=3'], 'MaxAttempts=u:3'),
             (['--delay=1min 30s'], 'DelayUSec=t:90000000'),
             (['--queue-timeout=infinity'], 'QueueTimeoutUSec=t:18446744073709551615'),
             (['--timeout=250ms'], 'RunTimeoutUSec=t:250000'),
@@ -482,6 +487,16 @@ class SluicectlTest(unittest.TestCase):
     def test_clear_says_how_many_and_quiet_does_not(self):
         self.assertEqual(self.ctl('clear', 'gzip').err, 'Cancelled 3 jobs that waited in "gzip".\n')
         self.assertEqual(self.ctl('clear', 'gzip', '-q').err, '')
+
+    def test_kick_says_how_many_and_takes_a_bound(self):
+        self.assertEqual(self.ctl('kick', 'gzip').err,
+                         'Put 3 failed jobs back into the queue of "gzip".\n')
+        self.assertEqual(self.asked(), 'Kick gzip 4294967295')
+        self.assertEqual(self.ctl('kick', 'gzip', '1').err,
+                         'Put 1 failed job back into the queue of "gzip".\n')
+        self.assertEqual(self.asked(), 'Kick gzip 1')
+        self.assertEqual(self.ctl('kick', 'gzip', '-q').err, '')
+        self.asked()
 
     def test_set_passes_text_in_the_syntax_of_the_files(self):
         self.ctl('set', 'pool/gzip', 'MaxWorkers=8', 'RunTimeout=5min', 'Environment=A=b c')

@@ -551,6 +551,25 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
 
 /* ---- what main does ---- */
 
+/* What was only set aside waits, so it may be what is to be dropped. */
+static bool may_have_to_drop(const Pool *pool, uint64_t n) {
+        const Scheduler *s = &pool->scheduler;
+
+        switch (s->config.overflow) {
+
+        case OVERFLOW_DROP_OLDEST:
+        case OVERFLOW_DROP_LOWEST:
+                return n > usec_sub(s->config.queue_max, s->n_queued + s->n_scheduled);
+
+        case OVERFLOW_REJECT:
+        case OVERFLOW_WAIT:
+        case _OVERFLOW_MAX:
+        case _OVERFLOW_INVALID:
+                break;
+        }
+        return false;
+}
+
 int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags) {
         usec_t now = usec_now(CLOCK_MONOTONIC);
         bool wake, urgent;
@@ -561,10 +580,13 @@ int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigne
         pool_lock(pool);
         /* What has expired takes no room, and how urgent the others are is a matter of now. */
         scheduler_advance(&pool->scheduler, now);
+        if (may_have_to_drop(pool, n) && reclaim_all(pool) > 0)
+                after_change(pool);
         r = scheduler_admit(&pool->scheduler, n, owner, priority, flags);
         urgent = post_ended(pool, &mail, now);
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
+        pool_wake(pool);
         if (wake)
                 mailbox_wake(pool->mailbox);
         return r;

@@ -321,6 +321,34 @@ static void what_is_not_due_yet_is_never_dropped(void **state) {
         assert_int_equal(counters_of(pool).results[JOB_DROPPED], 0);
 }
 
+static void what_a_worker_has_only_set_aside_can_be_dropped(void **state) {
+        Try *t = *state;
+        PoolConfig *config = try_config("p", &try_several, 1), changed;
+        _cleanup_free_ char *error = NULL;
+        uint64_t id;
+        Pool *pool;
+
+        config->overflow = OVERFLOW_DROP_OLDEST;
+        assert_int_equal(engine_add_pool(t->engine, config, &pool, &error), 0);
+        engine_pause_pool(t->engine, pool, true);
+        (void) try_submit(t, pool, TRY_GATE(0), 1);
+        id = try_submit(t, pool, TRY_ECHO, 2);
+        try_pretend_short(pool);
+        engine_pause_pool(t->engine, pool, false);
+        engine_turn(t->engine);
+        gate_wait_begun(0, 1);
+        changed = *pool->config;
+        changed.queue_max = 2;
+        assert_int_equal(engine_set_pool(t->engine, pool, &changed), 0);
+
+        assert_int_equal(admit_with_priority(t, pool, 0, 1), ADMIT_YES);
+        try_until(t, t->n_finished == 1);
+        assert_int_equal(try_result(t, id), JOB_DROPPED);
+        gate_open(0);
+        try_until(t, t->n_finished == 4);
+        assert_int_equal(try_result(t, id + 1), JOB_SUCCEEDED);
+}
+
 static void a_call_for_many_hears_of_jobs_that_were_dropped(void **state) {
         Try *t = *state;
         Pool *pool = make_pool(t, 3, OVERFLOW_DROP_OLDEST);
@@ -347,6 +375,7 @@ int main(void) {
                 TRY_TEST(the_lowest_are_dropped_only_for_a_more_urgent_one),
                 TRY_TEST(what_has_waited_long_is_no_less_urgent_than_what_comes),
                 TRY_TEST(what_is_not_due_yet_is_never_dropped),
+                TRY_TEST(what_a_worker_has_only_set_aside_can_be_dropped),
                 TRY_TEST(a_call_for_many_hears_of_jobs_that_were_dropped),
         };
 

@@ -48,6 +48,16 @@ typedef enum Call {
         IS_EMPTY,
         WAKE_AT, /* expect `until` */
         REJECTED,
+        OVERFLOW, /* `expect` is to be the rule from now on */
+        JOIN,     /* submit `id`, of `max` jobs, gets in line */
+        LEAVE,
+        SERVE,     /* expect the id of the one that may come in, 0 = nobody */
+        ADMIT_IT,  /* it does: as ADMIT */
+        ADMIT_NEW, /* as ADMIT, of one that would wait */
+        ADMIT_FIT, /* as ADMIT, of one that takes nobody's place */
+        ATTEMPTS,  /* the pool grants `max` of them; Backoff is 20 */
+        RETRY,     /* `outcome`: expect another attempt at `until`, the earliest that may be */
+        KICK,
 } Call;
 
 typedef struct Step {
@@ -66,6 +76,7 @@ typedef struct Step {
 typedef struct Fixture {
         Scheduler scheduler;
         TestJob jobs[N_JOBS];
+        AdmitWaiter waiters[N_JOBS];
         usec_t gate;
 } Fixture;
 
@@ -143,6 +154,29 @@ static void set_priority(Fixture *f, const Step *step) {
         assert_int_equal(t->job.priority, step->priority);
 }
 
+static void admit(Fixture *f, const Step *step, unsigned flags) {
+        assert_int_equal(
+                scheduler_admit(&f->scheduler, step->max, step->owner, step->priority, flags),
+                step->expect);
+}
+
+static void serve(Fixture *f, const Step *step) {
+        AdmitWaiter *waiter;
+
+        assert_int_equal(scheduler_line_is_due(&f->scheduler), step->expect > 0);
+        waiter = scheduler_line_serve(&f->scheduler);
+        assert_ptr_equal(waiter, step->expect > 0 ? &f->waiters[step->expect] : NULL);
+}
+
+static void retry(Fixture *f, const Step *step) {
+        TestJob *t = &f->jobs[step->id];
+
+        t->job.details = &t->details;
+        assert_false(scheduler_finish(&f->scheduler, &t->job, step->outcome, step->at, 0));
+        assert_int_equal(t->job.state, JOB_SCHEDULED);
+        assert_int_equal(t->details.ready_at, step->until);
+}
+
 static void do_step(Fixture *f, const Step *step) {
         Scheduler *s = &f->scheduler;
         SchedulerConfig config = s->config;
@@ -156,8 +190,55 @@ static void do_step(Fixture *f, const Step *step) {
                 break;
 
         case ADMIT:
-                assert_int_equal(
-                        scheduler_admit(s, step->max, step->owner, step->priority, 0), step->expect);
+                admit(f, step, 0);
+                break;
+
+        case ADMIT_IT:
+                admit(f, step, ADMIT_SERVED);
+                break;
+
+        case ADMIT_NEW:
+                admit(f, step, ADMIT_MAY_WAIT);
+                break;
+
+        case ADMIT_FIT:
+                admit(f, step, ADMIT_NO_DROP);
+                break;
+
+        case OVERFLOW:
+                config.overflow = (Overflow) step->expect;
+                scheduler_set_config(s, &config);
+                break;
+
+        case JOIN:
+                f->waiters[step->id].n = step->max;
+                scheduler_line_join(s, &f->waiters[step->id]);
+                break;
+
+        case LEAVE:
+                scheduler_line_leave(s, &f->waiters[step->id]);
+                break;
+
+        case SERVE:
+                serve(f, step);
+                break;
+
+        case ATTEMPTS:
+                config.retry = (RetryConfig){
+                        .max_attempts = (uint32_t) step->max,
+                        .backoff = 20,
+                        .backoff_max = 100,
+                };
+                scheduler_set_config(s, &config);
+                break;
+
+        case RETRY:
+                retry(f, step);
+                break;
+
+        case KICK:
+                job->details = &f->jobs[step->id].details;
+                scheduler_kick(s, job, step->at);
                 break;
 
         case TAKE:
@@ -277,6 +358,217 @@ static const SchedulerConfig strict = { .queue_max = 10, .aging_interval = USEC_
 static const SchedulerConfig fair = { .queue_max = 20, .aging_interval = 10, .fair = true };
 
 #define WALK(config, steps) walk(&(config), (steps), ELEMENTSOF(steps))
+
+/* ---- overflow ---- */
+
+static void the_oldest_are_dropped_whatever_their_priority(void **state) {
+        static const Step steps[] = {
+                { 0, QUEUE_MAX, .max = 4 },
+                { 0, OVERFLOW, .expect = OVERFLOW_DROP_OLDEST },
+                { 0, SUBMIT, 1, .priority = 5 },
+                { 1, SUBMIT, 2, .priority = -5 },
+                { 2, SUBMIT, 3 },
+                { 2, SUBMIT, 4, .delay = 100 },
+                { 3, ADMIT, .max = 4, .expect = ADMIT_FULL }, /* what is not due stays */
+                { 3, ENDED, .expect = 0 },
+                { 3, ADMIT, .max = 5, .expect = ADMIT_FULL },
+                { 3, ENDED, .expect = 0 },
+                { 3, ADMIT_FIT, .max = 1, .expect = ADMIT_FULL },
+                { 3, ENDED, .expect = 0 },
+                { 3, REJECTED, .expect = 10 },
+                { 3, ADMIT, .max = 2, .priority = -9, .expect = ADMIT_YES },
+                { 3, ENDED, .expect = 2 },
+                { 3, RESULT, 1, .expect = JOB_DROPPED },
+                { 3, RESULT, 2, .expect = JOB_DROPPED },
+                { 3, STATE, 3, .expect = JOB_QUEUED },
+                { 3, STATE, 4, .expect = JOB_SCHEDULED },
+                { 3, REJECTED, .expect = 10 },
+        };
+
+        WALK(plain, steps);
+}
+
+static void the_lowest_is_dropped_for_one_that_would_be_taken_before(void **state) {
+        static const Step steps[] = {
+                { 0, QUEUE_MAX, .max = 3 },
+                { 0, OVERFLOW, .expect = OVERFLOW_DROP_LOWEST },
+                { 0, SUBMIT, 1, .priority = 1 },
+                { 0, SUBMIT, 2 },
+                { 5, SUBMIT, 3 },
+                { 6, ADMIT, .max = 1, .expect = ADMIT_FULL }, /* as urgent, but later */
+                { 6, ADMIT, .max = 3, .priority = 1, .expect = ADMIT_FULL }, /* all or none */
+                { 6, ENDED, .expect = 0 },
+                { 6, REJECTED, .expect = 4 },
+                { 6, ADMIT, .max = 1, .priority = 1, .expect = ADMIT_YES },
+                { 6, ENDED, .expect = 1 },
+                { 6, RESULT, 3, .expect = JOB_DROPPED },
+                { 6, SUBMIT, 4, .priority = 1 },
+                /* By now job 2 has waited for more than a level is worth. */
+                { 11, ADVANCE },
+                { 11, SET_PRIORITY, 1, .priority = 9 },
+                { 11, SET_PRIORITY, 4, .priority = 9 },
+                { 11, ADMIT, .max = 1, .priority = 1, .expect = ADMIT_FULL },
+                { 11, ADMIT, .max = 1, .priority = 2, .expect = ADMIT_YES },
+                { 11, RESULT, 2, .expect = JOB_DROPPED },
+        };
+
+        WALK(plain, steps);
+}
+
+static void what_runs_or_is_claimed_is_not_dropped(void **state) {
+        static const Step steps[] = {
+                { 0, QUEUE_MAX, .max = 2 },
+                { 0, OVERFLOW, .expect = OVERFLOW_DROP_OLDEST },
+                { 0, SUBMIT, 1 },
+                { 0, SUBMIT, 2 },
+                { 0, TAKE, 1, .max = 2, .more = 1 },
+                { 0, SUBMIT, 3 },
+                { 0, ADMIT, .max = 2, .expect = ADMIT_FULL },
+                { 0, ADMIT, .max = 1, .expect = ADMIT_YES },
+                { 0, RESULT, 3, .expect = JOB_DROPPED },
+                { 0, STATE, 1, .expect = JOB_RUNNING },
+        };
+
+        WALK(plain, steps);
+}
+
+/* ---- the line ---- */
+
+static void the_line_is_first_come_first_served(void **state) {
+        static const Step steps[] = {
+                { 0, QUEUE_MAX, .max = 3 },
+                { 0, SUBMIT, 1 },
+                { 0, SUBMIT, 2 },
+                { 0, ADMIT_NEW, .max = 3, .expect = ADMIT_FULL },
+                { 0, JOIN, 1, .max = 3 },
+                { 0, ADMIT_NEW, .max = 1, .expect = ADMIT_FULL }, /* for which there is room */
+                { 0, JOIN, 2, .max = 1 },
+                { 0, REJECTED, .expect = 0 },
+                { 0, ADMIT, .max = 1, .expect = ADMIT_FULL },
+                { 0, REJECTED, .expect = 1 },
+                { 0, SERVE, .expect = 0 },
+                { 1, TAKE, 1 },
+                { 1, SERVE, .expect = 0 },
+                { 1, TAKE, 2 },
+                { 1, SERVE, .expect = 1 },
+                { 1, ADMIT_IT, .max = 3, .expect = ADMIT_YES },
+                { 1, SUBMIT, 3, .expect = ADMIT_FULL }, /* as long as anybody waits */
+                { 1, REJECTED, .expect = 2 },
+                { 1, SERVE, .expect = 2 },
+                { 1, ADMIT_IT, .max = 1, .expect = ADMIT_YES },
+                { 1, SERVE, .expect = 0 },
+                { 1, SUBMIT, 3 },
+        };
+
+        WALK(plain, steps);
+}
+
+static void who_leaves_the_line_is_refused(void **state) {
+        static const Step steps[] = {
+                { 0, QUEUE_MAX, .max = 2 },
+                { 0, SUBMIT, 1 },
+                { 0, JOIN, 1, .max = 2 },
+                { 0, JOIN, 2, .max = 1 },
+                { 0, SERVE, .expect = 0 },
+                { 0, LEAVE, 1 },
+                { 0, REJECTED, .expect = 2 },
+                { 0, SERVE, .expect = 2 },
+        };
+
+        WALK(plain, steps);
+}
+
+static void who_can_never_come_in_does_not_wait(void **state) {
+        static const Step steps[] = {
+                { 0, QUEUE_MAX, .max = 2 },
+                { 0, SUBMIT, 1 },
+                { 0, JOIN, 1, .max = 2 },
+                { 0, JOIN, 2, .max = 1 },
+                { 0, QUEUE_MAX, .max = 1 },
+                { 0, SERVE, .expect = 1 },
+                { 0, ADMIT_IT, .max = 2, .expect = ADMIT_FULL },
+                { 0, SERVE, .expect = 0 },
+                { 0, DRAIN },
+                { 0, SERVE, .expect = 2 },
+                { 0, ADMIT_IT, .max = 1, .expect = ADMIT_DRAINING },
+                { 0, REJECTED, .expect = 3 },
+        };
+
+        WALK(plain, steps);
+}
+
+/* ---- retries ---- */
+
+static void a_retry_waits_longer_each_time_and_keeps_its_key(void **state) {
+        static const Step steps[] = {
+                { 0, ATTEMPTS, .max = 4 },
+                { 0, SUBMIT, 1 },
+                { 0, TAKE, 1 },
+                { 5, RETRY, 1, .outcome = OUTCOME_FAILURE, .until = 15 },
+                { 5, IS_EMPTY, .expect = false },
+                { 5, WAKE_AT, .until = 15 },
+                { 6, SUBMIT, 2 },
+                { 14, POSITION, 1, .expect = 2 },
+                { 15, TAKE, 1 }, /* the older one */
+                { 20, RETRY, 1, .outcome = OUTCOME_LOST, .until = 40 },
+                { 20, TAKE, 2 },
+                { 20, FINISH, 2, .expect = JOB_SUCCEEDED },
+                { 40, TAKE, 1 },
+                { 40, STOP_TIMED_OUT, 1, .expect = true },
+                { 50, RETRY, 1, .outcome = OUTCOME_FAILURE, .until = 90 },
+                { 90, TAKE, 1 },
+                { 90, FINISH, 1, .outcome = OUTCOME_FAILURE, .expect = JOB_FAILED },
+                { 90, IS_EMPTY, .expect = true },
+        };
+
+        WALK(plain, steps);
+}
+
+static void a_cancel_ends_a_job_with_attempts_left(void **state) {
+        static const Step steps[] = {
+                { 0, ATTEMPTS, .max = 9 },
+                { 0, SUBMIT, 1 },
+                { 0, SUBMIT, 2 },
+                { 0, SUBMIT, 3 },
+                { 0, TAKE, 1 },
+                { 0, CANCEL, 1, .expect = CANCEL_ASKED },
+                { 0, FINISH, 1, .outcome = OUTCOME_RETRY, .expect = JOB_CANCELLED },
+                { 0, TAKE, 2 },
+                { 0, RETRY, 2, .outcome = OUTCOME_RETRY, .until = 10 },
+                { 0, CANCEL, 2, .expect = CANCEL_FINISHED },
+                { 0, RESULT, 2, .expect = JOB_CANCELLED },
+                { 0, TAKE, 3 },
+                { 5, STOP_TIMED_OUT, 3, .expect = true },
+                { 6, CANCEL, 3, .expect = CANCEL_NOTHING },
+                { 7, FINISH, 3, .outcome = OUTCOME_FAILURE, .expect = JOB_TIMED_OUT },
+                { 7, IS_EMPTY, .expect = true },
+        };
+
+        WALK(plain, steps);
+}
+
+static void a_kicked_job_is_as_new(void **state) {
+        static const Step steps[] = {
+                { 0, ATTEMPTS, .max = 2 },
+                { 0, SUBMIT, 1, .queue_timeout = 10 },
+                { 0, TAKE, 1 },
+                { 0, RETRY, 1, .outcome = OUTCOME_FAILURE, .until = 10 },
+                { 20, TAKE, 1 }, /* what was begun does not expire */
+                { 20, FINISH, 1, .outcome = OUTCOME_FAILURE, .expect = JOB_FAILED },
+                { 30, SUBMIT, 2 },
+                { 30, ADMIT_FIT, .max = 1, .expect = ADMIT_YES },
+                { 31, KICK, 1 },
+                { 31, POSITION, 1, .expect = 2 },
+                { 31, WAKE_AT, .until = NEVER },
+                { 31, TAKE, 2 },
+                { 31, TAKE, 1 },
+                { 31, RETRY, 1, .outcome = OUTCOME_FAILURE, .until = 41 },
+                { 50, TAKE, 1 },
+                { 50, FINISH, 1, .expect = JOB_SUCCEEDED },
+        };
+
+        WALK(plain, steps);
+}
 
 /* ---- admission ---- */
 
@@ -892,7 +1184,8 @@ static void one_job_of_another_user_runs_next_after_ten_thousand(void **state) {
                 bool last = i == ELEMENTSOF(jobs) - 1;
 
                 jobs[i] = (Job){ .id = i + 1, .submission = last ? &one : &many };
-                assert_int_equal(scheduler_admit(&s, 1, jobs[i].submission->owner, 0, 0), ADMIT_YES);
+                assert_int_equal(
+                        scheduler_admit(&s, 1, jobs[i].submission->owner, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
                 if (i == 0)
                         assert_int_equal(
@@ -1036,6 +1329,15 @@ static void a_run_that_is_over_its_time_wakes(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(the_oldest_are_dropped_whatever_their_priority),
+                cmocka_unit_test(the_lowest_is_dropped_for_one_that_would_be_taken_before),
+                cmocka_unit_test(what_runs_or_is_claimed_is_not_dropped),
+                cmocka_unit_test(the_line_is_first_come_first_served),
+                cmocka_unit_test(who_leaves_the_line_is_refused),
+                cmocka_unit_test(who_can_never_come_in_does_not_wait),
+                cmocka_unit_test(a_retry_waits_longer_each_time_and_keeps_its_key),
+                cmocka_unit_test(a_cancel_ends_a_job_with_attempts_left),
+                cmocka_unit_test(a_kicked_job_is_as_new),
                 cmocka_unit_test(a_queue_takes_queue_max_jobs_and_no_more),
                 cmocka_unit_test(claimed_jobs_keep_their_place_in_the_queue),
                 cmocka_unit_test(a_smaller_queue_max_drops_nothing),

@@ -352,6 +352,10 @@ static int get_number(sd_bus *bus, const char *path, const char *interface, cons
                 { "Succeeded", "t", 990 },
                 { "Failed", "t", 8 },
                 { "TimedOut", "t", 2 },
+                { "Dropped", "t", 5 },
+                { "Rejected", "t", 6 },
+                { "Retried", "t", 7 },
+                { "MaxAttempts", "u", 3 },
                 { "RunTimeoutUSec", "t", 1800000000 },
         };
 
@@ -405,6 +409,10 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Succeeded", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("Failed", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("TimedOut", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Dropped", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Rejected", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Retried", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("MaxAttempts", "u", get_number, 0, 0),
         SD_BUS_PROPERTY("RunTimeoutUSec", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("QueueWaitUSec", "(tttt)", get_distribution, 0, 0),
         SD_BUS_PROPERTY("RunTimeUSec", "(tttt)", get_distribution, 0, 0),

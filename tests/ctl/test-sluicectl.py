@@ -268,9 +268,10 @@ class SluicectlTest(unittest.TestCase):
         text = self.ctl('status', 'gzip').out
         self.assertIn('Workers: 3 of 4 busy, 2 to 4, on CPUs 0-3,6\n', text)
         self.assertIn('Queue: 12 of 1024, 1 scheduled, 3 running, overflow reject\n', text)
-        self.assertIn('Jobs: 1016 submitted, 990 succeeded, 8 failed, 2 timed out\n', text)
+        self.assertIn('Jobs: 1016 submitted, 990 succeeded, 8 failed, 2 timed out, 5 dropped, '
+                      '6 rejected, 7 retried\n', text)
         self.assertIn('Ran: p50 31us, p95 1.25ms, p99 20.5ms, max 2min 5s\n', text)
-        self.assertIn('run timeout 30min\n', text)
+        self.assertIn('run timeout 30min, 3 attempts\n', text)
 
     def test_text_of_others_cannot_drive_the_terminal(self):
         self.assertIn('● gzip - Compress ?[2Jman pages\n', self.ctl('status', 'gzip').out)

@@ -131,7 +131,8 @@ static void a_submit_without_memory_changes_nothing(void **state) {
 
                         pool_view(pool, &before);
                         arm(n);
-                        r = engine_submit(t->engine, pool, submission, payloads, N, ways[w].borrow);
+                        r = engine_submit(
+                                t->engine, pool, submission, payloads, N, ways[w].borrow, 0);
                         if (!disarm()) {
                                 assert_int_equal(r, ADMIT_YES);
                                 try_until(t, t->engine->jobs.n_jobs == 0);

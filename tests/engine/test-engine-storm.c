@@ -137,7 +137,7 @@ static void submit(Storm *s) {
                 submission->finished = on_call_finished;
                 submission->userdata = s;
         }
-        r = engine_submit(s->try.engine, pool, submission, payloads, n, borrow);
+        r = engine_submit(s->try.engine, pool, submission, payloads, n, borrow, 0);
         if (r != ADMIT_YES) {
                 assert_true(r == ADMIT_FULL || r == ADMIT_DRAINING);
                 submission_free(submission);

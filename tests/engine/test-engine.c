@@ -112,7 +112,7 @@ static void a_bulk_call_is_told_once_with_all_outputs(void **state) {
                 submission->finished = on_bulk_finished;
                 submission->userdata = &bulk;
                 assert_int_equal(engine_submit(t->engine, pool, submission, payloads, N,
-                                         /* borrow= */ true),
+                                         /* borrow= */ true, 0),
                         ADMIT_YES);
                 try_until(t, bulk.n_finished == round);
                 assert_int_equal(t->engine->jobs.n_jobs, 0);
@@ -174,11 +174,11 @@ static void a_refused_submit_leaves_nothing(void **state) {
         pool = add_pool(t, config);
         assert_int_equal(pool_room(pool), 3);
         assert_int_equal(
-                engine_submit(t->engine, pool, submission, payloads, 4, false), ADMIT_FULL);
+                engine_submit(t->engine, pool, submission, payloads, 4, false, 0), ADMIT_FULL);
         engine_drain_pool(t->engine, pool, true);
         assert_int_equal(pool_room(pool), 0);
         assert_int_equal(
-                engine_submit(t->engine, pool, submission, payloads, 1, false), ADMIT_DRAINING);
+                engine_submit(t->engine, pool, submission, payloads, 1, false, 0), ADMIT_DRAINING);
         pool_view(pool, &view);
         assert_int_equal(view.counters.rejected, 5);
         assert_int_equal(view.counters.submitted, 0);

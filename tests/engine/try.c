@@ -343,11 +343,17 @@ void try_done(Try *t) {
 }
 
 void try_turn(Try *t, unsigned n, const char *what) {
+        int r;
+
         engine_turn(t->engine);
         /* The first time the condition may hold already after what came in. */
         if (n == 0)
                 return;
-        if (sd_event_run(t->event, PATIENCE) == 0)
+        r = sd_event_run(t->event, PATIENCE);
+        /* After an assertion that failed inside a callback it can never run again. */
+        if (r < 0)
+                fail_msg("the event loop is no more: %s", strerror(-r));
+        if (r == 0)
                 fail_msg("nothing happens for a minute, and not yet: %s", what);
         engine_turn(t->engine);
 }

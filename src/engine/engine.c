@@ -13,6 +13,7 @@
 #define HASH_NONFATAL_OOM 1
 
 #include "engine/engine.h"
+#include "engine/limiter-config.h"
 #include "engine/worker.h"
 #include "util/fd.h"
 #include "util/strv.h"
@@ -591,16 +592,53 @@ static int on_pool_timer(sd_event_source *source, int fd, uint32_t events, void 
         return 0;
 }
 
+/* The pool's own limiter, which is made here, or the shared one that it names; NULL if it has none.
+ */
+static int choose_limiter(
+        Engine *engine, const PoolConfig *config, SharedLimiter **ret, char **ret_error) {
+        SharedLimiter *limiter = NULL;
+        int r;
+
+        if (limiter_config_is_given(&config->limiter_config)) {
+                r = engine_add_limiter(engine, config->name, &config->limiter_config, &limiter);
+                if (r == -EEXIST)
+                        return setting_fault(ret_error,
+                                "LimiterRate: there is another limiter \"%s\"", config->name);
+                if (r < 0)
+                        return r;
+                limiter->of_pool = true;
+        } else if (config->limiter) {
+                limiter = engine_find_limiter(engine, config->limiter);
+                if (!limiter || limiter->of_pool)
+                        return setting_fault(ret_error, "Limiter: there is no limiter \"%s\"%s",
+                                config->limiter, limiter ? " but that of a pool" : "");
+        }
+        *ret = limiter;
+        return 0;
+}
+
+/* A pool's own limiter goes with it. */
+static void drop_limiter(Engine *engine, SharedLimiter *limiter) {
+        if (limiter && limiter->of_pool)
+                (void) engine_remove_limiter(engine, limiter);
+}
+
 int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_error) {
         sd_event_source *source = NULL;
+        SharedLimiter *limiter = NULL;
         Pool *pool;
         int r;
 
         if (engine_find_pool(engine, config->name))
                 return -EEXIST;
-        r = pool_new(config, &engine->mailbox, &engine->stock, &pool, ret_error);
+        r = choose_limiter(engine, config, &limiter, ret_error);
         if (r < 0)
                 return r;
+        r = pool_new(config, &engine->mailbox, &engine->stock, limiter, &pool, ret_error);
+        if (r < 0) {
+                drop_limiter(engine, limiter);
+                return r;
+        }
         pool->engine = engine;
         pool_set_announce(pool, engine->announce);
         r = sd_event_add_io(engine->event, &source, pool->timer.fd, EPOLLIN, on_pool_timer, pool);
@@ -615,6 +653,7 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
                         HASH_DELETE(by_name, engine->by_name, pool);
                 sd_event_source_disable_unref(source);
                 pool_free(pool);
+                drop_limiter(engine, limiter);
                 return r;
         }
         pool->timer_source = source;
@@ -650,6 +689,7 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
 
 /* The last worker has gone and no job is left but finished ones. */
 static void pool_gone(Engine *engine, Pool *pool) {
+        SharedLimiter *limiter = pool->gates.limiter;
         List watches = LIST_INIT(watches);
 
         if (engine->listener)
@@ -672,11 +712,18 @@ static void pool_gone(Engine *engine, Pool *pool) {
         HASH_DELETE(by_name, engine->by_name, pool);
         list_remove(&pool->links);
         pool_free(pool);
+        drop_limiter(engine, limiter);
         watches_done(&watches);
 }
 
 int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
         int r = pool_apply(pool, config);
+
+        if (pool->gates.limiter && pool->gates.limiter->of_pool &&
+                !limiter_config_equal(&pool->config->limiter_config, &config->limiter_config)) {
+                pool->config->limiter_config = config->limiter_config;
+                engine_set_limiter(engine, pool->gates.limiter, &config->limiter_config);
+        }
 
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
         if (engine->listener)
@@ -956,6 +1003,7 @@ int engine_new(sd_event *event, Engine **ret) {
                 .retention_at = USEC_INFINITY,
         };
         list_init(&engine->pools);
+        list_init(&engine->limiters);
         list_init(&engine->sweeps);
         job_table_init(&engine->jobs);
         slab_init(&engine->slab);
@@ -986,6 +1034,8 @@ Engine *engine_free(Engine *engine) {
         if (!engine)
                 return NULL;
         assert(list_is_empty(&engine->pools));
+        list_for_each (l, &engine->limiters)
+                (void) engine_remove_limiter(engine, list_entry(l, SharedLimiter, links));
         list_for_each (l, &engine->sweeps)
                 sweep_free(list_entry(l, Sweep, links));
         sd_event_source_disable_unref(engine->sweep_source);

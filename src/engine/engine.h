@@ -14,6 +14,7 @@
 #include "engine/mailbox.h"
 #include "engine/output.h"
 #include "engine/pool.h"
+#include "engine/shared-limiter.h"
 #include "util/slab.h"
 
 typedef struct Engine Engine;
@@ -38,6 +39,11 @@ struct EngineListener {
         void (*pool_changed)(void *userdata, Pool *pool, PoolChange what);
         void (*job_started)(void *userdata, const StartNote *note);
         void (*job_finished)(void *userdata, Job *job);
+
+        /* May be NULL. */
+        void (*limiter_added)(void *userdata, SharedLimiter *limiter);
+        void (*limiter_removed)(void *userdata, SharedLimiter *limiter); /* it is freed next */
+        void (*limiter_changed)(void *userdata, SharedLimiter *limiter); /* its settings */
 };
 
 /* Somebody waits for one job. Embedded by its owner, who may leave with engine_unwatch(). */
@@ -88,6 +94,8 @@ struct Engine {
         sd_event *event; /* shared */
         List pools;      /* Pool.links, by age; owned */
         Pool *by_name;   /* the same, hashed */
+        List limiters;   /* SharedLimiter.links, by age; owned */
+        SharedLimiter *limiters_by_name;
         JobTable jobs;
         Slab slab; /* Job */
         Mailbox mailbox;
@@ -107,7 +115,7 @@ struct Engine {
 };
 
 int engine_new(sd_event *event, Engine **ret);
-Engine *engine_free(Engine *engine); /* all pools are gone; returns NULL */
+Engine *engine_free(Engine *engine); /* all pools are gone, limiters go with it; returns NULL */
 
 /* The end of a turn of the loop: wakes workers, reads what they have posted, tells listeners. To be
  * called after every dispatch. */

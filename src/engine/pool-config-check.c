@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "engine/limiter-config.h"
 #include "engine/pool-config-internal.h"
 #include "util/parse.h"
 #include "util/strv.h"
@@ -198,6 +199,20 @@ static int check_module(PoolConfig *config, Faults *faults) {
                 "is missing, Handler=module needs it");
 }
 
+static int check_limiter(PoolConfig *config, Faults *faults) {
+        const Setting *rate = pool_setting_find("LimiterRate");
+
+        if (limiter_config_is_given(&config->limiter_config))
+                return config->limiter
+                               ? found(faults, -EINVAL, pool_setting_find("Limiter"),
+                                         "is a shared limiter, but [Limiter] is one as well")
+                               : 0;
+        if (!pool_setting_is_given(config, pool_setting_find("LimiterPeriodUSec")) &&
+                !pool_setting_is_given(config, pool_setting_find("LimiterBurst")))
+                return 0;
+        return found(faults, -EINVAL, rate, "is missing, a limiter needs it");
+}
+
 /* Both look up a name in a buffer that grows as the data base asks for it: 0, -ESRCH if there is no
  * such name, or -errno. */
 static int find_user(const char *name, char *buf, size_t size, uint32_t *ret) {
@@ -302,6 +317,7 @@ static int complete(PoolConfig *config, Faults *faults) {
                 check_sections,
                 check_command,
                 check_module,
+                check_limiter,
                 check_users,
                 check_groups,
         };

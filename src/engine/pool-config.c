@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "engine/limiter-config.h"
 #include "engine/pool-config-internal.h"
 #include "util/strv.h"
 
@@ -98,6 +99,7 @@ const Setting pool_settings[] = {
                 .unbounded = true, PLACE(result_retention) },
         { "ResultRetentionMax", "Pool", "ResultRetentionMax", &setting_uint64, 0, 10000000,
                 PLACE(result_retention_max) },
+        { "Limiter", "Pool", "Limiter", &setting_object_name, PLACE(limiter) },
         { "AllowUsers", "Pool", "AllowUsers", &setting_names, 0, NAMES_MAX, PLACE(allow_users) },
         { "AllowGroups", "Pool", "AllowGroups", &setting_names, 0, NAMES_MAX, PLACE(allow_groups) },
 
@@ -118,6 +120,13 @@ const Setting pool_settings[] = {
                 PLACE(handler_config.module_path) },
         { "ModuleOptions", "Module", "Options", &setting_text, 0, 65536,
                 PLACE(handler_config.module_options) },
+
+        { "LimiterRate", "Limiter", "Rate", &setting_rate, 1, LIMITER_RATE_MAX,
+                PLACE(limiter_config.rate) },
+        { "LimiterPeriodUSec", "Limiter", "Period", &setting_time, 1, LIMITER_PERIOD_MAX,
+                PLACE(limiter_config.period) },
+        { "LimiterBurst", "Limiter", "Burst", &setting_burst, 1, LIMITER_BURST_MAX,
+                PLACE(limiter_config.burst) },
 };
 
 const size_t n_pool_settings = ELEMENTSOF(pool_settings);
@@ -175,6 +184,7 @@ int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
                 .backoff_max = 5 * USEC_PER_MINUTE,
                 .result_retention = 10 * USEC_PER_MINUTE,
                 .result_retention_max = 10000,
+                .limiter_config = LIMITER_CONFIG_DEFAULT,
         };
         config->handler_config.pool = config->name;
 

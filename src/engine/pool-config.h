@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/limiter.h"
 #include "core/scheduler.h"
 #include "engine/setting.h"
 #include "handler/handler.h"
@@ -45,6 +46,8 @@ struct PoolConfig {
         usec_t backoff, backoff_max;
         usec_t result_retention;
         uint64_t result_retention_max;      /* jobs */
+        char *limiter;                      /* the name of a shared one; NULL = none */
+        LimiterConfig limiter_config;       /* of an own one; see engine/limiter-config.h */
         char **allow_users, **allow_groups; /* as written */
         uid_t *allow_uids;                  /* resolved by pool_config_complete() */
         size_t n_allow_uids;

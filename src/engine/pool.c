@@ -276,6 +276,7 @@ static unsigned reclaim(Pool *pool, Worker *worker) {
 
         for (unsigned i = end; i-- > begun;)
                 scheduler_unclaim(&pool->scheduler, worker->jobs[i]);
+        pool_gates_give_back(&pool->gates, end - begun, worker->taken_at);
         worker->n_jobs = begun;
         return end - begun;
 }
@@ -382,6 +383,10 @@ static void set_aside_to_wake(Pool *pool, Worker *worker) {
         list_append(&pool->to_wake, &worker->idle_links);
         worker->idle = false;
         pool->n_idle--;
+        if (!worker->leaving) {
+                worker->coming = true;
+                pool->n_coming++;
+        }
 }
 
 /* Takes up to n workers off the idle list. A single job goes to the CPU that it was submitted on,
@@ -408,10 +413,28 @@ void pool_wake(Pool *pool) {
                 worker_wake(list_entry(l, Worker, idle_links));
 }
 
+/* Is there work that a worker could get if it asked? */
+static bool is_worth_asking(const Pool *pool) {
+        return scheduler_has_work(&pool->scheduler) && pool->gates.shut_by == GATE_OPEN;
+}
+
+/* Work that idle workers could do, and none of them comes for it by itself: then the pool waits in
+ * line for tokens. Otherwise it does not. The lock is held. */
+static void settle_gates(Pool *pool) {
+        if (!pool_gates_exist(&pool->gates))
+                return;
+        if (!scheduler_has_work(&pool->scheduler) || pool->n_idle + pool->n_coming == 0)
+                pool_gates_leave(&pool->gates);
+        else if (pool->n_coming == 0 && pool->gates.shut_by == GATE_OPEN)
+                pool_gates_wait(&pool->gates,
+                        MIN(pool->scheduler.n_queued, pool->n_idle * turn_size(pool)));
+}
+
 /* There may be work that nobody looks at, and the timer may be due earlier; the lock is held. */
 static void after_change(Pool *pool) {
-        if (scheduler_has_work(&pool->scheduler))
+        if (is_worth_asking(pool))
                 wake_idle(pool, pool->scheduler.n_queued);
+        settle_gates(pool);
         timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
 }
 
@@ -486,6 +509,8 @@ static void worker_forget_poke(Worker *worker) {
 Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         bool urgent = false, wake;
         TakeVerdict verdict;
+        const Gates *gates;
+        GateTurn gate_turn;
         unsigned n_done;
         size_t n = 0;
         Turn turn;
@@ -507,6 +532,10 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 worker->n_jobs = 0;
         }
         worker_forget_poke(worker);
+        if (worker->coming) {
+                worker->coming = false;
+                pool->n_coming--;
+        }
 
         if (worker->leaving || pool->n_workers > pool->n_target) {
                 leave(pool, worker, &mail);
@@ -515,13 +544,16 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         } else {
                 usec_t until = USEC_INFINITY;
 
-                do
-                        verdict = scheduler_take(&pool->scheduler, now, NULL, turn_size(pool),
+                do {
+                        gates = gate_turn_init(&gate_turn, &pool->gates);
+                        verdict = scheduler_take(&pool->scheduler, now, gates, turn_size(pool),
                                 worker->jobs, &n, &until);
-                while (verdict != TAKE_JOBS && !pool->scheduler.paused && reclaim_most(pool));
+                } while (verdict != TAKE_JOBS && !pool->scheduler.paused &&
+                         gate_turn.refused_by == GATE_OPEN && reclaim_most(pool));
                 urgent |= post_ended(pool, &mail, now);
                 if (verdict == TAKE_JOBS) {
                         worker->several = n > 1;
+                        worker->taken_at = gate_turn.taken_at;
                         urgent |= begin_run(pool, worker, n, now, &mail);
                         turn = TURN_WORK;
                 } else {
@@ -532,6 +564,7 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         }
         /* Also of a worker that leaves: what it ran may be due for another attempt. */
         timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+        settle_gates(pool);
 
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
@@ -666,7 +699,7 @@ void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
                 scheduler_submit(&pool->scheduler, jobs[i], now);
         if (unlikely(overtakes_claims(pool, jobs[0])))
                 (void) reclaim_all(pool);
-        if (scheduler_has_work(&pool->scheduler))
+        if (is_worth_asking(pool))
                 wake_idle(pool, n);
         timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
         pool_unlock(pool);
@@ -839,6 +872,7 @@ static int resize(Pool *pool, uint32_t n_target) {
         pool->n_target = n_target;
         let_go(pool);
         r = hire(pool);
+        settle_gates(pool);
         pool_unlock(pool);
         return r;
 }
@@ -926,6 +960,16 @@ static bool run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
                 poke(worker, i, JOB_STOP_TIMEOUT);
         watch_stop(pool, worker, now);
         return urgent;
+}
+
+void pool_gates_served(Pool *pool) {
+        pool_lock(pool);
+        if (pool->gates.shut_by == GATE_RATE)
+                pool->gates.shut_by = GATE_OPEN;
+        if (is_worth_asking(pool))
+                wake_idle(pool, pool_gates_credit(&pool->gates));
+        settle_gates(pool);
+        pool_unlock(pool);
 }
 
 void pool_timer(Pool *pool, usec_t now) {
@@ -1043,8 +1087,11 @@ static const char *pending_reason(const Pool *pool, const Job *job) {
                 return "delay";
         if (pool->scheduler.paused)
                 return "paused";
-        return scheduler_is_next(&pool->scheduler, job) || (job->flags & JOB_CLAIMED) ? "workers"
-                                                                                      : "priority";
+        if (job->flags & JOB_CLAIMED)
+                return "workers";
+        if (!scheduler_is_next(&pool->scheduler, job))
+                return "priority";
+        return gate_reason_to_string(pool->gates.shut_by) ?: "workers";
 }
 
 /* What a worker knows of a job that it has. */
@@ -1120,8 +1167,8 @@ void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
 
 /* ---- life ---- */
 
-int pool_new(
-        PoolConfig *config, Mailbox *mailbox, OutputStock *stock, Pool **ret, char **ret_error) {
+int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLimiter *limiter,
+        Pool **ret, char **ret_error) {
         SchedulerConfig scheduler_config = scheduler_config_of(config);
         Pool *pool;
         int r;
@@ -1139,6 +1186,7 @@ int pool_new(
                 /* Any state but 0 will do: it only spreads what would come at one time. */
                 .random = usec_now(CLOCK_MONOTONIC) | 1,
         };
+        pool_gates_init(&pool->gates, limiter);
         list_init(&pool->links);
         list_init(&pool->drain_watches);
         list_init(&pool->remove_watches);
@@ -1179,6 +1227,7 @@ Pool *pool_free(Pool *pool) {
         assert(list_is_empty(&pool->workers));
         if (pool->handler)
                 pool->config->handler->close(pool->handler);
+        pool_gates_done(&pool->gates);
         scheduler_done(&pool->scheduler);
         timer_done(&pool->timer);
         (void) pthread_mutex_destroy(&pool->lock);

@@ -12,6 +12,7 @@
 #include "core/histogram.h"
 #include "core/job.h"
 #include "core/scheduler.h"
+#include "engine/gates.h"
 #include "engine/mailbox.h"
 #include "engine/output.h"
 #include "engine/pool-config.h"
@@ -70,18 +71,21 @@ struct Pool {
         UT_hash_handle by_name; /* in Engine.by_name */
 
         /* Guards everything below, and the mutable fields of jobs that were submitted and not
-         * posted yet. May be held while the mailbox's and the output stock's locks are taken; never
-         * while another pool's is, nor across a call that can block. */
+         * posted yet. May be held while the mailbox's, the output stock's and a limiter's locks are
+         * taken; never while another pool's is, nor across a call that can block. */
         pthread_mutex_t lock;
         Scheduler scheduler;
+        PoolGates gates;
         List workers; /* Worker.links, by age */
         List idle;    /* Worker.idle_links, the one that became idle last first */
         List to_wake; /* Worker.idle_links: taken off the idle list, eventfd not written yet */
         uint32_t n_workers; /* live: made and not leaving */
         uint32_t n_target;  /* how many there are to be */
         uint32_t n_idle;
-        uint32_t n_stuck;        /* workers that ignore a stop */
-        uint32_t n_several;      /* workers in a turn of several jobs */
+        uint32_t n_coming;  /* those to stay that were taken off the idle list and have not come for
+                               work yet */
+        uint32_t n_stuck;   /* workers that ignore a stop */
+        uint32_t n_several; /* workers in a turn of several jobs */
         uint32_t next_worker_id; /* never given out twice */
         Timer timer;             /* armed by any thread */
         Histogram queue_wait, run_time;
@@ -115,10 +119,11 @@ struct JobView {
         uint64_t position;          /* 0 when it does not wait */
 };
 
-/* Makes the pool with its handler, without workers. `config` is borrowed until pool_start(). On
- * failure -errno and *ret_error, which names the setting. */
-int pool_new(
-        PoolConfig *config, Mailbox *mailbox, OutputStock *stock, Pool **ret, char **ret_error);
+/* Makes the pool with its handler, without workers. `config` is borrowed until pool_start(). Its
+ * jobs take tokens from `limiter`, unless NULL. On failure -errno and *ret_error, which names the
+ * setting. */
+int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLimiter *limiter,
+        Pool **ret, char **ret_error);
 
 /* Starts the workers, as many as there can be, and takes the pool's config over. On failure there
  * is not a single one, and pool_free() may be called. */
@@ -165,6 +170,9 @@ int pool_apply(Pool *pool, const PoolConfig *config);
 
 /* Makes all workers leave; each posts itself as gone. */
 void pool_dismiss(Pool *pool);
+
+/* The limiter has served the pool: wakes workers for the credit that it has now. */
+void pool_gates_served(Pool *pool);
 
 /* The timer has fired: makes true what time has changed. */
 void pool_timer(Pool *pool, usec_t now);

@@ -426,6 +426,24 @@ static int set_names(const Assignment *a) {
         return grow_list(a, check_name, name_put);
 }
 
+/* Nothing takes away the name that was given. */
+static int set_object_name(const Assignment *a) {
+        char value[SETTING_QUOTE_SIZE];
+        char *copy;
+
+        if (a->value->type != 's')
+                return fault_type(a);
+        if (!*a->value->string) {
+                setting_clear(a->target, a->setting);
+                return 0;
+        }
+        if (!name_is_valid(a->value->string))
+                return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
+                        setting_quote(value, a->value->string), a->setting->type->what);
+        copy = strdup(a->value->string);
+        return copy ? store_string(a, copy) : -ENOMEM;
+}
+
 #define NUMBER_TYPE(w, t, f)                                                       \
         {                                                                          \
                 .what = (w), .size = sizeof(t), .set = (f), .parse = parse_number, \
@@ -461,6 +479,10 @@ const SettingType setting_cpus = { "a list of CPUs such as 0-3,6", STORED_STRING
 const SettingType setting_command = { "a command line", STORED_STRV, sizeof(char **), set_command };
 const SettingType setting_environment = { "a list of KEY=VALUE", STORED_STRV, sizeof(char **),
         set_environment };
+const SettingType setting_object_name = {
+        "a name of 1 to 64 of A-Z a-z 0-9 _ - . that starts with neither . nor -", STORED_STRING,
+        sizeof(char *), set_object_name
+};
 const SettingType setting_names = { "a list of names", STORED_STRV, sizeof(char **), set_names };
 
 int setting_assign(void *target, const Setting *s, const char *label, const SettingValue *value,
@@ -488,6 +510,44 @@ bool setting_is_named(const Setting *s, const char *name) {
                 return false;
         length -= strlen("USec");
         return strlen(name) == length && strncmp(s->name, name, length) == 0;
+}
+
+static int fault_unknown(char **ret_error, const char *name) {
+        char value[SETTING_QUOTE_SIZE];
+        int r;
+
+        r = setting_fault(ret_error, "%s: there is no such setting", setting_quote(value, name));
+        return r == -EINVAL ? -ENOENT : r;
+}
+
+int setting_assign_in_section(void *target, const Setting *table, size_t n, const char *section,
+        const char *key, const char *value, char **ret_error) {
+        const SettingValue v = { .type = 's', .string = value };
+        int r;
+
+        if (strcmp(section, table->section) != 0) {
+                char quoted[SETTING_QUOTE_SIZE];
+
+                r = *section ? setting_fault(ret_error,
+                                       "[%s]: there is no such section, allowed is %s",
+                                       setting_quote(quoted, section), table->section)
+                             : setting_fault(ret_error,
+                                       "a setting outside of a section, allowed is %s",
+                                       table->section);
+                return r == -EINVAL ? -ENOENT : r;
+        }
+        for (const Setting *s = table; s < table + n; s++)
+                if (strcmp(s->key, key) == 0)
+                        return setting_assign(target, s, key, &v, ret_error);
+        return fault_unknown(ret_error, key);
+}
+
+int setting_assign_by_name(void *target, const Setting *table, size_t n, const char *name,
+        const SettingValue *value, char **ret_error) {
+        for (const Setting *s = table; s < table + n; s++)
+                if (setting_is_named(s, name))
+                        return setting_assign(target, s, name, value, ret_error);
+        return fault_unknown(ret_error, name);
 }
 
 void setting_clear(void *target, const Setting *s) {

@@ -68,7 +68,7 @@ struct SettingType {
 
 extern const SettingType setting_uint32, setting_uint64, setting_size, setting_time,
         setting_boolean, setting_text, setting_path, setting_module_path, setting_cpus,
-        setting_command, setting_environment, setting_names;
+        setting_command, setting_environment, setting_names, setting_object_name;
 
 /* 1, 0 if the value took away what had been given, -ENOMEM, or -EINVAL with *ret_error (malloc()ed,
  * the caller's): one line that names the setting as `label`, says what was wrong and what is
@@ -76,6 +76,13 @@ extern const SettingType setting_uint32, setting_uint64, setting_size, setting_t
  * path. */
 int setting_assign(void *target, const Setting *s, const char *label, const SettingValue *value,
         char **ret_error);
+
+/* The same by the row's name, for objects with one table and one section. -ENOENT with a text where
+ * there is no such setting. */
+int setting_assign_in_section(void *target, const Setting *table, size_t n, const char *section,
+        const char *key, const char *value, char **ret_error);
+int setting_assign_by_name(void *target, const Setting *table, size_t n, const char *name,
+        const SettingValue *value, char **ret_error);
 
 /* Is it called so outside files? A time has a second name without its unit, for texts have their
  * own. */

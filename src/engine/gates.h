@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* PoolGates: what stands between a pool's queue and its workers because others share it: a limiter.
+ * The limiter's lock is taken under the pool's; all functions are for those who hold the pool's
+ * lock, in any thread, unless they say otherwise. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "core/scheduler.h"
+#include "engine/shared-limiter.h"
+
+typedef struct GateTurn GateTurn;
+typedef struct PoolGates PoolGates;
+
+typedef enum GateReason {
+        GATE_OPEN,
+        GATE_RATE, /* no token */
+} GateReason;
+
+struct PoolGates {
+        SharedLimiter *limiter; /* borrowed, counts us as a user; NULL = none. Constant while there
+                                   are workers */
+        LimiterWaiter waiter;   /* guarded by the limiter's lock */
+        List served;            /* main thread only: it was just given credit */
+
+        /* Guarded by the pool's lock. */
+        bool engaged;       /* it may be in the limiter's line, or have credit */
+        GateReason shut_by; /* so nothing passes until the main thread hears otherwise */
+};
+
+/* One ask for jobs. */
+struct GateTurn {
+        Gates table; /* for scheduler_take() */
+        PoolGates *gates;
+        unsigned n_passed;
+        usec_t taken_at;       /* when the first token was taken */
+        GateReason refused_by; /* why the job that is next now may not start */
+};
+
+void pool_gates_init(PoolGates *gates, SharedLimiter *limiter); /* main thread, no lock */
+void pool_gates_done(PoolGates *gates);                         /* main thread, no lock */
+
+static inline bool pool_gates_exist(const PoolGates *gates) {
+        return gates->limiter;
+}
+
+/* What scheduler_take() is to be given: NULL where there is no gate. */
+const Gates *gate_turn_init(GateTurn *turn, PoolGates *gates);
+
+/* n jobs that had passed were not begun: gives their tokens back. */
+void pool_gates_give_back(PoolGates *gates, uint64_t n, usec_t taken_at);
+
+/* The pool has idle workers and work for them, and nobody asks: waits in line for so many tokens,
+ * and keeps its place if it does so already. */
+void pool_gates_wait(PoolGates *gates, uint64_t wants);
+
+/* The pool has no use for tokens: out of the line, and credit goes back. */
+void pool_gates_leave(PoolGates *gates);
+
+/* Tokens that are set aside for the pool. */
+uint64_t pool_gates_credit(PoolGates *gates);
+
+/* How a job that waits for this calls it. */
+const char *gate_reason_to_string(GateReason reason);

@@ -24,4 +24,5 @@ bool auth_may_see(const Client *client, const Job *job);
 
 /* 0, or the error. */
 int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error);
+int auth_may_take(const Client *client, sd_bus_error *error); /* tokens and permits */
 int auth_may_manage(const Client *client, sd_bus_error *error);

@@ -16,6 +16,7 @@ int call_new(Client *client, sd_bus_message *message, Call **ret) {
         };
         list_init(&call->job_watch.links);
         list_init(&call->pool_watch.links);
+        acquire_watch_init(&call->acquire_watch, NULL);
         list_append(&client->calls, &call->links);
         *ret = call;
         return 0;
@@ -27,6 +28,7 @@ Call *call_free(Call *call) {
         list_remove(&call->links);
         engine_unwatch(&call->job_watch);
         pool_unwatch(&call->pool_watch);
+        acquire_leave(&call->acquire_watch);
         if (call->sweep) {
                 call->sweep->done = NULL;
                 call->sweep->userdata = NULL;

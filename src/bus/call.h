@@ -22,6 +22,7 @@ struct Call {
         JobWatch job_watch;
         uint64_t job_id;
         PoolWatch pool_watch;
+        AcquireWatch acquire_watch;
         Sweep *sweep;                        /* borrowed */
         Submission *submission;              /* borrowed */
         void *waiting;                       /* owned: a submit that waits for room; … */

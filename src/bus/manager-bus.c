@@ -9,9 +9,11 @@
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
+#include "bus/limiter-bus.h"
 #include "bus/manager-bus.h"
 #include "bus/options.h"
 #include "bus/pool-bus.h"
+#include "engine/limiter-config.h"
 #include "util/parse.h"
 
 #define LIST_JOBS_MAX 1000
@@ -222,6 +224,24 @@ static int method_wait_job(sd_bus_message *m, void *userdata, sd_bus_error *erro
 
 /* ---- pools ---- */
 
+/* Reads the name of an object that is to be made. */
+static int read_new_name(
+        sd_bus_message *m, const Engine *engine, const char **ret, sd_bus_error *error) {
+        int r;
+
+        if (engine->shutting_down)
+                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
+        r = sd_bus_message_read(m, "s", ret);
+        if (r < 0)
+                return r;
+        if (!name_is_valid(*ret))
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "\"%.100s\" is no name: 1 to 64 of A-Z a-z 0-9 _ - . are allowed, not "
+                        "beginning with . or -",
+                        *ret);
+        return 0;
+}
+
 static int method_create_pool(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_(pool_config_freep) PoolConfig *config = NULL;
         _cleanup_free_ char *path = NULL;
@@ -235,16 +255,9 @@ static int method_create_pool(sd_bus_message *m, void *userdata, sd_bus_error *e
         r = auth_may_manage(client_of(link, m), error);
         if (r < 0)
                 return r;
-        if (engine->shutting_down)
-                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
-        r = sd_bus_message_read(m, "s", &name);
+        r = read_new_name(m, engine, &name, error);
         if (r < 0)
                 return r;
-        if (!name_is_valid(name))
-                return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "\"%.100s\" is no name: 1 to 64 of A-Z a-z 0-9 _ - . are allowed, not "
-                        "beginning with . or -",
-                        name);
         if (engine_find_pool(engine, name))
                 return bus_error(error, BUS_ERROR_ALREADY_EXISTS, "There is a pool %s", name);
         r = pool_config_new(name, link->server->fairness, &config);
@@ -297,6 +310,93 @@ static int method_remove_pool(sd_bus_message *m, void *userdata, sd_bus_error *e
         }
         return 1;
 }
+
+/* ---- limiters ---- */
+
+static int read_limiter(
+        sd_bus_message *m, Engine *engine, SharedLimiter **ret, sd_bus_error *error) {
+        SharedLimiter *limiter;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r < 0)
+                return r;
+        limiter = engine_find_limiter(engine, name);
+        if (!limiter)
+                return bus_error(error, BUS_ERROR_NOT_FOUND, "No limiter \"%.100s\"", name);
+        *ret = limiter;
+        return 0;
+}
+
+static int reply_limiter(sd_bus_message *m, const SharedLimiter *limiter) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = limiter_bus_path(limiter, &path);
+        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
+}
+
+static int method_get_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        SharedLimiter *limiter;
+        Link *link = userdata;
+        int r;
+
+        r = read_limiter(m, link->server->engine, &limiter, error);
+        return r < 0 ? r : reply_limiter(m, limiter);
+}
+
+static int method_create_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        LimiterConfig config = LIMITER_CONFIG_DEFAULT;
+        Link *link = userdata;
+        Engine *engine = link->server->engine;
+        SharedLimiter *limiter;
+        const char *name;
+        int r;
+
+        r = auth_may_manage(client_of(link, m), error);
+        if (r < 0)
+                return r;
+        r = read_new_name(m, engine, &name, error);
+        if (r < 0)
+                return r;
+        if (engine_find_limiter(engine, name))
+                return bus_error(error, BUS_ERROR_ALREADY_EXISTS, "There is a limiter %s", name);
+        r = limiter_bus_read_settings(m, &config, error);
+        if (r < 0)
+                return r;
+        r = engine_add_limiter(engine, name, &config, &limiter);
+        if (r == -ENOMEM)
+                return bus_error_oom(error);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No timer for the limiter: %s",
+                        strerror(-r));
+        return reply_limiter(m, limiter);
+}
+
+static int method_remove_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Link *link = userdata;
+        Engine *engine = link->server->engine;
+        SharedLimiter *limiter;
+        int cancel, r;
+
+        r = auth_may_manage(client_of(link, m), error);
+        if (r < 0)
+                return r;
+        r = read_limiter(m, engine, &limiter, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(m, "b", &cancel);
+        if (r < 0)
+                return r;
+        r = engine_remove_limiter(engine, limiter);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_INVALID_STATE, "Limiter %s is used by %u pools",
+                        limiter->name, limiter->n_users);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+/* ---- settings ---- */
 
 static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         _cleanup_free_ char *text = NULL;
@@ -374,6 +474,12 @@ const sd_bus_vtable manager_vtable[] = {
                 SD_BUS_RESULT("o", pool), method_create_pool, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("RemovePool", SD_BUS_ARGS("s", name, "b", cancel), SD_BUS_NO_RESULT,
                 method_remove_pool, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("GetLimiter", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", limiter),
+                method_get_limiter, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("CreateLimiter", SD_BUS_ARGS("s", name, "a{sv}", settings),
+                SD_BUS_RESULT("o", limiter), method_create_limiter, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("RemoveLimiter", SD_BUS_ARGS("s", name, "b", cancel),
+                SD_BUS_NO_RESULT, method_remove_limiter, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
                 "CancelJob", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, method_cancel_job, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("CancelJobs", SD_BUS_ARGS("a{sv}", filter),

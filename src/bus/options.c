@@ -350,23 +350,9 @@ static int read_setting(sd_bus_message *m, const char *key, SettingValue *ret, c
         return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-static int apply_setting(PoolConfig *config, const char *key, const SettingValue *value,
-        bool settable_only, sd_bus_error *error) {
-        char *text = NULL;
-        int r;
-
-        r = pool_config_is_settable(key);
-        if (r == 0 && settable_only)
-                return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "Setting \"%.100s\" cannot be changed on a living pool", key);
-        r = pool_config_set(config, key, value, &text);
-        return r < 0 ? bus_error_settings(error, r, text) : 0;
-}
-
-int options_read_settings(
-        sd_bus_message *m, PoolConfig *config, bool settable_only, sd_bus_error *error) {
+int options_read_assignments(
+        sd_bus_message *m, assign_t assign, void *target, bool settable_only, sd_bus_error *error) {
         _cleanup_strv_ char **seen = NULL;
-        char *text = NULL;
         int r;
 
         r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -375,6 +361,7 @@ int options_read_settings(
         while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
                 _cleanup_strv_ char **list = NULL;
                 SettingValue value = {};
+                char *text = NULL;
                 const char *key;
 
                 r = sd_bus_message_read_basic(m, 's', &key);
@@ -389,16 +376,54 @@ int options_read_settings(
                 r = read_setting(m, key, &value, &list, error);
                 if (r < 0)
                         return r;
-                r = apply_setting(config, key, &value, settable_only, error);
+                r = assign(target, key, &value, settable_only, &text);
                 if (r < 0)
-                        return r;
+                        return bus_error_settings(error, r, text);
                 r = sd_bus_message_exit_container(m);
                 if (r < 0)
                         return r;
         }
         if (r < 0)
                 return r;
-        r = sd_bus_message_exit_container(m);
+        return sd_bus_message_exit_container(m);
+}
+
+int options_read_property(sd_bus_message *m, SettingValue *ret) {
+        const char *contents;
+        uint32_t u;
+        char type;
+        int r;
+
+        r = sd_bus_message_peek_type(m, &type, &contents);
+        if (r < 0)
+                return r;
+        *ret = (SettingValue){ .type = type };
+        if (type == 's')
+                return sd_bus_message_read_basic(m, 's', &ret->string);
+        if (type == 't')
+                return sd_bus_message_read_basic(m, 't', &ret->number);
+        /* All others are of this type. */
+        r = sd_bus_message_read_basic(m, 'u', &u);
+        if (r < 0)
+                return r;
+        ret->number = u;
+        return 0;
+}
+
+static int assign_to_pool(void *target, const char *key, const SettingValue *value,
+        bool settable_only, char **ret_error) {
+        if (settable_only && pool_config_is_settable(key) == 0)
+                return setting_fault(
+                        ret_error, "Setting \"%.100s\" cannot be changed on a living pool", key);
+        return pool_config_set(target, key, value, ret_error);
+}
+
+int options_read_settings(
+        sd_bus_message *m, PoolConfig *config, bool settable_only, sd_bus_error *error) {
+        char *text = NULL;
+        int r;
+
+        r = options_read_assignments(m, assign_to_pool, config, settable_only, error);
         if (r < 0)
                 return r;
         r = pool_config_complete(config, &text);

@@ -22,6 +22,16 @@ int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Sub
 /* Reads a file descriptor; *ret is a copy that is the caller's to close. */
 int options_take_fd(sd_bus_message *m, int *ret, sd_bus_error *error);
 
+/* Reads an a{sv} of settings and calls `assign` for each; it returns as pool_config_set() does.
+ * None is given twice. */
+typedef int (*assign_t)(void *target, const char *name, const SettingValue *value,
+        bool settable_only, char **ret_error);
+int options_read_assignments(
+        sd_bus_message *m, assign_t assign, void *target, bool settable_only, sd_bus_error *error);
+
+/* The new value of a settable property. */
+int options_read_property(sd_bus_message *m, SettingValue *ret);
+
 /* Applies settings to config, as many as there are or none. With `settable_only` those that cannot
  * be changed on a living pool are refused. */
 int options_read_settings(

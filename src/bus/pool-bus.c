@@ -10,6 +10,7 @@
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
+#include "bus/limiter-bus.h"
 #include "bus/options.h"
 #include "bus/pool-bus.h"
 #include "bus/submit.h"
@@ -320,6 +321,16 @@ static int get_cpu_affinity(sd_bus *bus, const char *path, const char *interface
         return r < 0 ? r : sd_bus_message_close_container(reply);
 }
 
+static int get_limiter(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const Pool *pool = ((const Found *) userdata)->object;
+        _cleanup_free_ char *limiter = NULL;
+        int r;
+
+        r = limiter_bus_path_or_none(pool->gates.limiter, &limiter);
+        return r < 0 ? r : sd_bus_message_append(reply, "o", limiter);
+}
+
 /* Every settable property is set in the same way as by Set(). */
 static int set_setting(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *value, void *userdata, sd_bus_error *error) {
@@ -374,6 +385,7 @@ const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Queued", "t", get_queued, 0, 0),
         SD_BUS_PROPERTY("Scheduled", "t", get_scheduled, 0, 0),
         SD_BUS_PROPERTY("Running", "u", get_running, 0, 0),
+        SD_BUS_PROPERTY("Limiter", "o", get_limiter, 0, 0),
         SD_BUS_PROPERTY("Submitted", "t", get_submitted, 0, 0),
         SD_BUS_PROPERTY("Succeeded", "t", get_succeeded, 0, 0),
         SD_BUS_PROPERTY("Failed", "t", get_failed, 0, 0),

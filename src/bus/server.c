@@ -8,6 +8,7 @@
 #include "bus/auth.h"
 #include "bus/call.h"
 #include "bus/job-bus.h"
+#include "bus/limiter-bus.h"
 #include "bus/manager-bus.h"
 #include "bus/pool-bus.h"
 #include "bus/server.h"
@@ -160,6 +161,8 @@ int link_add_interfaces(Link *link) {
                 r = pool_bus_add(link);
         if (r >= 0)
                 r = job_bus_add(link);
+        if (r >= 0)
+                r = limiter_bus_add(link);
         return r;
 }
 

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "bus/auth.h"
+#include "bus/limiter-bus.h"
 #include "bus/pool-bus.h"
 #include "bus/server.h"
 #include "bus/signals.h"
@@ -117,10 +118,34 @@ static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
                         (void) pool_bus_emit_changed(list_entry(l, Link, links)->bus, pool, what);
 }
 
+/* ---- limiters: to all ---- */
+
+static void broadcast_limiter(
+        Server *server, SharedLimiter *limiter, int (*emit)(sd_bus *bus, SharedLimiter *limiter)) {
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) emit(list_entry(l, Link, links)->bus, limiter);
+}
+
+static void on_limiter_added(void *userdata, SharedLimiter *limiter) {
+        broadcast_limiter(userdata, limiter, limiter_bus_emit_added);
+}
+
+static void on_limiter_removed(void *userdata, SharedLimiter *limiter) {
+        broadcast_limiter(userdata, limiter, limiter_bus_emit_removed);
+}
+
+static void on_limiter_changed(void *userdata, SharedLimiter *limiter) {
+        broadcast_limiter(userdata, limiter, limiter_bus_emit_changed);
+}
+
 const EngineListener signals_listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,
         .pool_changed = on_pool_changed,
         .job_started = on_job_started,
         .job_finished = on_job_finished,
+        .limiter_added = on_limiter_added,
+        .limiter_removed = on_limiter_removed,
+        .limiter_changed = on_limiter_changed,
 };

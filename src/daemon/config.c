@@ -17,6 +17,7 @@
 
 #include "daemon/config.h"
 #include "daemon/settings-file.h"
+#include "engine/limiter-config.h"
 #include "util/fd.h"
 #include "util/log.h"
 #include "util/parse.h"
@@ -84,6 +85,11 @@ static int add_fault(Config *config, const char *path, unsigned line, const char
                 return -ENOMEM;
         make_valid(fault);
 
+        /* A folder that cannot be read is met once per kind of file. */
+        if (strv_contains(config->faults, fault)) {
+                free(fault);
+                return 0;
+        }
         r = strv_push(&config->faults, fault);
         if (r < 0)
                 free(fault);
@@ -350,6 +356,91 @@ static int unit_fault_of_setting(
         return add_fault(unit->config, best ? best->path : unit->path, best ? best->line : 1, text);
 }
 
+/* The name of the object that the file is for. 0 with NULL, and a fault, if it can be none. */
+static int name_of_file(Config *config, const char *path, const char *kind, char **ret) {
+        const char *file_name = base_name(path), *dot = strrchr(file_name, '.');
+        _cleanup_free_ char *name = strndup(file_name, (size_t) (dot - file_name)), *text = NULL;
+
+        if (!name)
+                return -ENOMEM;
+        *ret = NULL;
+        if (name_is_valid(name)) {
+                *ret = TAKE_PTR(name);
+                return 0;
+        }
+        if (asprintf(&text,
+                    "a %s's name is 1 to 64 of A-Z a-z 0-9 _ - . and starts with neither . nor -",
+                    kind) < 0)
+                return -ENOMEM;
+        return add_fault(config, path, 1, text);
+}
+
+/* ---- limiters ---- */
+
+static int set_in_limiter(
+        void *target, const char *section, const char *key, const char *value, char **ret_error) {
+        return limiter_config_set_in_section(target, section, key, value, ret_error);
+}
+
+static int config_add_limiter(Config *config, const ConfigLimiter *limiter) {
+        ConfigLimiter *bigger, copy = *limiter;
+
+        copy.name = strdup(limiter->name);
+        copy.path = strdup(limiter->path);
+        bigger = reallocarray(config->limiters, config->n_limiters + 1, sizeof(*bigger));
+        if (bigger)
+                config->limiters = bigger;
+        if (!copy.name || !copy.path || !bigger) {
+                free(copy.name);
+                free(copy.path);
+                return -ENOMEM;
+        }
+        bigger[config->n_limiters++] = copy;
+        return 0;
+}
+
+static int load_limiter(Config *config, char *const *dirs, char *path) {
+        _cleanup_free_ char *name = NULL, *error = NULL;
+        ConfigLimiter limiter = { .config = LIMITER_CONFIG_DEFAULT, .path = path };
+        _cleanup_(unit_done) Unit unit = {
+                .config = config,
+                .set = set_in_limiter,
+                .target = &limiter.config,
+                .digest = DIGEST_INIT,
+        };
+        int r;
+
+        r = name_of_file(config, path, "limiter", &name);
+        if (r < 0 || !name)
+                return r;
+        r = unit_load(&unit, dirs, base_name(path), path);
+        if (r < 0 || !unit.found || unit.faulty)
+                return r;
+        r = limiter_config_complete(&limiter.config, &error);
+        if (r < 0)
+                return error ? unit_fault_of_setting(&unit, "Limiter", "Rate", error) : r;
+        limiter.name = name;
+        limiter.digest = unit.digest;
+        return config_add_limiter(config, &limiter);
+}
+
+static int load_limiters(Config *config, char *const *dirs) {
+        _cleanup_strv_ char **paths = NULL;
+        int r;
+
+        r = find_files(config, dirs, NULL, ".limiter", &paths);
+        if (r < 0)
+                return r;
+        STRV_FOREACH (path, paths) {
+                r = load_limiter(config, dirs, *path);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* ---- pools ---- */
+
 static int set_in_pool(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
         return pool_config_set_in_section(target, section, key, value, ret_error);
@@ -396,6 +487,25 @@ static int config_add_pool(Config *config, PoolConfig *pool, const char *path, u
         return 0;
 }
 
+/* What the pool shares with others has to be there, and what is its own has the name for itself. */
+static int check_shared(Config *config, const PoolConfig *pool, Unit *unit) {
+        _cleanup_free_ char *text = NULL;
+
+        if (pool->limiter && !config_find_limiter(config, pool->limiter)) {
+                if (asprintf(&text, "Limiter: there is no %s.limiter without a fault",
+                            pool->limiter) < 0)
+                        return -ENOMEM;
+                return unit_fault_of_setting(unit, "Pool", "Limiter", text);
+        }
+        if (limiter_config_is_given(&pool->limiter_config) &&
+                config_find_limiter(config, pool->name)) {
+                if (asprintf(&text, "Rate: there is a %s.limiter as well", pool->name) < 0)
+                        return -ENOMEM;
+                return unit_fault_of_setting(unit, "Limiter", "Rate", text);
+        }
+        return 0;
+}
+
 static int load_pool(Config *config, char *const *dirs, const char *path, Fairness fairness) {
         _cleanup_(pool_config_freep) PoolConfig *pool = NULL;
         _cleanup_(unit_done) Unit unit = {
@@ -403,24 +513,19 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
                 .set = set_in_pool,
                 .digest = DIGEST_INIT,
         };
-        const char *file_name = base_name(path);
         _cleanup_free_ char *name = NULL;
         int r;
 
-        name = strndup(file_name, strlen(file_name) - strlen(".pool"));
-        if (!name)
-                return -ENOMEM;
-        if (!name_is_valid(name))
-                return add_fault(config, path, 1,
-                        "a pool's name is 1 to 64 of A-Z a-z 0-9 _ - . and starts with neither . "
-                        "nor -");
+        r = name_of_file(config, path, "pool", &name);
+        if (r < 0 || !name)
+                return r;
 
         r = pool_config_new(name, fairness, &pool);
         if (r < 0)
                 return r;
         unit.target = pool;
 
-        r = unit_load(&unit, dirs, file_name, path);
+        r = unit_load(&unit, dirs, base_name(path), path);
         if (r < 0)
                 return r;
         if (!unit.found)
@@ -430,6 +535,9 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
         if (!unit.faulty) {
                 r = pool_config_complete_all(pool, unit_fault_of_setting, &unit);
                 if (r < 0 && !unit.faulty)
+                        return r;
+                r = check_shared(config, pool, &unit);
+                if (r < 0)
                         return r;
         }
         if (!unit.faulty) {
@@ -585,6 +693,9 @@ int config_load(char *const *dirs, Fairness fairness, Config **ret) {
         r = load_daemon(config, dirs);
         if (r < 0)
                 return r;
+        r = load_limiters(config, dirs);
+        if (r < 0)
+                return r;
         r = load_pools(config, dirs, fairness);
         if (r < 0)
                 return r;
@@ -602,6 +713,11 @@ Config *config_free(Config *config) {
                 free(config->pools[i].path);
         }
         free(config->pools);
+        for (size_t i = 0; i < config->n_limiters; i++) {
+                free(config->limiters[i].name);
+                free(config->limiters[i].path);
+        }
+        free(config->limiters);
         strv_free(config->faults);
         free(config);
         return NULL;
@@ -611,5 +727,12 @@ ConfigPool *config_find_pool(const Config *config, const char *name) {
         for (size_t i = 0; i < config->n_pools; i++)
                 if (config->pools[i].config && strcmp(config->pools[i].config->name, name) == 0)
                         return &config->pools[i];
+        return NULL;
+}
+
+ConfigLimiter *config_find_limiter(const Config *config, const char *name) {
+        for (size_t i = 0; i < config->n_limiters; i++)
+                if (strcmp(config->limiters[i].name, name) == 0)
+                        return &config->limiters[i];
         return NULL;
 }

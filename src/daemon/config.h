@@ -1,18 +1,20 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Config: all that the settings files say at one moment: the daemon's own settings, each pool, and
- * each fault. Used at start, by --check and by Reload(). Only reads. Main thread; touches the disk
- * and may look up users, so it can block. */
+/* Config: all that the settings files say at one moment: the daemon's own settings, each pool and
+ * limiter, and each fault. Used at start, by --check and by Reload(). Only reads. Main thread;
+ * touches the disk and may look up users, so it can block. */
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/limiter.h"
 #include "engine/pool-config.h"
 #include "util/macro.h"
 #include "util/time.h"
 
 typedef struct Config Config;
+typedef struct ConfigLimiter ConfigLimiter;
 typedef struct ConfigPool ConfigPool;
 
 #define DRAIN_TIMEOUT_MAX (25 * USEC_PER_SEC)
@@ -24,9 +26,19 @@ struct ConfigPool {
         uint64_t digest; /* of the text of the file and its drop-ins */
 };
 
+/* A limiter without a fault in its file and drop-ins, complete. */
+struct ConfigLimiter {
+        LimiterConfig config; /* see engine/limiter-config.h */
+        char *name;
+        char *path;      /* of NAME.limiter */
+        uint64_t digest; /* as above */
+};
+
 struct Config {
-        ConfigPool *pools; /* by name */
+        ConfigPool *pools; /* by name; what they share is among what follows */
         size_t n_pools;
+        ConfigLimiter *limiters; /* by name */
+        size_t n_limiters;
         int log_level;        /* LOG_ERR … LOG_DEBUG, negative where the settings do not say */
         usec_t drain_timeout; /* how long SIGTERM lets jobs run */
         char **faults;        /* "FILE:LINE: message", in the order of files and lines */
@@ -45,5 +57,7 @@ Config *config_free(Config *config); /* returns NULL */
 
 /* NULL if there is none of that name. Borrowed; its `config` may be taken with TAKE_PTR(). */
 ConfigPool *config_find_pool(const Config *config, const char *name);
+
+ConfigLimiter *config_find_limiter(const Config *config, const char *name);
 
 DEFINE_CLEANUP(Config *, config_free)

@@ -10,6 +10,7 @@
 
 #include "daemon/daemon.h"
 #include "daemon/socket.h"
+#include "engine/limiter-config.h"
 #include "util/log.h"
 #include "util/strv.h"
 
@@ -88,11 +89,48 @@ static void apply_daemon_settings(Daemon *daemon, const Config *config) {
                 log_set_level(config->log_level);
 }
 
+static int add_fault(char ***faults, const char *path, const char *text) {
+        char *fault;
+        int r;
+
+        if (asprintf(&fault, "%s: %s", path, text) < 0)
+                return -ENOMEM;
+        r = strv_push(faults, fault);
+        if (r < 0)
+                free(fault);
+        return r;
+}
+
+/* Makes the limiter of a settings file what the file says. */
+static int load_limiter(Daemon *daemon, const ConfigLimiter *from, char ***faults) {
+        SharedLimiter *limiter = engine_find_limiter(daemon->engine, from->name);
+        int r;
+
+        if (!limiter) {
+                r = engine_add_limiter(daemon->engine, from->name, &from->config, &limiter);
+                if (r < 0)
+                        return add_fault(faults, from->path, strerror(-r)) < 0 ? -ENOMEM : r;
+        } else if (limiter->of_pool)
+                return add_fault(faults, from->path, "a pool has a limiter of this name");
+        else if (!limiter->from_file || limiter->digest != from->digest)
+                engine_set_limiter(daemon->engine, limiter, &from->config);
+        limiter->goes = false;
+        limiter->from_file = true;
+        limiter->digest = from->digest;
+        return 0;
+}
+
+static int load_limiters(Daemon *daemon, const Config *config, char ***faults) {
+        for (size_t i = 0; i < config->n_limiters; i++)
+                if (load_limiter(daemon, &config->limiters[i], faults) == -ENOMEM)
+                        return -ENOMEM;
+        return 0;
+}
+
 /* Makes the pool of a settings file. The text of a failure is added to `faults`. */
 static int add_configured_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         _cleanup_(pool_config_freep) PoolConfig *config = NULL, *origin = NULL;
         _cleanup_free_ char *error = NULL;
-        char *fault = NULL;
         Pool *pool;
         int r;
 
@@ -107,10 +145,7 @@ static int add_configured_pool(Daemon *daemon, ConfigPool *from, char ***faults)
                 pool->digest = from->digest;
                 return 0;
         }
-        if (asprintf(&fault, "%s: %s", from->path, error ?: strerror(-r)) < 0 ||
-                strv_push(faults, fault) < 0)
-                return -ENOMEM;
-        return r;
+        return add_fault(faults, from->path, error ?: strerror(-r)) < 0 ? -ENOMEM : r;
 }
 
 static int load_pools(Daemon *daemon) {
@@ -123,6 +158,7 @@ static int load_pools(Daemon *daemon) {
                 return log_error_errno(r, "Cannot read the settings");
         log_faults(config);
         apply_daemon_settings(daemon, config);
+        (void) load_limiters(daemon, config, &faults);
         for (size_t i = 0; i < config->n_pools; i++)
                 (void) add_configured_pool(daemon, &config->pools[i], &faults);
         STRV_FOREACH (fault, faults)
@@ -146,6 +182,10 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         copy->max_attempts = config->max_attempts;
         copy->backoff = config->backoff;
         copy->backoff_max = config->backoff_max;
+        /* An own limiter can change, but neither come nor go. */
+        if (limiter_config_is_given(&copy->limiter_config) &&
+                limiter_config_is_given(&config->limiter_config))
+                copy->limiter_config = config->limiter_config;
         return pool_config_equal(copy, config);
 }
 
@@ -322,11 +362,20 @@ static int reload(Daemon *daemon, char **ret_error) {
                 return join_faults(faults, ret_error);
 
         apply_daemon_settings(daemon, config);
+        r = load_limiters(daemon, config, &faults);
+        if (r < 0)
+                return r;
         drop_pools(daemon, config);
         for (size_t i = 0; i < config->n_pools; i++) {
                 r = reload_pool(daemon, &config->pools[i], &faults);
                 if (r == -ENOMEM)
                         return r;
+        }
+        list_for_each (l, &daemon->engine->limiters) {
+                SharedLimiter *limiter = list_entry(l, SharedLimiter, links);
+
+                if (limiter->from_file && !config_find_limiter(config, limiter->name))
+                        engine_retire_limiter(daemon->engine, limiter);
         }
         return strv_length(faults) > 0 ? join_faults(faults, ret_error) : 0;
 }

@@ -606,7 +606,7 @@ static int choose_limiter(
                                 "LimiterRate: there is another limiter \"%s\"", config->name);
                 if (r < 0)
                         return r;
-                limiter->of_pool = true;
+                limiter->of_pool = limiter->goes = true;
         } else if (config->limiter) {
                 limiter = engine_find_limiter(engine, config->limiter);
                 if (!limiter || limiter->of_pool)
@@ -617,9 +617,9 @@ static int choose_limiter(
         return 0;
 }
 
-/* A pool's own limiter goes with it. */
+/* A pool does not use it any more: its own goes with it. */
 static void drop_limiter(Engine *engine, SharedLimiter *limiter) {
-        if (limiter && limiter->of_pool)
+        if (limiter && limiter->goes)
                 (void) engine_remove_limiter(engine, limiter);
 }
 

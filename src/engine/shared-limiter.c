@@ -166,6 +166,11 @@ int engine_remove_limiter(Engine *engine, SharedLimiter *limiter) {
         return 0;
 }
 
+void engine_retire_limiter(Engine *engine, SharedLimiter *limiter) {
+        limiter->goes = true;
+        (void) engine_remove_limiter(engine, limiter);
+}
+
 /* ---- changes ---- */
 
 void engine_set_limiter(Engine *engine, SharedLimiter *limiter, const LimiterConfig *settings) {

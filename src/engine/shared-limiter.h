@@ -24,7 +24,8 @@ struct SharedLimiter {
         char *name;
         LimiterConfig settings; /* see engine/limiter-config.h */
         List links;             /* among the limiters of the engine, by age */
-        bool of_pool;           /* one pool's own: it goes with the pool */
+        bool goes;              /* with the last pool that uses it */
+        bool of_pool;           /* one pool's own */
         bool from_file;         /* made by the settings file with this digest */
         uint64_t digest;
         uint32_t n_users;        /* pools */
@@ -65,6 +66,9 @@ SharedLimiter *engine_find_limiter(Engine *engine, const char *name); /* NULL if
 
 /* Those who wait for tokens are told so. 0, or -EBUSY while a pool uses it. */
 int engine_remove_limiter(Engine *engine, SharedLimiter *limiter);
+
+/* Removes it now, or with the last pool that uses it. */
+void engine_retire_limiter(Engine *engine, SharedLimiter *limiter);
 
 /* Changes the settings, which are complete, while it is used. */
 void engine_set_limiter(Engine *engine, SharedLimiter *limiter, const LimiterConfig *settings);

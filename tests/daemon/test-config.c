@@ -214,14 +214,14 @@ static void every_fault_of_a_file_is_told_with_its_line(void **state) {
 
         put(box, "etc/a.pool",
                 "[Pool]\nQueueMax=abc\n\n# fine\nWorkers=\\\n 0\nNonsense=1\nnonsense\n"
-                "[Limiter]\nRate=5\n[Command]\nExecStart=true\n");
+                "[Tube]\nRate=5\n[Command]\nExecStart=true\n");
         EXPECT_FAULTS(box,
                 "etc/a.pool:2: QueueMax: \"abc\" is not a number, allowed are 1 to 100000000",
                 "etc/a.pool:5: Workers: \"0\" is out of range, allowed are 1 to 1024",
                 "etc/a.pool:7: Nonsense: there is no such setting",
                 "etc/a.pool:8: neither a [Section], nor a # comment, nor KEY=VALUE",
-                "etc/a.pool:10: [Limiter]: there is no such section, allowed are Pool, Command, "
-                "Module",
+                "etc/a.pool:10: [Tube]: there is no such section, allowed are Pool, Command, "
+                "Module, Limiter",
                 "etc/a.pool:12: ExecStart: \"true\" is not the absolute path of a command (up to "
                 "4095 bytes, without %)");
 }
@@ -414,6 +414,52 @@ static void users_have_a_folder_before_those_of_the_system(void **state) {
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
+static void limiters_are_read_and_pools_find_them(void **state) {
+        _cleanup_(config_freep) Config *config = NULL;
+        const ConfigLimiter *limiter;
+        Box *box = *state;
+
+        put(box, "etc/api.limiter", "[Limiter]\nRate=100/30s\n");
+        put(box, "etc/api.limiter.d/more.conf", "[Limiter]\nBurst=7\n");
+        put(box, "etc/a.pool", "[Pool]\nLimiter=api\n[Command]\nExecStart=/bin/true\n");
+        put(box, "etc/b.pool", "[Command]\nExecStart=/bin/true\n[Limiter]\nRate=10/min\nBurst=\n");
+        config = load_well(box);
+
+        assert_int_equal(config->n_limiters, 1);
+        limiter = config_find_limiter(config, "api");
+        assert_non_null(limiter);
+        assert_int_equal(limiter->config.rate, 100);
+        assert_int_equal(limiter->config.period, 30 * USEC_PER_SEC);
+        assert_int_equal(limiter->config.burst, 7);
+        assert_string_equal(limiter->path, in(box, "etc/api.limiter"));
+        assert_string_equal(pool(config, "a")->limiter, "api");
+        assert_int_equal(pool(config, "b")->limiter_config.rate, 10);
+        assert_int_equal(pool(config, "b")->limiter_config.period, USEC_PER_MINUTE);
+        assert_int_equal(pool(config, "b")->limiter_config.burst, 0);
+}
+
+static void a_limiter_that_is_not_there_is_a_fault_of_the_pool(void **state) {
+        Box *box = *state;
+
+        put(box, "etc/a.pool", "[Pool]\nLimiter=api\n[Command]\nExecStart=/bin/true\n");
+        put(box, "etc/b.pool", "[Command]\nExecStart=/bin/true\n[Limiter]\nBurst=3\n");
+        put(box, "etc/c.limiter", "[Limiter]\nRate=1/s\n");
+        put(box, "etc/c.pool", "[Command]\nExecStart=/bin/true\n[Limiter]\nRate=1/s\n");
+        put(box, "etc/d.pool",
+                "[Pool]\nLimiter=c\n[Command]\nExecStart=/bin/true\n[Limiter]\nRate=1/s\n");
+        put(box, "etc/e.limiter", "[Limiter]\nRate=-1/s\n[Pool]\n");
+        put(box, "etc/f.limiter", "[Limiter]\nBurst=3\n");
+        EXPECT_FAULTS(box,
+                "etc/e.limiter:2: Rate: \"-1/s\" is not a rate such as 50/s, 10/min, 1/h or "
+                "100/30s, "
+                "allowed are 1 to 1000000000000 in 1us to 1y",
+                "etc/f.limiter:2: Rate: is missing, a limiter needs it",
+                "etc/a.pool:2: Limiter: there is no api.limiter without a fault",
+                "etc/b.pool:4: Rate: is missing, a limiter needs it",
+                "etc/c.pool:4: Rate: there is a c.limiter as well",
+                "etc/d.pool:2: Limiter: is a shared limiter, but [Limiter] is one as well");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(without_files_there_is_nothing_but_defaults),
@@ -433,6 +479,8 @@ int main(void) {
                 TEST(pools_that_do_not_say_get_the_fairness_of_the_bus),
                 TEST(the_daemon_has_settings_of_its_own),
                 TEST(a_faulty_sluiced_conf_changes_nothing),
+                TEST(limiters_are_read_and_pools_find_them),
+                TEST(a_limiter_that_is_not_there_is_a_fault_of_the_pool),
                 cmocka_unit_test(users_have_a_folder_before_those_of_the_system),
         };
 

@@ -271,10 +271,28 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Pool", "ExecStart", "/bin/true", -ENOENT,
                         "ExecStart: belongs in the section [Command]" },
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
-                { "Limiter", "Rate", "50/s", -ENOENT,
-                        "[Limiter]: there is no such section, allowed are Pool, Command, Module" },
+                { "Tube", "Rate", "50/s", -ENOENT,
+                        "[Tube]: there is no such section, allowed are Pool, Command, Module, "
+                        "Limiter" },
+                { "Limiter", "Rate", "50", -EINVAL,
+                        "Rate: \"50\" is not a rate such as 50/s, 10/min, 1/h or 100/30s, allowed "
+                        "are 1 to 1000000000000 in 1us to 1y" },
+                { "Limiter", "Rate", "0/s", -EINVAL,
+                        "Rate: \"0/s\" is not a rate such as 50/s, 10/min, 1/h or 100/30s, allowed "
+                        "are 1 to 1000000000000 in 1us to 1y" },
+                { "Limiter", "Rate", "1/2y", -EINVAL,
+                        "Rate: \"1/2y\" is not a rate such as 50/s, 10/min, 1/h or 100/30s, "
+                        "allowed "
+                        "are 1 to 1000000000000 in 1us to 1y" },
+                { "Limiter", "Burst", "0", -EINVAL,
+                        "Burst: \"0\" is out of range, allowed are 1 to 1000000000000" },
+                { "Pool", "Limiter", "a/b", -EINVAL,
+                        "Limiter: \"a/b\" is not a name of 1 to 64 of A-Z a-z 0-9 _ - . that "
+                        "starts "
+                        "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
-                        "a setting outside of a section, allowed are Pool, Command, Module" },
+                        "a setting outside of a section, allowed are Pool, Command, Module, "
+                        "Limiter" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

@@ -80,7 +80,7 @@ static int read_basic(sd_bus_message *m, char type, json_object **ret) {
         }
 }
 
-/* A dictionary's keys are strings wherever Sluice has one. */
+/* A dictionary's keys are strings, or paths, wherever Sluice has one. */
 static int read_dictionary(sd_bus_message *m, const char *contents, json_object **ret) {
         _cleanup_json_ json_object *object = json_object_new_object();
         int r;
@@ -92,7 +92,7 @@ static int read_dictionary(sd_bus_message *m, const char *contents, json_object 
 
                 r = sd_bus_message_enter_container(m, SD_BUS_TYPE_DICT_ENTRY, NULL);
                 if (r >= 0)
-                        r = sd_bus_message_read_basic(m, SD_BUS_TYPE_STRING, &key);
+                        r = sd_bus_message_read_basic(m, contents[1], &key);
                 if (r >= 0)
                         r = json_read_message(m, &value);
                 if (r >= 0) {

@@ -10,6 +10,7 @@
 
 static const Kind kinds[] = {
         { "pool", POOL_INTERFACE, "CreatePool", "RemovePool" },
+        { "limiter", LIMITER_INTERFACE, "CreateLimiter", "RemoveLimiter" },
 };
 
 void object_done(Object *object) {
@@ -28,7 +29,7 @@ int kind_parse(const char *s, const Kind **ret) {
         const Kind *kind = find_kind(s, strlen(s));
 
         if (!kind)
-                return usage_error("Unknown kind \"%s\"; expected pool.", s);
+                return usage_error("Unknown kind \"%s\"; expected pool or limiter.", s);
         *ret = kind;
         return 0;
 }
@@ -51,7 +52,7 @@ int object_init(Object *object, const Kind *kind, const char *name) {
 int object_parse(const char *s, Object *ret) {
         const char *slash = strchr(s, '/'), *dot = strrchr(s, '.');
         _cleanup_free_ char *name = NULL;
-        const Kind *kind;
+        const Kind *kind = NULL;
 
         if (slash) {
                 _cleanup_free_ char *word = text_format("%.*s", (int) (slash - s), s);
@@ -67,19 +68,21 @@ int object_parse(const char *s, Object *ret) {
         return object_init(ret, kind, name);
 }
 
-int pool_parse(const char *s, Object *ret) {
-        Object object;
-        int r;
+int object_parse_as(const char *name, const char *s, Object *ret) {
+        const char *slash = strchr(s, '/'), *dot = strrchr(s, '.');
+        _cleanup_free_ char *copy = NULL;
 
-        r = object_parse(s, &object);
-        if (r < 0)
-                return r;
-        if (object.kind != kinds) {
-                object_done(&object);
-                return usage_error("\"%s\" is no pool.", s);
-        }
-        *ret = object;
-        return 0;
+        if (slash && (strncmp(s, name, strlen(name)) != 0 || s + strlen(name) != slash))
+                return usage_error("\"%s\" is no %s.", s, name);
+        if (slash)
+                copy = text_copy(slash + 1);
+        else if (dot && dot > s && strcmp(dot + 1, name) == 0)
+                copy = text_format("%.*s", (int) (dot - s), s);
+        return object_init(ret, find_kind(name, strlen(name)), copy ?: s);
+}
+
+int pool_parse(const char *s, Object *ret) {
+        return object_parse_as("pool", s, ret);
 }
 
 int job_id_parse(const char *s, uint64_t *ret) {

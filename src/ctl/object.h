@@ -30,7 +30,8 @@ void object_done(Object *object);
 int kind_parse(const char *s, const Kind **ret);
 int object_init(Object *object, const Kind *kind, const char *name);
 int object_parse(const char *s, Object *ret);
-int pool_parse(const char *s, Object *ret); /* only pools */
+int object_parse_as(const char *kind, const char *s, Object *ret); /* only of that kind */
+int pool_parse(const char *s, Object *ret);                        /* only pools */
 int job_id_parse(const char *s, uint64_t *ret);
 
 char *job_path(uint64_t id);

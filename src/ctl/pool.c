@@ -7,12 +7,27 @@
 
 #include "ctl/bus.h"
 #include "ctl/json.h"
+#include "ctl/limiter.h"
 #include "ctl/object.h"
 #include "ctl/options.h"
 #include "ctl/table.h"
 #include "ctl/verbs.h"
 #include "util/parse.h"
 #include "util/strv.h"
+
+/* What pools share, below them. A daemon that has no such objects is fine. */
+static void list_others(Ctl *c) {
+        _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        _cleanup_json_ json_object *objects = NULL;
+
+        if (sd_bus_call_method(c->bus, SLUICE_NAME, SLUICE_PATH,
+                    "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", &error, &reply,
+                    NULL) < 0 ||
+                json_read_message(reply, &objects) < 0)
+                return;
+        limiter_list(c, objects);
+}
 
 static int list(Ctl *c, char **arguments) {
         static const Column columns[] = {
@@ -51,14 +66,17 @@ static int list(Ctl *c, char **arguments) {
         if (r < 0)
                 return failure(r, "read the list of pools");
         table_finish(&table, "pool", "pools");
+        if (c->json == JSON_OFF)
+                list_others(c);
         return 0;
 }
 
 const Verb verb_list = {
         .name = "list",
         .arguments = "",
-        .summary = "List the pools",
-        .details = "With their state, the jobs that wait and run, and their workers.",
+        .summary = "List the pools and what they share",
+        .details = "With their state, the jobs that wait and run, and their workers; below them, "
+                   "limiters. JSON has the pools alone.",
         .example = "sluicectl list --json=short",
         .max_arguments = 0,
         .run = list,

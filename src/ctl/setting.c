@@ -92,8 +92,9 @@ static int create(Ctl *c, char **arguments) {
 const Verb verb_create = {
         .name = "create",
         .arguments = "KIND NAME KEY=VALUE…",
-        .summary = "Make a pool, until sluiced ends",
-        .details = "KIND is pool. For one that stays, write a file; \"sluicectl cat\" shows where "
+        .summary = "Make an object, until sluiced ends",
+        .details = "KIND is pool or limiter. For one that stays, write a file; \"sluicectl cat\" "
+                   "shows where "
                    "they are.",
         .example = "sluicectl create pool gzip Handler=command \"ExecStart=/usr/bin/gzip -c\" "
                    "Workers=4",
@@ -130,7 +131,7 @@ static const Option remove_options[] = {
 const Verb verb_remove = {
         .name = "remove",
         .arguments = "KIND NAME",
-        .summary = "Remove a pool once its jobs are done",
+        .summary = "Remove an object",
         .details = "Returns when it is gone. A second call with --cancel does not wait for the "
                    "jobs. One that "
                    "has a settings file is there again after the next start.",

@@ -13,6 +13,7 @@
 #include "ctl/bus.h"
 #include "ctl/job-end.h"
 #include "ctl/json.h"
+#include "ctl/limiter.h"
 #include "ctl/object.h"
 #include "ctl/terminal.h"
 #include "ctl/text.h"
@@ -263,6 +264,31 @@ static int show_pool(Ctl *c, const Object *pool, json_object **ret) {
         return 0;
 }
 
+static int show_limiter(Ctl *c, const Object *limiter, json_object **ret) {
+        _cleanup_free_ char *rate = NULL, *title = NULL;
+        _cleanup_line_ Line tokens = { 0 }, asked = { 0 };
+        json_object *p = NULL;
+        int r;
+
+        r = bus_get_all(c, limiter->path, limiter->kind->interface, /* optional= */ false, ret,
+                "get the state of limiter \"%s\"", limiter->name);
+        if (r < 0 || c->json != JSON_OFF)
+                return r;
+        p = *ret;
+        rate = limiter_rate(p);
+        title = text_format("limiter %s", json_text(p, "Name"));
+        print_title("", title, "");
+        print_field("Rate", rate);
+        line_add(&tokens, text_format("%" PRIu64 " of %" PRIu64, json_number(p, "Tokens"),
+                                  json_number(p, "Burst")));
+        line_add(&tokens, count(p, "Waiters", "in line", true));
+        print_field("Tokens", tokens.text);
+        line_add(&asked, count(p, "Granted", "granted", true));
+        line_add(&asked, count(p, "Denied", "denied", false));
+        print_field("Asked", asked.text);
+        return 0;
+}
+
 static char *owner_name(json_object *p) {
         uint64_t uid = json_number(p, "Owner");
         const struct passwd *user = getpwuid((uid_t) uid);
@@ -401,7 +427,10 @@ static int show(Ctl *c, const char *word, json_object **ret) {
                 return r < 0 ? r : show_job(c, id, ret);
         }
         r = object_parse(word, &object);
-        return r < 0 ? r : show_pool(c, &object, ret);
+        if (r < 0)
+                return r;
+        return strcmp(object.kind->name, "limiter") == 0 ? show_limiter(c, &object, ret)
+                                                         : show_pool(c, &object, ret);
 }
 
 static int status(Ctl *c, char **arguments) {
@@ -431,9 +460,10 @@ static int status(Ctl *c, char **arguments) {
 
 const Verb verb_status = {
         .name = "status",
-        .arguments = "[POOL|JOB…]",
-        .summary = "Show sluiced, a pool or a job in full",
-        .details = "A number is a job id. For a job that waits, the reason is shown. Owners of "
+        .arguments = "[POOL|LIMITER|JOB…]",
+        .summary = "Show sluiced or objects in full",
+        .details = "A number is a job id, a limiter is limiter/NAME. For a job that waits, the "
+                   "reason is shown. Owners of "
                    "jobs and root also "
                    "see why one failed. With --json=, the properties as they are on D-Bus.",
         .example = "sluicectl status gzip 17",

@@ -806,6 +806,7 @@ void pool_shut_down(Pool *pool) {
         pool_lock(pool);
         (void) reclaim_all(pool);
         pool->scheduler.draining = pool->scheduler.paused = pool->scheduler.ending = true;
+        settle_gates(pool);
         pool_unlock(pool);
 }
 

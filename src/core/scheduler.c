@@ -592,6 +592,13 @@ CancelVerdict scheduler_cancel(Scheduler *s, Job *job) {
         return CANCEL_NOTHING;
 }
 
+bool scheduler_refuse(Scheduler *s, Job *job) {
+        if (job->state != JOB_QUEUED || (job->flags & JOB_CLAIMED))
+                return false;
+        conclude_waiting(s, job, JOB_REFUSED);
+        return true;
+}
+
 bool scheduler_stop_timed_out(Scheduler *s, Job *job) {
         if (job->state != JOB_RUNNING)
                 return false;

@@ -169,6 +169,9 @@ void scheduler_kick(Scheduler *s, Job *job, usec_t now);
 /* Not for claimed jobs: unclaim or start them first. */
 CancelVerdict scheduler_cancel(Scheduler *s, Job *job);
 
+/* A queued job ends as refused, unless it is claimed or not queued any more: then false. */
+bool scheduler_refuse(Scheduler *s, Job *job);
+
 /* Running: stopping now. False if it was stopping or finished already. */
 bool scheduler_stop_timed_out(Scheduler *s, Job *job);
 

@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <fcntl.h>
+#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
@@ -17,6 +18,7 @@
 
 #include "daemon/config.h"
 #include "daemon/settings-file.h"
+#include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -439,6 +441,67 @@ static int load_limiters(Config *config, char *const *dirs) {
         return 0;
 }
 
+/* ---- breakers ---- */
+
+static int set_in_breaker(
+        void *target, const char *section, const char *key, const char *value, char **ret_error) {
+        return breaker_config_set_in_section(target, section, key, value, ret_error);
+}
+
+static int config_add_breaker(Config *config, const ConfigBreaker *breaker) {
+        ConfigBreaker *bigger, copy = *breaker;
+
+        copy.name = strdup(breaker->name);
+        copy.path = strdup(breaker->path);
+        bigger = reallocarray(config->breakers, config->n_breakers + 1, sizeof(*bigger));
+        if (bigger)
+                config->breakers = bigger;
+        if (!copy.name || !copy.path || !bigger) {
+                free(copy.name);
+                free(copy.path);
+                return -ENOMEM;
+        }
+        bigger[config->n_breakers++] = copy;
+        return 0;
+}
+
+static int load_breaker(Config *config, char *const *dirs, char *path) {
+        ConfigBreaker breaker = { .config = BREAKER_CONFIG_DEFAULT, .path = path };
+        _cleanup_(unit_done) Unit unit = {
+                .config = config,
+                .set = set_in_breaker,
+                .target = &breaker.config,
+                .digest = DIGEST_INIT,
+        };
+        _cleanup_free_ char *name = NULL;
+        int r;
+
+        r = name_of_file(config, path, "breaker", &name);
+        if (r < 0 || !name)
+                return r;
+        r = unit_load(&unit, dirs, base_name(path), path);
+        if (r < 0 || !unit.found || unit.faulty)
+                return r;
+        breaker.name = name;
+        breaker.digest = unit.digest;
+        return config_add_breaker(config, &breaker);
+}
+
+static int load_breakers(Config *config, char *const *dirs) {
+        _cleanup_strv_ char **paths = NULL;
+        int r;
+
+        r = find_files(config, dirs, NULL, ".breaker", &paths);
+        if (r < 0)
+                return r;
+        STRV_FOREACH (path, paths) {
+                r = load_breaker(config, dirs, *path);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 /* ---- pools ---- */
 
 static int set_in_pool(
@@ -487,23 +550,38 @@ static int config_add_pool(Config *config, PoolConfig *pool, const char *path, u
         return 0;
 }
 
+_printf_(4, 5) static int fault_of_name(
+        Unit *unit, const char *section, const char *key, const char *format, ...) {
+        _cleanup_free_ char *what = NULL, *text = NULL;
+        va_list arguments;
+        int r;
+
+        va_start(arguments, format);
+        r = vasprintf(&what, format, arguments);
+        va_end(arguments);
+        if (r < 0 || asprintf(&text, "%s: %s", key, what) < 0)
+                return -ENOMEM;
+        return unit_fault_of_setting(unit, section, key, text);
+}
+
 /* What the pool shares with others has to be there, and what is its own has the name for itself. */
 static int check_shared(Config *config, const PoolConfig *pool, Unit *unit) {
-        _cleanup_free_ char *text = NULL;
+        int r = 0;
 
-        if (pool->limiter && !config_find_limiter(config, pool->limiter)) {
-                if (asprintf(&text, "Limiter: there is no %s.limiter without a fault",
-                            pool->limiter) < 0)
-                        return -ENOMEM;
-                return unit_fault_of_setting(unit, "Pool", "Limiter", text);
-        }
-        if (limiter_config_is_given(&pool->limiter_config) &&
-                config_find_limiter(config, pool->name)) {
-                if (asprintf(&text, "Rate: there is a %s.limiter as well", pool->name) < 0)
-                        return -ENOMEM;
-                return unit_fault_of_setting(unit, "Limiter", "Rate", text);
-        }
-        return 0;
+        if (pool->limiter && !config_find_limiter(config, pool->limiter))
+                r = fault_of_name(unit, "Pool", "Limiter", "there is no %s.limiter without a fault",
+                        pool->limiter);
+        if (r >= 0 && limiter_config_is_given(&pool->limiter_config) &&
+                config_find_limiter(config, pool->name))
+                r = fault_of_name(
+                        unit, "Limiter", "Rate", "there is a %s.limiter as well", pool->name);
+        if (r >= 0 && pool->breaker && !config_find_breaker(config, pool->breaker))
+                r = fault_of_name(unit, "Pool", "Breaker", "there is no %s.breaker without a fault",
+                        pool->breaker);
+        if (r >= 0 && pool->own_breaker && config_find_breaker(config, pool->name))
+                r = fault_of_name(
+                        unit, "Breaker", "Breaker", "there is a %s.breaker as well", pool->name);
+        return r;
 }
 
 static int load_pool(Config *config, char *const *dirs, const char *path, Fairness fairness) {
@@ -696,6 +774,9 @@ int config_load(char *const *dirs, Fairness fairness, Config **ret) {
         r = load_limiters(config, dirs);
         if (r < 0)
                 return r;
+        r = load_breakers(config, dirs);
+        if (r < 0)
+                return r;
         r = load_pools(config, dirs, fairness);
         if (r < 0)
                 return r;
@@ -718,6 +799,11 @@ Config *config_free(Config *config) {
                 free(config->limiters[i].path);
         }
         free(config->limiters);
+        for (size_t i = 0; i < config->n_breakers; i++) {
+                free(config->breakers[i].name);
+                free(config->breakers[i].path);
+        }
+        free(config->breakers);
         strv_free(config->faults);
         free(config);
         return NULL;
@@ -734,5 +820,12 @@ ConfigLimiter *config_find_limiter(const Config *config, const char *name) {
         for (size_t i = 0; i < config->n_limiters; i++)
                 if (strcmp(config->limiters[i].name, name) == 0)
                         return &config->limiters[i];
+        return NULL;
+}
+
+ConfigBreaker *config_find_breaker(const Config *config, const char *name) {
+        for (size_t i = 0; i < config->n_breakers; i++)
+                if (strcmp(config->breakers[i].name, name) == 0)
+                        return &config->breakers[i];
         return NULL;
 }

@@ -1,19 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Config: all that the settings files say at one moment: the daemon's own settings, each pool and
- * limiter, and each fault. Used at start, by --check and by Reload(). Only reads. Main thread;
- * touches the disk and may look up users, so it can block. */
+/* Config: all that the settings files say at one moment: the daemon's own settings, each pool,
+ * limiter and breaker, and each fault. Used at start, by --check and by Reload(). Only reads. Main
+ * thread; touches the disk and may look up users, so it can block. */
 
 #include <stddef.h>
 #include <stdint.h>
 
+#include "core/breaker.h"
 #include "core/limiter.h"
 #include "engine/pool-config.h"
 #include "util/macro.h"
 #include "util/time.h"
 
 typedef struct Config Config;
+typedef struct ConfigBreaker ConfigBreaker;
 typedef struct ConfigLimiter ConfigLimiter;
 typedef struct ConfigPool ConfigPool;
 
@@ -34,11 +36,21 @@ struct ConfigLimiter {
         uint64_t digest; /* as above */
 };
 
+/* The same for a breaker. */
+struct ConfigBreaker {
+        BreakerConfig config;
+        char *name;
+        char *path; /* of NAME.breaker */
+        uint64_t digest;
+};
+
 struct Config {
         ConfigPool *pools; /* by name; what they share is among what follows */
         size_t n_pools;
         ConfigLimiter *limiters; /* by name */
         size_t n_limiters;
+        ConfigBreaker *breakers; /* by name */
+        size_t n_breakers;
         int log_level;        /* LOG_ERR … LOG_DEBUG, negative where the settings do not say */
         usec_t drain_timeout; /* how long SIGTERM lets jobs run */
         char **faults;        /* "FILE:LINE: message", in the order of files and lines */
@@ -59,5 +71,6 @@ Config *config_free(Config *config); /* returns NULL */
 ConfigPool *config_find_pool(const Config *config, const char *name);
 
 ConfigLimiter *config_find_limiter(const Config *config, const char *name);
+ConfigBreaker *config_find_breaker(const Config *config, const char *name);
 
 DEFINE_CLEANUP(Config *, config_free)

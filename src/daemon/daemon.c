@@ -120,11 +120,49 @@ static int load_limiter(Daemon *daemon, const ConfigLimiter *from, char ***fault
         return 0;
 }
 
-static int load_limiters(Daemon *daemon, const Config *config, char ***faults) {
+static int load_breaker(Daemon *daemon, const ConfigBreaker *from, char ***faults) {
+        SharedBreaker *breaker = engine_find_breaker(daemon->engine, from->name);
+        int r = 0;
+
+        if (!breaker)
+                r = engine_add_breaker(daemon->engine, from->name, &from->config, &breaker);
+        else if (breaker->of_pool)
+                return add_fault(faults, from->path, "a pool has a breaker of this name");
+        else if (!breaker->from_file || breaker->digest != from->digest)
+                r = engine_set_breaker(daemon->engine, breaker, &from->config);
+        if (r < 0)
+                return add_fault(faults, from->path, strerror(-r)) < 0 ? -ENOMEM : r;
+        breaker->goes = false;
+        breaker->from_file = true;
+        breaker->digest = from->digest;
+        return 0;
+}
+
+/* What pools share, before the pools. */
+static int load_shared(Daemon *daemon, const Config *config, char ***faults) {
         for (size_t i = 0; i < config->n_limiters; i++)
                 if (load_limiter(daemon, &config->limiters[i], faults) == -ENOMEM)
                         return -ENOMEM;
+        for (size_t i = 0; i < config->n_breakers; i++)
+                if (load_breaker(daemon, &config->breakers[i], faults) == -ENOMEM)
+                        return -ENOMEM;
         return 0;
+}
+
+/* What has no file any more goes, once no pool uses it. */
+static void retire_shared(Daemon *daemon, const Config *config) {
+        list_for_each (l, &daemon->engine->limiters) {
+                SharedLimiter *limiter = list_entry(l, SharedLimiter, links);
+
+                if (limiter->from_file && !config_find_limiter(config, limiter->name))
+                        engine_retire_limiter(daemon->engine, limiter);
+        }
+        list_for_each (l, &daemon->engine->breakers) {
+                SharedBreaker *breaker = list_entry(l, SharedBreaker, links);
+
+                if (breaker->from_file && !config_find_breaker(config, breaker->name))
+                        engine_retire_breaker(daemon->engine, breaker);
+        }
 }
 
 /* Makes the pool of a settings file. The text of a failure is added to `faults`. */
@@ -158,7 +196,7 @@ static int load_pools(Daemon *daemon) {
                 return log_error_errno(r, "Cannot read the settings");
         log_faults(config);
         apply_daemon_settings(daemon, config);
-        (void) load_limiters(daemon, config, &faults);
+        (void) load_shared(daemon, config, &faults);
         for (size_t i = 0; i < config->n_pools; i++)
                 (void) add_configured_pool(daemon, &config->pools[i], &faults);
         STRV_FOREACH (fault, faults)
@@ -182,7 +220,9 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         copy->max_attempts = config->max_attempts;
         copy->backoff = config->backoff;
         copy->backoff_max = config->backoff_max;
-        /* An own limiter can change, but neither come nor go. */
+        /* Own limiters and breakers can change, but neither come nor go. */
+        if (copy->own_breaker && config->own_breaker)
+                copy->breaker_config = config->breaker_config;
         if (limiter_config_is_given(&copy->limiter_config) &&
                 limiter_config_is_given(&config->limiter_config))
                 copy->limiter_config = config->limiter_config;
@@ -362,7 +402,7 @@ static int reload(Daemon *daemon, char **ret_error) {
                 return join_faults(faults, ret_error);
 
         apply_daemon_settings(daemon, config);
-        r = load_limiters(daemon, config, &faults);
+        r = load_shared(daemon, config, &faults);
         if (r < 0)
                 return r;
         drop_pools(daemon, config);
@@ -371,12 +411,7 @@ static int reload(Daemon *daemon, char **ret_error) {
                 if (r == -ENOMEM)
                         return r;
         }
-        list_for_each (l, &daemon->engine->limiters) {
-                SharedLimiter *limiter = list_entry(l, SharedLimiter, links);
-
-                if (limiter->from_file && !config_find_limiter(config, limiter->name))
-                        engine_retire_limiter(daemon->engine, limiter);
-        }
+        retire_shared(daemon, config);
         return strv_length(faults) > 0 ? join_faults(faults, ret_error) : 0;
 }
 

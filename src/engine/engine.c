@@ -12,6 +12,7 @@
 /* Without this uthash ends the process where memory runs out. */
 #define HASH_NONFATAL_OOM 1
 
+#include "engine/breaker-config.h"
 #include "engine/engine.h"
 #include "engine/limiter-config.h"
 #include "engine/worker.h"
@@ -514,6 +515,10 @@ static CancelVerdict cancel_for(Job *job, const char *reason) {
 /* One turn's worth of the sweep. True if it is through. */
 static bool sweep_some(Engine *engine, Sweep *sweep) {
         unsigned n_cancels = 0;
+        usec_t retry_after;
+
+        if (sweep->refuse && !pool_is_refusing(sweep->filter.pool, &retry_after))
+                return true;
 
         for (unsigned i = 0; i < SWEEP_LOOKS && n_cancels < SWEEP_CANCELS; i++) {
                 Job *job = job_table_after(&engine->jobs, sweep->cursor);
@@ -525,6 +530,10 @@ static bool sweep_some(Engine *engine, Sweep *sweep) {
                 pool_job_view_state(job_pool(job), job, &view);
                 if (view.state == JOB_FINISHED || !job_matches(job, &sweep->filter, &view))
                         continue;
+                if (sweep->refuse) {
+                        n_cancels += pool_refuse(sweep->filter.pool, job);
+                        continue;
+                }
                 sweep->n_cancelled += cancel_for(job, sweep->reason) != CANCEL_NOTHING;
                 n_cancels++;
         }
@@ -574,6 +583,32 @@ int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
         return 0;
 }
 
+void engine_refuse_queued(Engine *engine, Pool *pool) {
+        JobFilter filter = {
+                .pool = pool,
+                .state = JOB_QUEUED,
+                .result = _JOB_RESULT_INVALID,
+        };
+        usec_t retry_after;
+        Sweep *sweep;
+
+        if (!pool_is_refusing(pool, &retry_after))
+                return;
+        /* One that is under way would see it all, but for what is before its cursor: it begins
+         * again. */
+        list_for_each (l, &engine->sweeps) {
+                sweep = list_entry(l, Sweep, links);
+                if (sweep->refuse && sweep->filter.pool == pool) {
+                        sweep->cursor = 0;
+                        sweep->last = engine->next_id - 1;
+                        return;
+                }
+        }
+        /* Without memory they wait until the breaker lets them pass. */
+        if (engine_sweep(engine, &filter, NULL, NULL, NULL, &sweep) >= 0)
+                sweep->refuse = true;
+}
+
 /* ---- pools ---- */
 
 Pool *engine_find_pool(Engine *engine, const char *name) {
@@ -588,6 +623,7 @@ static int on_pool_timer(sd_event_source *source, int fd, uint32_t events, void 
         Engine *engine = pool->engine;
 
         pool_timer(pool, usec_now(CLOCK_MONOTONIC));
+        engine_refuse_queued(engine, pool);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
         return 0;
 }
@@ -617,6 +653,35 @@ static int choose_limiter(
         return 0;
 }
 
+/* The same for breakers. */
+static int choose_breaker(
+        Engine *engine, const PoolConfig *config, SharedBreaker **ret, char **ret_error) {
+        SharedBreaker *breaker = NULL;
+        int r;
+
+        if (config->own_breaker) {
+                r = engine_add_breaker(engine, config->name, &config->breaker_config, &breaker);
+                if (r == -EEXIST)
+                        return setting_fault(ret_error, "Breaker: there is another breaker \"%s\"",
+                                config->name);
+                if (r < 0)
+                        return r;
+                breaker->of_pool = breaker->goes = true;
+        } else if (config->breaker) {
+                breaker = engine_find_breaker(engine, config->breaker);
+                if (!breaker || breaker->of_pool)
+                        return setting_fault(ret_error, "Breaker: there is no breaker \"%s\"%s",
+                                config->breaker, breaker ? " but that of a pool" : "");
+        }
+        *ret = breaker;
+        return 0;
+}
+
+static void drop_breaker(Engine *engine, SharedBreaker *breaker) {
+        if (breaker && breaker->goes)
+                (void) engine_remove_breaker(engine, breaker);
+}
+
 /* A pool does not use it any more: its own goes with it. */
 static void drop_limiter(Engine *engine, SharedLimiter *limiter) {
         if (limiter && limiter->goes)
@@ -626,6 +691,7 @@ static void drop_limiter(Engine *engine, SharedLimiter *limiter) {
 int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_error) {
         sd_event_source *source = NULL;
         SharedLimiter *limiter = NULL;
+        SharedBreaker *breaker = NULL;
         Pool *pool;
         int r;
 
@@ -634,9 +700,13 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
         r = choose_limiter(engine, config, &limiter, ret_error);
         if (r < 0)
                 return r;
-        r = pool_new(config, &engine->mailbox, &engine->stock, limiter, &pool, ret_error);
+        r = choose_breaker(engine, config, &breaker, ret_error);
+        if (r >= 0)
+                r = pool_new(config, &engine->mailbox, &engine->stock, limiter, breaker, &pool,
+                        ret_error);
         if (r < 0) {
                 drop_limiter(engine, limiter);
+                drop_breaker(engine, breaker);
                 return r;
         }
         pool->engine = engine;
@@ -654,6 +724,7 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
                 sd_event_source_disable_unref(source);
                 pool_free(pool);
                 drop_limiter(engine, limiter);
+                drop_breaker(engine, breaker);
                 return r;
         }
         pool->timer_source = source;
@@ -690,6 +761,7 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
 /* The last worker has gone and no job is left but finished ones. */
 static void pool_gone(Engine *engine, Pool *pool) {
         SharedLimiter *limiter = pool->gates.limiter;
+        SharedBreaker *breaker = pool->gates.breaker;
         List watches = LIST_INIT(watches);
 
         if (engine->listener)
@@ -713,6 +785,7 @@ static void pool_gone(Engine *engine, Pool *pool) {
         list_remove(&pool->links);
         pool_free(pool);
         drop_limiter(engine, limiter);
+        drop_breaker(engine, breaker);
         watches_done(&watches);
 }
 
@@ -723,6 +796,12 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
                 !limiter_config_equal(&pool->config->limiter_config, &config->limiter_config)) {
                 pool->config->limiter_config = config->limiter_config;
                 engine_set_limiter(engine, pool->gates.limiter, &config->limiter_config);
+        }
+        if (r >= 0 && pool->gates.breaker && pool->gates.breaker->of_pool &&
+                !breaker_config_equal(&pool->config->breaker_config, &config->breaker_config)) {
+                r = engine_set_breaker(engine, pool->gates.breaker, &config->breaker_config);
+                if (r >= 0)
+                        pool->config->breaker_config = config->breaker_config;
         }
 
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
@@ -1004,6 +1083,7 @@ int engine_new(sd_event *event, Engine **ret) {
         };
         list_init(&engine->pools);
         list_init(&engine->limiters);
+        list_init(&engine->breakers);
         list_init(&engine->sweeps);
         job_table_init(&engine->jobs);
         slab_init(&engine->slab);
@@ -1036,6 +1116,8 @@ Engine *engine_free(Engine *engine) {
         assert(list_is_empty(&engine->pools));
         list_for_each (l, &engine->limiters)
                 (void) engine_remove_limiter(engine, list_entry(l, SharedLimiter, links));
+        list_for_each (l, &engine->breakers)
+                (void) engine_remove_breaker(engine, list_entry(l, SharedBreaker, links));
         list_for_each (l, &engine->sweeps)
                 sweep_free(list_entry(l, Sweep, links));
         sd_event_source_disable_unref(engine->sweep_source);

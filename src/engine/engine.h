@@ -14,6 +14,7 @@
 #include "engine/mailbox.h"
 #include "engine/output.h"
 #include "engine/pool.h"
+#include "engine/shared-breaker.h"
 #include "engine/shared-limiter.h"
 #include "util/slab.h"
 
@@ -44,6 +45,11 @@ struct EngineListener {
         void (*limiter_added)(void *userdata, SharedLimiter *limiter);
         void (*limiter_removed)(void *userdata, SharedLimiter *limiter); /* it is freed next */
         void (*limiter_changed)(void *userdata, SharedLimiter *limiter); /* its settings */
+        void (*breaker_added)(void *userdata, SharedBreaker *breaker);
+        void (*breaker_removed)(void *userdata, SharedBreaker *breaker); /* it is freed next */
+        void (*breaker_changed)(void *userdata, SharedBreaker *breaker); /* its settings */
+        void (*breaker_state_changed)(
+                void *userdata, SharedBreaker *breaker, BreakerState old, BreakerState new);
 };
 
 /* Somebody waits for one job. Embedded by its owner, who may leave with engine_unwatch(). */
@@ -77,6 +83,8 @@ struct Sweep {
         JobFilter filter;
         char *tag;          /* owned: what filter.tag points to */
         const char *reason; /* static: becomes the error text of what is cancelled; NULL = none */
+        bool refuse;        /* queued jobs are refused, as long as the pool's breaker is open;
+                               nothing is cancelled */
         uint64_t cursor, last; /* ids above cursor up to last are still to be looked at */
         uint32_t n_cancelled;
         void (*done)(Sweep *sweep); /* n_cancelled is final; the sweep is freed next; NULL = nobody
@@ -96,6 +104,8 @@ struct Engine {
         Pool *by_name;   /* the same, hashed */
         List limiters;   /* SharedLimiter.links, by age; owned */
         SharedLimiter *limiters_by_name;
+        List breakers; /* SharedBreaker.links, by age; owned */
+        SharedBreaker *breakers_by_name;
         JobTable jobs;
         Slab slab; /* Job */
         Mailbox mailbox;
@@ -115,7 +125,8 @@ struct Engine {
 };
 
 int engine_new(sd_event *event, Engine **ret);
-Engine *engine_free(Engine *engine); /* all pools are gone, limiters go with it; returns NULL */
+Engine *engine_free(
+        Engine *engine); /* all pools are gone, limiters and breakers go with it; returns NULL */
 
 /* The end of a turn of the loop: wakes workers, reads what they have posted, tells listeners. To be
  * called after every dispatch. */
@@ -205,6 +216,9 @@ typedef enum RetryAnswer {
 
 /* The same for one job that did not succeed, whatever the reason. RetryAnswer or -ENOMEM. */
 int engine_retry(Engine *engine, uint64_t id);
+
+/* Refuses what is queued, if the pool's breaker is open and the pool does not hold it. */
+void engine_refuse_queued(Engine *engine, Pool *pool);
 
 /* ---- all ---- */
 

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* PoolGates: what stands between a pool's queue and its workers because others share it: a limiter.
- * The limiter's lock is taken under the pool's; all functions are for those who hold the pool's
- * lock, in any thread, unless they say otherwise. */
+/* PoolGates: what stands between a pool's queue and its workers because others share it: a limiter
+ * and a breaker. Their locks are taken under the pool's; all functions are for those who hold the
+ * pool's lock, in any thread, unless they say otherwise. */
 
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "core/scheduler.h"
+#include "engine/shared-breaker.h"
 #include "engine/shared-limiter.h"
 
 typedef struct GateTurn GateTurn;
@@ -16,12 +17,14 @@ typedef struct PoolGates PoolGates;
 
 typedef enum GateReason {
         GATE_OPEN,
-        GATE_RATE, /* no token */
+        GATE_RATE,    /* no token */
+        GATE_BREAKER, /* open, or no probe more at the moment */
 } GateReason;
 
 struct PoolGates {
         SharedLimiter *limiter; /* borrowed, counts us as a user; NULL = none. Constant while there
                                    are workers */
+        SharedBreaker *breaker; /* the same */
         LimiterWaiter waiter;   /* guarded by the limiter's lock */
         List served;            /* main thread only: it was just given credit */
 
@@ -34,23 +37,30 @@ struct PoolGates {
 struct GateTurn {
         Gates table; /* for scheduler_take() */
         PoolGates *gates;
+        uint64_t *permits; /* borrowed: where that of each job goes */
         unsigned n_passed;
         usec_t taken_at;       /* when the first token was taken */
         GateReason refused_by; /* why the job that is next now may not start */
 };
 
-void pool_gates_init(PoolGates *gates, SharedLimiter *limiter); /* main thread, no lock */
-void pool_gates_done(PoolGates *gates);                         /* main thread, no lock */
+/* main thread, no lock */
+void pool_gates_init(PoolGates *gates, SharedLimiter *limiter, SharedBreaker *breaker);
+void pool_gates_done(PoolGates *gates); /* main thread, no lock */
 
 static inline bool pool_gates_exist(const PoolGates *gates) {
-        return gates->limiter;
+        return gates->limiter || gates->breaker;
 }
 
-/* What scheduler_take() is to be given: NULL where there is no gate. */
-const Gates *gate_turn_init(GateTurn *turn, PoolGates *gates);
+/* What scheduler_take() is to be given: NULL where there is no gate. `permits` has room for as many
+ * jobs as are asked for. */
+const Gates *gate_turn_init(GateTurn *turn, PoolGates *gates, uint64_t *permits);
 
-/* n jobs that had passed were not begun: gives their tokens back. */
-void pool_gates_give_back(PoolGates *gates, uint64_t n, usec_t taken_at);
+/* n jobs that had passed were not begun: gives their tokens and permits back. */
+void pool_gates_give_back(PoolGates *gates, const uint64_t *permits, unsigned n, usec_t taken_at);
+
+/* A job that had passed has come to its end; or it was cancelled, which says nothing. */
+void pool_gates_report(PoolGates *gates, uint64_t *permit, bool succeeded, usec_t now);
+void pool_gates_cancel(PoolGates *gates, uint64_t *permit);
 
 /* The pool has idle workers and work for them, and nobody asks: waits in line for so many tokens,
  * and keeps its place if it does so already. */

@@ -213,6 +213,16 @@ static int check_limiter(PoolConfig *config, Faults *faults) {
         return found(faults, -EINVAL, rate, "is missing, a limiter needs it");
 }
 
+static int check_breaker(PoolConfig *config, Faults *faults) {
+        for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++)
+                config->own_breaker |=
+                        pool_setting_is_given(config, s) && strcmp(s->section, "Breaker") == 0;
+        return config->own_breaker && config->breaker
+                       ? found(faults, -EINVAL, pool_setting_find("Breaker"),
+                                 "is a shared breaker, but [Breaker] is one as well")
+                       : 0;
+}
+
 /* Both look up a name in a buffer that grows as the data base asks for it: 0, -ESRCH if there is no
  * such name, or -errno. */
 static int find_user(const char *name, char *buf, size_t size, uint32_t *ret) {
@@ -318,6 +328,7 @@ static int complete(PoolConfig *config, Faults *faults) {
                 check_command,
                 check_module,
                 check_limiter,
+                check_breaker,
                 check_users,
                 check_groups,
         };

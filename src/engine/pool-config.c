@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
 #include "engine/pool-config-internal.h"
 #include "util/strv.h"
@@ -60,6 +61,20 @@ static const SettingType type_overflow = { "a word", STORED_PLAIN, sizeof(Overfl
 static const SettingType type_handler = { "a word", STORED_PLAIN, sizeof(HandlerVTable *),
         set_handler };
 
+static const char *const on_open_words[] = { "fail", "hold", NULL };
+
+static int set_on_open(const Assignment *a) {
+        int i, r;
+
+        r = setting_read_word(a, &i);
+        if (r < 0)
+                return r;
+        *(bool *) setting_place(a->target, a->setting) = i == 1;
+        return 1;
+}
+
+static const SettingType type_on_open = { "a word", STORED_PLAIN, sizeof(bool), set_on_open };
+
 #define PLACE(member) .place = offsetof(PoolConfig, member)
 
 /* In the order of the sections, as texts name these in the order of the table. */
@@ -100,6 +115,8 @@ const Setting pool_settings[] = {
         { "ResultRetentionMax", "Pool", "ResultRetentionMax", &setting_uint64, 0, 10000000,
                 PLACE(result_retention_max) },
         { "Limiter", "Pool", "Limiter", &setting_object_name, PLACE(limiter) },
+        { "Breaker", "Pool", "Breaker", &setting_object_name, PLACE(breaker) },
+        { "OnOpen", "Pool", "OnOpen", &type_on_open, .words = on_open_words, PLACE(hold_on_open) },
         { "AllowUsers", "Pool", "AllowUsers", &setting_names, 0, NAMES_MAX, PLACE(allow_users) },
         { "AllowGroups", "Pool", "AllowGroups", &setting_names, 0, NAMES_MAX, PLACE(allow_groups) },
 
@@ -127,6 +144,8 @@ const Setting pool_settings[] = {
                 PLACE(limiter_config.period) },
         { "LimiterBurst", "Limiter", "Burst", &setting_burst, 1, LIMITER_BURST_MAX,
                 PLACE(limiter_config.burst) },
+
+        BREAKER_SETTINGS("Breaker", offsetof(PoolConfig, breaker_config)),
 };
 
 const size_t n_pool_settings = ELEMENTSOF(pool_settings);
@@ -185,6 +204,7 @@ int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
                 .result_retention = 10 * USEC_PER_MINUTE,
                 .result_retention_max = 10000,
                 .limiter_config = LIMITER_CONFIG_DEFAULT,
+                .breaker_config = BREAKER_CONFIG_DEFAULT,
         };
         config->handler_config.pool = config->name;
 
@@ -251,6 +271,7 @@ int pool_config_copy(const PoolConfig *config, PoolConfig **ret) {
         copy->n_allow_uids = config->n_allow_uids;
         copy->n_allow_gids = config->n_allow_gids;
         copy->given = config->given;
+        copy->own_breaker = config->own_breaker;
         *ret = TAKE_PTR(copy);
         return 0;
 }

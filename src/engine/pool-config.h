@@ -11,6 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#include "core/breaker.h"
 #include "core/limiter.h"
 #include "core/scheduler.h"
 #include "engine/setting.h"
@@ -48,6 +49,10 @@ struct PoolConfig {
         uint64_t result_retention_max;      /* jobs */
         char *limiter;                      /* the name of a shared one; NULL = none */
         LimiterConfig limiter_config;       /* of an own one; see engine/limiter-config.h */
+        char *breaker;                      /* the name of a shared one; NULL = none */
+        BreakerConfig breaker_config;       /* of an own one, … */
+        bool own_breaker;                   /* … if any of it was given: pool_config_complete() */
+        bool hold_on_open;                  /* what is queued waits for an open breaker to close */
         char **allow_users, **allow_groups; /* as written */
         uid_t *allow_uids;                  /* resolved by pool_config_complete() */
         size_t n_allow_uids;

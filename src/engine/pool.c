@@ -204,6 +204,12 @@ static bool publish(
                 histogram_add(&pool->run_time,
                         result->duration != USEC_INFINITY ? result->duration : share, 1);
                 publish_details(job, worker, result, now);
+                /* A time-out was told when it came. */
+                if (result->outcome != OUTCOME_SUCCESS && job_stop(job) == JOB_STOP_CANCEL)
+                        pool_gates_cancel(&pool->gates, &worker->permits[i]);
+                else
+                        pool_gates_report(&pool->gates, &worker->permits[i],
+                                result->outcome == OUTCOME_SUCCESS, now);
                 if (likely(result->outcome == OUTCOME_SUCCESS))
                         publish_output(job, result);
                 else
@@ -276,7 +282,7 @@ static unsigned reclaim(Pool *pool, Worker *worker) {
 
         for (unsigned i = end; i-- > begun;)
                 scheduler_unclaim(&pool->scheduler, worker->jobs[i]);
-        pool_gates_give_back(&pool->gates, end - begun, worker->taken_at);
+        pool_gates_give_back(&pool->gates, worker->permits + begun, end - begun, worker->taken_at);
         worker->n_jobs = begun;
         return end - begun;
 }
@@ -423,11 +429,21 @@ static bool is_worth_asking(const Pool *pool) {
 static void settle_gates(Pool *pool) {
         if (!pool_gates_exist(&pool->gates))
                 return;
-        if (!scheduler_has_work(&pool->scheduler) || pool->n_idle + pool->n_coming == 0)
+        if (!scheduler_has_work(&pool->scheduler) || pool->n_idle + pool->n_coming == 0 ||
+                pool->gates.shut_by == GATE_BREAKER)
                 pool_gates_leave(&pool->gates);
-        else if (pool->n_coming == 0 && pool->gates.shut_by == GATE_OPEN)
+        else if (pool->gates.limiter && pool->n_coming == 0 && pool->gates.shut_by == GATE_OPEN)
                 pool_gates_wait(&pool->gates,
                         MIN(pool->scheduler.n_queued, pool->n_idle * turn_size(pool)));
+}
+
+/* Nobody asks again until the breaker says so. The lock is held. */
+static void shut_by_breaker(Pool *pool) {
+        pool_gates_leave(&pool->gates);
+        pool->gates.shut_by = GATE_BREAKER;
+        /* Main refuses what is queued. */
+        if (pool->refuses)
+                timer_arm(&pool->timer, 0);
 }
 
 /* There may be work that nobody looks at, and the timer may be due earlier; the lock is held. */
@@ -545,7 +561,7 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 usec_t until = USEC_INFINITY;
 
                 do {
-                        gates = gate_turn_init(&gate_turn, &pool->gates);
+                        gates = gate_turn_init(&gate_turn, &pool->gates, worker->permits);
                         verdict = scheduler_take(&pool->scheduler, now, gates, turn_size(pool),
                                 worker->jobs, &n, &until);
                 } while (verdict != TAKE_JOBS && !pool->scheduler.paused &&
@@ -557,6 +573,8 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                         urgent |= begin_run(pool, worker, n, now, &mail);
                         turn = TURN_WORK;
                 } else {
+                        if (gate_turn.refused_by == GATE_BREAKER)
+                                shut_by_breaker(pool);
                         go_idle(pool, worker);
                         turn = TURN_IDLE;
                 }
@@ -957,10 +975,54 @@ static bool run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
         }
 
         i = worker->n_jobs - 1;
-        if (scheduler_stop_timed_out(&pool->scheduler, worker->jobs[i]))
+        if (scheduler_stop_timed_out(&pool->scheduler, worker->jobs[i])) {
+                pool_gates_report(&pool->gates, &worker->permits[i], /* succeeded= */ false, now);
                 poke(worker, i, JOB_STOP_TIMEOUT);
+        }
         watch_stop(pool, worker, now);
         return urgent;
+}
+
+void pool_gates_opened(Pool *pool) {
+        pool_lock(pool);
+        if (pool->gates.shut_by == GATE_BREAKER)
+                pool->gates.shut_by = GATE_OPEN;
+        after_change(pool);
+        pool_unlock(pool);
+}
+
+bool pool_is_refusing(Pool *pool, usec_t *ret_retry_after) {
+        BreakerView view;
+
+        if (!pool->refuses || !pool->gates.breaker)
+                return false;
+        shared_breaker_view(pool->gates.breaker, &view);
+        if (view.state != BREAKER_OPEN)
+                return false;
+        *ret_retry_after = view.retry_after;
+        return true;
+}
+
+bool pool_refuse(Pool *pool, Job *job) {
+        usec_t now = usec_now(CLOCK_MONOTONIC);
+        bool refused, wake = false;
+        Mail mail;
+
+        mail_init(&mail);
+        pool_lock(pool);
+        refused = scheduler_refuse(&pool->scheduler, job);
+        if (refused) {
+                if (job->details)
+                        job->details->finished_at = now;
+                (void) post_finished(pool, job, now, &mail);
+                settle_gates(pool);
+                (void) post_room(pool, &mail);
+                wake = mailbox_post(pool->mailbox, &mail, /* urgent= */ true);
+        }
+        pool_unlock(pool);
+        if (wake)
+                mailbox_wake(pool->mailbox);
+        return refused;
 }
 
 void pool_gates_served(Pool *pool) {
@@ -1169,7 +1231,7 @@ void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
 /* ---- life ---- */
 
 int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLimiter *limiter,
-        Pool **ret, char **ret_error) {
+        SharedBreaker *breaker, Pool **ret, char **ret_error) {
         SchedulerConfig scheduler_config = scheduler_config_of(config);
         Pool *pool;
         int r;
@@ -1184,10 +1246,11 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
                 .timer.fd = -EBADF,
                 .stop_timeout = config->handler_config.stop_timeout,
                 .shown_state = POOL_RUNNING,
+                .refuses = !config->hold_on_open,
                 /* Any state but 0 will do: it only spreads what would come at one time. */
                 .random = usec_now(CLOCK_MONOTONIC) | 1,
         };
-        pool_gates_init(&pool->gates, limiter);
+        pool_gates_init(&pool->gates, limiter, breaker);
         list_init(&pool->links);
         list_init(&pool->drain_watches);
         list_init(&pool->remove_watches);

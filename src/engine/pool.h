@@ -89,6 +89,7 @@ struct Pool {
         uint32_t next_worker_id; /* never given out twice */
         Timer timer;             /* armed by any thread */
         Histogram queue_wait, run_time;
+        bool refuses;           /* an open breaker refuses what is queued; else it waits */
         uint64_t mean_run_nsec; /* moving average of the last turns; 0 = not known yet */
         bool announce;          /* somebody wants to hear of starts and ends of all jobs */
         usec_t stop_timeout;
@@ -120,10 +121,10 @@ struct JobView {
 };
 
 /* Makes the pool with its handler, without workers. `config` is borrowed until pool_start(). Its
- * jobs take tokens from `limiter`, unless NULL. On failure -errno and *ret_error, which names the
- * setting. */
+ * jobs take tokens from `limiter` and permits from `breaker`, unless NULL. On failure -errno and
+ * *ret_error, which names the setting. */
 int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLimiter *limiter,
-        Pool **ret, char **ret_error);
+        SharedBreaker *breaker, Pool **ret, char **ret_error);
 
 /* Starts the workers, as many as there can be, and takes the pool's config over. On failure there
  * is not a single one, and pool_free() may be called. */
@@ -170,6 +171,15 @@ int pool_apply(Pool *pool, const PoolConfig *config);
 
 /* Makes all workers leave; each posts itself as gone. */
 void pool_dismiss(Pool *pool);
+
+/* The breaker may answer differently now. */
+void pool_gates_opened(Pool *pool);
+
+/* Is what is queued to be refused now? If so, *ret_retry_after says when to try again. */
+bool pool_is_refusing(Pool *pool, usec_t *ret_retry_after);
+
+/* Ends a queued job as refused; false if it is not queued any more. */
+bool pool_refuse(Pool *pool, Job *job);
 
 /* The limiter has served the pool: wakes workers for the credit that it has now. */
 void pool_gates_served(Pool *pool);

@@ -49,7 +49,9 @@ struct Worker {
         bool idle, leaving;
         bool coming;     /* off the idle list, and counted in n_coming until its turn */
         usec_t taken_at; /* when the turn's tokens were taken */
-        bool several;    /* the turn is one of several jobs, and counted in n_several */
+        uint64_t permits[TURN_JOBS_MAX]; /* of a breaker, for each job of the turn; 0 = none (any
+                                            more) */
+        bool several; /* the turn is one of several jobs, and counted in n_several */
         bool poked; /* the eventfd was written to stop a job, so it is to be emptied after the turn
                      */
         bool stuck; /* counted in n_stuck */

@@ -221,7 +221,7 @@ static void every_fault_of_a_file_is_told_with_its_line(void **state) {
                 "etc/a.pool:7: Nonsense: there is no such setting",
                 "etc/a.pool:8: neither a [Section], nor a # comment, nor KEY=VALUE",
                 "etc/a.pool:10: [Tube]: there is no such section, allowed are Pool, Command, "
-                "Module, Limiter",
+                "Module, Limiter, Breaker",
                 "etc/a.pool:12: ExecStart: \"true\" is not the absolute path of a command (up to "
                 "4095 bytes, without %)");
 }

@@ -273,7 +273,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
                 { "Tube", "Rate", "50/s", -ENOENT,
                         "[Tube]: there is no such section, allowed are Pool, Command, Module, "
-                        "Limiter" },
+                        "Limiter, Breaker" },
                 { "Limiter", "Rate", "50", -EINVAL,
                         "Rate: \"50\" is not a rate such as 50/s, 10/min, 1/h or 100/30s, allowed "
                         "are 1 to 1000000000000 in 1us to 1y" },
@@ -292,7 +292,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
                         "a setting outside of a section, allowed are Pool, Command, Module, "
-                        "Limiter" },
+                        "Limiter, Breaker" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

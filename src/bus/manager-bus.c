@@ -6,6 +6,7 @@
 
 #include "build-config.h"
 #include "bus/auth.h"
+#include "bus/breaker-bus.h"
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
@@ -13,6 +14,7 @@
 #include "bus/manager-bus.h"
 #include "bus/options.h"
 #include "bus/pool-bus.h"
+#include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
 #include "util/parse.h"
 
@@ -396,6 +398,91 @@ static int method_remove_limiter(sd_bus_message *m, void *userdata, sd_bus_error
         return sd_bus_reply_method_return(m, NULL);
 }
 
+/* ---- breakers ---- */
+
+static int read_breaker(
+        sd_bus_message *m, Engine *engine, SharedBreaker **ret, sd_bus_error *error) {
+        SharedBreaker *breaker;
+        const char *name;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r < 0)
+                return r;
+        breaker = engine_find_breaker(engine, name);
+        if (!breaker)
+                return bus_error(error, BUS_ERROR_NOT_FOUND, "No breaker \"%.100s\"", name);
+        *ret = breaker;
+        return 0;
+}
+
+static int reply_breaker(sd_bus_message *m, const SharedBreaker *breaker) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = breaker_bus_path(breaker, &path);
+        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
+}
+
+static int method_get_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        SharedBreaker *breaker;
+        Link *link = userdata;
+        int r;
+
+        r = read_breaker(m, link->server->engine, &breaker, error);
+        return r < 0 ? r : reply_breaker(m, breaker);
+}
+
+static int method_create_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        BreakerConfig config = BREAKER_CONFIG_DEFAULT;
+        Link *link = userdata;
+        Engine *engine = link->server->engine;
+        SharedBreaker *breaker;
+        const char *name;
+        int r;
+
+        r = auth_may_manage(client_of(link, m), error);
+        if (r < 0)
+                return r;
+        r = read_new_name(m, engine, &name, error);
+        if (r < 0)
+                return r;
+        if (engine_find_breaker(engine, name))
+                return bus_error(error, BUS_ERROR_ALREADY_EXISTS, "There is a breaker %s", name);
+        r = breaker_bus_read_settings(m, &config, error);
+        if (r < 0)
+                return r;
+        r = engine_add_breaker(engine, name, &config, &breaker);
+        if (r == -ENOMEM)
+                return bus_error_oom(error);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No timer for the breaker: %s",
+                        strerror(-r));
+        return reply_breaker(m, breaker);
+}
+
+static int method_remove_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Link *link = userdata;
+        Engine *engine = link->server->engine;
+        SharedBreaker *breaker;
+        int cancel, r;
+
+        r = auth_may_manage(client_of(link, m), error);
+        if (r < 0)
+                return r;
+        r = read_breaker(m, engine, &breaker, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(m, "b", &cancel);
+        if (r < 0)
+                return r;
+        r = engine_remove_breaker(engine, breaker);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_INVALID_STATE, "Breaker %s is used by %u pools",
+                        breaker->name, breaker->n_users);
+        return sd_bus_reply_method_return(m, NULL);
+}
+
 /* ---- settings ---- */
 
 static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -480,6 +567,12 @@ const sd_bus_vtable manager_vtable[] = {
                 SD_BUS_RESULT("o", limiter), method_create_limiter, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("RemoveLimiter", SD_BUS_ARGS("s", name, "b", cancel),
                 SD_BUS_NO_RESULT, method_remove_limiter, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("GetBreaker", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", breaker),
+                method_get_breaker, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("CreateBreaker", SD_BUS_ARGS("s", name, "a{sv}", settings),
+                SD_BUS_RESULT("o", breaker), method_create_breaker, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("RemoveBreaker", SD_BUS_ARGS("s", name, "b", cancel),
+                SD_BUS_NO_RESULT, method_remove_breaker, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
                 "CancelJob", SD_BUS_ARGS("t", id), SD_BUS_NO_RESULT, method_cancel_job, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("CancelJobs", SD_BUS_ARGS("a{sv}", filter),

@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include "bus/auth.h"
+#include "bus/breaker-bus.h"
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
@@ -60,39 +61,68 @@ static int enumerate_pools(
 
 /* ---- submitting ---- */
 
+/* Is it allowed, and is there no open breaker in front of the pool that would refuse it? */
+static int check_breaker(sd_bus_message *m, const Found *found, sd_bus_error *error) {
+        usec_t retry_after;
+        int r;
+
+        if (!pool_is_refusing(found->object, &retry_after))
+                return 0;
+        r = auth_may_submit(client_of(found->link, m), found->object, error);
+        return r < 0 ? r
+                     : bus_error(error, BUS_ERROR_CIRCUIT_OPEN,
+                               "The circuit breaker of the pool is open: retry after %" PRIu64
+                               " us",
+                               retry_after);
+}
+
 static int method_submit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return submit_one(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : submit_one(m, found->link, found->object, error);
 }
 
 static int method_submit_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return submit_fd(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : submit_fd(m, found->link, found->object, error);
 }
 
 static int method_submit_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return submit_many(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : submit_many(m, found->link, found->object, error);
 }
 
 static int method_submit_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return submit_packed(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : submit_packed(m, found->link, found->object, error);
 }
 
 static int method_run(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return run_one(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : run_one(m, found->link, found->object, error);
 }
 
 static int method_run_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return run_many(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : run_many(m, found->link, found->object, error);
 }
 
 static int method_run_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        return run_packed(m, found->link, found->object, error);
+        int r = check_breaker(m, found, error);
+
+        return r < 0 ? r : run_packed(m, found->link, found->object, error);
 }
 
 /* ---- control ---- */
@@ -331,6 +361,16 @@ static int get_limiter(sd_bus *bus, const char *path, const char *interface, con
         return r < 0 ? r : sd_bus_message_append(reply, "o", limiter);
 }
 
+static int get_breaker(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
+        const Pool *pool = ((const Found *) userdata)->object;
+        _cleanup_free_ char *breaker = NULL;
+        int r;
+
+        r = breaker_bus_path_or_none(pool->gates.breaker, &breaker);
+        return r < 0 ? r : sd_bus_message_append(reply, "o", breaker);
+}
+
 /* Every settable property is set in the same way as by Set(). */
 static int set_setting(sd_bus *bus, const char *path, const char *interface, const char *property,
         sd_bus_message *value, void *userdata, sd_bus_error *error) {
@@ -386,6 +426,7 @@ const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Scheduled", "t", get_scheduled, 0, 0),
         SD_BUS_PROPERTY("Running", "u", get_running, 0, 0),
         SD_BUS_PROPERTY("Limiter", "o", get_limiter, 0, 0),
+        SD_BUS_PROPERTY("Breaker", "o", get_breaker, 0, 0),
         SD_BUS_PROPERTY("Submitted", "t", get_submitted, 0, 0),
         SD_BUS_PROPERTY("Succeeded", "t", get_succeeded, 0, 0),
         SD_BUS_PROPERTY("Failed", "t", get_failed, 0, 0),

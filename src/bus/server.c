@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include "bus/auth.h"
+#include "bus/breaker-bus.h"
 #include "bus/call.h"
 #include "bus/job-bus.h"
 #include "bus/limiter-bus.h"
@@ -32,6 +33,7 @@ int client_new(Link *link, const char *name, Client **ret) {
         client->link = link;
         client->uid = (uid_t) -1;
         list_init(&client->calls);
+        list_init(&client->permits);
         list_init(&client->submissions);
         client->name = strdup(name);
         if (!client->name) {
@@ -66,6 +68,7 @@ Client *client_free(Client *client) {
                 return NULL;
         engine = client->link->server->engine;
         client_set_subscribed(client, false);
+        breaker_bus_forget(client);
         while ((l = list_first(&client->calls)))
                 call_free(list_entry(l, Call, links));
         while ((l = list_pop(&client->submissions))) {
@@ -163,6 +166,8 @@ int link_add_interfaces(Link *link) {
                 r = job_bus_add(link);
         if (r >= 0)
                 r = limiter_bus_add(link);
+        if (r >= 0)
+                r = breaker_bus_add(link);
         return r;
 }
 

@@ -42,6 +42,7 @@ struct Server {
         List links;        /* Link.links; owned */
         uint32_t n_direct; /* direct links */
         uint64_t next_direct_id;
+        uint64_t last_permit;  /* the id that was given out last */
         uint32_t n_subscribed; /* clients */
         char direct_id[33];    /* what GetId answers on the direct socket */
         Listener *listener;    /* owned; NULL = no direct socket */
@@ -87,7 +88,9 @@ struct Client {
         gid_t *gids; /* owned */
         size_t n_gids;
         bool subscribed;
-        List calls;       /* Call.links: calls that wait for an answer; owned */
+        List calls;   /* Call.links: calls that wait for an answer; owned */
+        List permits; /* of breakers, see breaker-bus.c; owned */
+        uint32_t n_permits;
         List submissions; /* Submission.links: those that end or change with the client */
         /* Messages held until the uid is known, or until those before them were put back. */
         sd_bus_message **held; /* owned */

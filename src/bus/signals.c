@@ -3,6 +3,7 @@
 #include <stdarg.h>
 
 #include "bus/auth.h"
+#include "bus/breaker-bus.h"
 #include "bus/limiter-bus.h"
 #include "bus/pool-bus.h"
 #include "bus/server.h"
@@ -139,6 +140,37 @@ static void on_limiter_changed(void *userdata, SharedLimiter *limiter) {
         broadcast_limiter(userdata, limiter, limiter_bus_emit_changed);
 }
 
+/* ---- breakers: to all ---- */
+
+static void broadcast_breaker(
+        Server *server, SharedBreaker *breaker, int (*emit)(sd_bus *bus, SharedBreaker *breaker)) {
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) emit(list_entry(l, Link, links)->bus, breaker);
+}
+
+static void on_breaker_added(void *userdata, SharedBreaker *breaker) {
+        broadcast_breaker(userdata, breaker, breaker_bus_emit_added);
+}
+
+static void on_breaker_removed(void *userdata, SharedBreaker *breaker) {
+        broadcast_breaker(userdata, breaker, breaker_bus_emit_removed);
+}
+
+static void on_breaker_changed(void *userdata, SharedBreaker *breaker) {
+        broadcast_breaker(userdata, breaker, breaker_bus_emit_changed);
+}
+
+static void on_breaker_state_changed(
+        void *userdata, SharedBreaker *breaker, BreakerState old, BreakerState new) {
+        Server *server = userdata;
+
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) breaker_bus_emit_state_changed(
+                                list_entry(l, Link, links)->bus, breaker, old, new);
+}
+
 const EngineListener signals_listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,
@@ -148,4 +180,8 @@ const EngineListener signals_listener = {
         .limiter_added = on_limiter_added,
         .limiter_removed = on_limiter_removed,
         .limiter_changed = on_limiter_changed,
+        .breaker_added = on_breaker_added,
+        .breaker_removed = on_breaker_removed,
+        .breaker_changed = on_breaker_changed,
+        .breaker_state_changed = on_breaker_state_changed,
 };

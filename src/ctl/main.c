@@ -39,7 +39,7 @@ static const struct {
         { "Look", { &verb_list, &verb_status, &verb_jobs, &verb_monitor } },
         { "Work", { &verb_submit, &verb_run, &verb_wait, &verb_result, &verb_cancel } },
         { "Pools", { &verb_pause, &verb_resume, &verb_drain, &verb_clear, &verb_kick } },
-        { "Limiters", { &verb_acquire } },
+        { "Limiters and breakers", { &verb_acquire, &verb_trip, &verb_reset } },
         { "Settings",
                 { &verb_set, &verb_create, &verb_remove, &verb_cat, &verb_reload, &verb_check } },
 };

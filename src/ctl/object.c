@@ -10,6 +10,7 @@
 
 static const Kind kinds[] = {
         { "pool", POOL_INTERFACE, "CreatePool", "RemovePool" },
+        { "breaker", BREAKER_INTERFACE, "CreateBreaker", "RemoveBreaker" },
         { "limiter", LIMITER_INTERFACE, "CreateLimiter", "RemoveLimiter" },
 };
 
@@ -29,7 +30,7 @@ int kind_parse(const char *s, const Kind **ret) {
         const Kind *kind = find_kind(s, strlen(s));
 
         if (!kind)
-                return usage_error("Unknown kind \"%s\"; expected pool or limiter.", s);
+                return usage_error("Unknown kind \"%s\"; expected pool, limiter or breaker.", s);
         *ret = kind;
         return 0;
 }

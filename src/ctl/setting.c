@@ -93,7 +93,8 @@ const Verb verb_create = {
         .name = "create",
         .arguments = "KIND NAME KEY=VALUE…",
         .summary = "Make an object, until sluiced ends",
-        .details = "KIND is pool or limiter. For one that stays, write a file; \"sluicectl cat\" "
+        .details = "KIND is pool, limiter or breaker. For one that stays, write a file; "
+                   "\"sluicectl cat\" "
                    "shows where "
                    "they are.",
         .example = "sluicectl create pool gzip Handler=command \"ExecStart=/usr/bin/gzip -c\" "

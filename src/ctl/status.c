@@ -289,6 +289,33 @@ static int show_limiter(Ctl *c, const Object *limiter, json_object **ret) {
         return 0;
 }
 
+static int show_breaker(Ctl *c, const Object *breaker, json_object **ret) {
+        _cleanup_line_ Line more = { 0 }, calls = { 0 };
+        _cleanup_free_ char *title = NULL;
+        json_object *p = NULL;
+        int r;
+
+        r = bus_get_all(c, breaker->path, breaker->kind->interface, /* optional= */ false, ret,
+                "get the state of breaker \"%s\"", breaker->name);
+        if (r < 0 || c->json != JSON_OFF)
+                return r;
+        p = *ret;
+        title = text_format("breaker %s", json_text(p, "Name"));
+        if (json_number(p, "RetryAfterUSec") > 0) {
+                _cleanup_free_ char *span = text_span(json_number(p, "RetryAfterUSec"));
+
+                line_add(&more, text_format("for %s", span));
+        }
+        print_title(json_text(p, "State"), title, "");
+        print_state("State", json_text(p, "State"), more.text);
+        print_field("Mode", json_text(p, "Mode"));
+        line_add(&calls, count(p, "InFlight", "in flight", true));
+        line_add(&calls, count(p, "Failures", "failed in a row", true));
+        line_add(&calls, count(p, "Trips", "trips", true));
+        print_field("Calls", calls.text);
+        return 0;
+}
+
 static char *owner_name(json_object *p) {
         uint64_t uid = json_number(p, "Owner");
         const struct passwd *user = getpwuid((uid_t) uid);
@@ -429,8 +456,11 @@ static int show(Ctl *c, const char *word, json_object **ret) {
         r = object_parse(word, &object);
         if (r < 0)
                 return r;
-        return strcmp(object.kind->name, "limiter") == 0 ? show_limiter(c, &object, ret)
-                                                         : show_pool(c, &object, ret);
+        if (strcmp(object.kind->name, "limiter") == 0)
+                return show_limiter(c, &object, ret);
+        if (strcmp(object.kind->name, "breaker") == 0)
+                return show_breaker(c, &object, ret);
+        return show_pool(c, &object, ret);
 }
 
 static int status(Ctl *c, char **arguments) {
@@ -460,9 +490,10 @@ static int status(Ctl *c, char **arguments) {
 
 const Verb verb_status = {
         .name = "status",
-        .arguments = "[POOL|LIMITER|JOB…]",
+        .arguments = "[POOL|LIMITER|BREAKER|JOB…]",
         .summary = "Show sluiced or objects in full",
-        .details = "A number is a job id, a limiter is limiter/NAME. For a job that waits, the "
+        .details = "A number is a job id, limiters are limiter/NAME and breakers breaker/NAME. For "
+                   "a job that waits, the "
                    "reason is shown. Owners of "
                    "jobs and root also "
                    "see why one failed. With --json=, the properties as they are on D-Bus.",

@@ -16,6 +16,8 @@ extern const Verb verb_submit, verb_run;
 extern const Verb verb_jobs, verb_wait, verb_result, verb_cancel;
 /* setting.c */
 extern const Verb verb_set, verb_create, verb_remove;
+/* breaker.c */
+extern const Verb verb_trip, verb_reset;
 /* limiter.c */
 extern const Verb verb_acquire;
 /* file.c */

@@ -132,7 +132,7 @@ class SluicectlTest(unittest.TestCase):
             (['jobs', '--result=x'], 'timed-out, expired, dropped, refused or lost.'),
             (['jobs', '--owner=no such'], 'there is no such user.'),
             (['jobs', '-n', '0'], 'Bad value "0" for --lines; expected a number from 1.'),
-            (['create', 'pol', 'x'], 'Unknown kind "pol"; expected pool or limiter.'),
+            (['create', 'pol', 'x'], 'Unknown kind "pol"; expected pool, limiter or breaker.'),
             (['acquire', 'l', '0'], '"0" is no number of tokens; expected one from 1.'),
             (['acquire', 'pool/l'], '"pool/l" is no limiter.'),
             (['set', 'gzip', 'MaxWorkers'], '"MaxWorkers" is no setting; expected KEY=VALUE'),
@@ -148,8 +148,8 @@ class SluicectlTest(unittest.TestCase):
         overview = self.ctl('--help').out
         verbs = re.findall(r'^  ([a-z]+) ', overview, re.M)
         self.assertEqual(sorted(verbs), sorted(
-            'acquire list status submit run jobs wait result cancel pause resume drain clear kick '
-            'set create '
+            'acquire trip reset list status submit run jobs wait result cancel pause resume drain '
+            'clear kick set create '
             'remove cat reload monitor check'.split()))
         self.assertLessEqual(max(map(len, overview.splitlines())), 80)
         for verb in verbs:

@@ -1,0 +1,340 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus/auth.h"
+#include "bus/breaker-bus.h"
+#include "bus/error.h"
+#include "bus/options.h"
+#include "engine/breaker-config.h"
+
+#define BREAKER_PREFIX SLUICE_PATH "/breaker"
+#define BREAKER_INTERFACE "org.sluice1.Breaker"
+
+/* Permits that one client may hold at a time. */
+#define PERMITS_MAX 1024
+
+/* A permit in the hands of a client. */
+typedef struct ClientPermit {
+        List links; /* in Client.permits */
+        uint64_t id;
+        Client *client; /* borrowed */
+        BreakerPermit permit;
+} ClientPermit;
+
+int breaker_bus_path(const SharedBreaker *breaker, char **ret) {
+        return sd_bus_path_encode(BREAKER_PREFIX, breaker->name, ret);
+}
+
+int breaker_bus_path_or_none(const SharedBreaker *breaker, char **ret) {
+        if (breaker)
+                return breaker_bus_path(breaker, ret);
+        *ret = strdup("/");
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int find_breaker(sd_bus *bus, const char *path, const char *interface, void *userdata,
+        void **ret_found, sd_bus_error *error) {
+        _cleanup_free_ char *name = NULL;
+        SharedBreaker *breaker;
+        Link *link = userdata;
+        int r;
+
+        r = sd_bus_path_decode(path, BREAKER_PREFIX, &name);
+        if (r <= 0)
+                return r;
+        breaker = engine_find_breaker(link->server->engine, name);
+        if (!breaker)
+                return 0;
+        link->found = (Found){ .link = link, .object = breaker };
+        *ret_found = &link->found;
+        return 1;
+}
+
+static int enumerate_breakers(
+        sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
+        Link *link = userdata;
+        Engine *engine = link->server->engine;
+        char **nodes;
+        size_t n = 0;
+
+        nodes = calloc(HASH_CNT(by_name, engine->breakers_by_name) + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+        list_for_each (l, &engine->breakers)
+                if (breaker_bus_path(list_entry(l, SharedBreaker, links), &nodes[n]) >= 0)
+                        n++;
+        *ret_nodes = nodes;
+        return 0;
+}
+
+/* ---- permits ---- */
+
+static void client_permit_free(ClientPermit *permit) {
+        list_remove(&permit->links);
+        permit->client->n_permits--;
+        free(permit);
+}
+
+static void on_permit_gone(BreakerPermit *permit) {
+        client_permit_free(container_of(permit, ClientPermit, permit));
+}
+
+void breaker_bus_forget(Client *client) {
+        List *l;
+
+        while ((l = list_first(&client->permits))) {
+                ClientPermit *permit = list_entry(l, ClientPermit, links);
+
+                breaker_permit_report(&permit->permit, /* succeeded= */ false);
+                client_permit_free(permit);
+        }
+}
+
+static int method_allow(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        Client *client = client_of(found->link, m);
+        ClientPermit *permit;
+        int r;
+
+        r = auth_may_take(client, error);
+        if (r < 0)
+                return r;
+        if (client->n_permits >= PERMITS_MAX)
+                return bus_error(error, BUS_ERROR_QUOTA_EXCEEDED,
+                        "%d permits that are not reported, no more are allowed", PERMITS_MAX);
+        permit = calloc(1, sizeof(*permit));
+        if (!permit)
+                return bus_error_oom(error);
+        list_init(&permit->links);
+        list_init(&permit->permit.links);
+        permit->permit.gone = on_permit_gone;
+        permit->client = client;
+        r = shared_breaker_allow(found->object, &permit->permit);
+        if (r <= 0) {
+                free(permit);
+                return r < 0 ? bus_error_oom(error) : sd_bus_reply_method_return(m, "bt", false, 0);
+        }
+        permit->id = ++client->link->server->last_permit;
+        list_append(&client->permits, &permit->links);
+        client->n_permits++;
+        return sd_bus_reply_method_return(m, "bt", true, permit->id);
+}
+
+static int method_report(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        Client *client = client_of(found->link, m);
+        int succeeded, r;
+        uint64_t id;
+
+        r = sd_bus_message_read(m, "tb", &id, &succeeded);
+        if (r < 0)
+                return r;
+        list_for_each (l, &client->permits) {
+                ClientPermit *permit = list_entry(l, ClientPermit, links);
+
+                if (permit->id != id || permit->permit.breaker != found->object)
+                        continue;
+                breaker_permit_report(&permit->permit, succeeded);
+                client_permit_free(permit);
+                return sd_bus_reply_method_return(m, NULL);
+        }
+        return bus_error(
+                error, BUS_ERROR_NOT_FOUND, "No permit %" PRIu64 " of this connection", id);
+}
+
+/* ---- control ---- */
+
+static int by_hand(sd_bus_message *m, const Found *found, int (*change)(SharedBreaker *breaker),
+        sd_bus_error *error) {
+        BreakerView view;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, m), error);
+        if (r < 0)
+                return r;
+        r = change(found->object);
+        if (r >= 0)
+                return sd_bus_reply_method_return(m, NULL);
+        shared_breaker_view(found->object, &view);
+        return bus_error(error, BUS_ERROR_INVALID_STATE, "Only with Mode=auto, and it is %s",
+                breaker_mode_to_string(view.config.mode));
+}
+
+static int method_trip(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return by_hand(m, userdata, shared_breaker_trip, error);
+}
+
+static int method_reset(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return by_hand(m, userdata, shared_breaker_reset, error);
+}
+
+static int assign(void *target, const char *name, const SettingValue *value, bool settable_only,
+        char **ret_error) {
+        return breaker_config_set(target, name, value, ret_error);
+}
+
+int breaker_bus_read_settings(sd_bus_message *m, BreakerConfig *config, sd_bus_error *error) {
+        return options_read_assignments(m, assign, config, /* settable_only= */ false, error);
+}
+
+static int change_settings(const Found *found, const BreakerConfig *config, sd_bus_error *error) {
+        return engine_set_breaker(found->link->server->engine, found->object, config) < 0
+                       ? bus_error_oom(error)
+                       : 0;
+}
+
+static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        BreakerView view;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, m), error);
+        if (r < 0)
+                return r;
+        shared_breaker_view(found->object, &view);
+        r = breaker_bus_read_settings(m, &view.config, error);
+        if (r >= 0)
+                r = change_settings(found, &view.config, error);
+        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+}
+
+/* ---- properties ---- */
+
+#define DEFINE_GETTER(name, type, expression)                                       \
+        static int get_##name(sd_bus *bus, const char *path, const char *interface, \
+                const char *property, sd_bus_message *reply, void *userdata,        \
+                sd_bus_error *error) {                                              \
+                SharedBreaker *breaker = ((const Found *) userdata)->object;        \
+                BreakerView view;                                                   \
+                                                                                    \
+                shared_breaker_view(breaker, &view);                                \
+                return sd_bus_message_append(reply, type, expression);              \
+        }
+
+DEFINE_GETTER(name, "s", breaker->name)
+DEFINE_GETTER(mode, "s", breaker_mode_to_string(view.config.mode))
+DEFINE_GETTER(max_failures, "u", view.config.max_failures)
+DEFINE_GETTER(failure_rate_percent, "u", view.config.failure_rate_percent)
+DEFINE_GETTER(window_size, "u", view.config.window_size)
+DEFINE_GETTER(minimum_calls, "u", view.config.minimum_calls)
+DEFINE_GETTER(reset_timeout, "t", view.config.reset_timeout)
+DEFINE_GETTER(reset_timeout_max, "t", view.config.reset_timeout_max)
+DEFINE_GETTER(half_open_probes, "u", view.config.half_open_probes)
+DEFINE_GETTER(successes_to_close, "u", view.config.successes_to_close)
+DEFINE_GETTER(state, "s", breaker_state_to_string(view.state))
+DEFINE_GETTER(failures, "u", view.failures)
+DEFINE_GETTER(trips, "t", view.trips)
+DEFINE_GETTER(retry_after, "t", view.retry_after)
+DEFINE_GETTER(in_flight, "u", view.in_flight)
+
+static int set_setting(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *value, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        SettingValue setting;
+        BreakerView view;
+        char *text = NULL;
+        int r;
+
+        r = auth_may_manage(client_of(found->link, value), error);
+        if (r < 0)
+                return r;
+        r = options_read_property(value, &setting);
+        if (r < 0)
+                return r;
+        shared_breaker_view(found->object, &view);
+        r = breaker_config_set(&view.config, property, &setting, &text);
+        if (r < 0)
+                return bus_error_settings(error, r, text);
+        return change_settings(found, &view.config, error);
+}
+
+#define EMITS SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
+#define SETTABLE(name, type, getter) \
+        SD_BUS_WRITABLE_PROPERTY(name, type, getter, set_setting, 0, EMITS | ANYBODY)
+
+const sd_bus_vtable breaker_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Name", "s", get_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SETTABLE("Mode", "s", get_mode),
+        SETTABLE("MaxFailures", "u", get_max_failures),
+        SETTABLE("FailureRatePercent", "u", get_failure_rate_percent),
+        SETTABLE("WindowSize", "u", get_window_size),
+        SETTABLE("MinimumCalls", "u", get_minimum_calls),
+        SETTABLE("ResetTimeoutUSec", "t", get_reset_timeout),
+        SETTABLE("ResetTimeoutMaxUSec", "t", get_reset_timeout_max),
+        SETTABLE("HalfOpenProbes", "u", get_half_open_probes),
+        SETTABLE("SuccessesToClose", "u", get_successes_to_close),
+        SD_BUS_PROPERTY("State", "s", get_state, 0, EMITS),
+        SD_BUS_PROPERTY("Failures", "u", get_failures, 0, 0),
+        SD_BUS_PROPERTY("Trips", "t", get_trips, 0, 0),
+        SD_BUS_PROPERTY("RetryAfterUSec", "t", get_retry_after, 0, 0),
+        SD_BUS_PROPERTY("InFlight", "u", get_in_flight, 0, 0),
+        SD_BUS_METHOD_WITH_ARGS("Trip", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_trip, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Reset", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reset, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Allow", SD_BUS_NO_ARGS, SD_BUS_RESULT("b", allowed, "t", permit),
+                method_allow, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Report", SD_BUS_ARGS("t", permit, "b", succeeded),
+                SD_BUS_NO_RESULT, method_report, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS(
+                "Set", SD_BUS_ARGS("a{sv}", settings), SD_BUS_NO_RESULT, method_set, ANYBODY),
+        SD_BUS_SIGNAL_WITH_NAMES("StateChanged", "ss", SD_BUS_PARAM(old) SD_BUS_PARAM(new), 0),
+        SD_BUS_VTABLE_END,
+};
+
+int breaker_bus_add(Link *link) {
+        int r;
+
+        r = sd_bus_add_fallback_vtable(link->bus, NULL, BREAKER_PREFIX, BREAKER_INTERFACE,
+                breaker_vtable, find_breaker, link);
+        if (r < 0)
+                return r;
+        return sd_bus_add_node_enumerator(
+                link->bus, NULL, BREAKER_PREFIX, enumerate_breakers, link);
+}
+
+/* ---- what is told to all ---- */
+
+int breaker_bus_emit_added(sd_bus *bus, SharedBreaker *breaker) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = breaker_bus_path(breaker, &path);
+        return r < 0 ? r : sd_bus_emit_object_added(bus, path);
+}
+
+int breaker_bus_emit_removed(sd_bus *bus, SharedBreaker *breaker) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = breaker_bus_path(breaker, &path);
+        return r < 0 ? r : sd_bus_emit_object_removed(bus, path);
+}
+
+int breaker_bus_emit_changed(sd_bus *bus, SharedBreaker *breaker) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = breaker_bus_path(breaker, &path);
+        return r < 0 ? r
+                     : sd_bus_emit_properties_changed(bus, path, BREAKER_INTERFACE, "Mode",
+                               "MaxFailures", "FailureRatePercent", "WindowSize", "MinimumCalls",
+                               "ResetTimeoutUSec", "ResetTimeoutMaxUSec", "HalfOpenProbes",
+                               "SuccessesToClose", NULL);
+}
+
+int breaker_bus_emit_state_changed(
+        sd_bus *bus, SharedBreaker *breaker, BreakerState old, BreakerState new) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = breaker_bus_path(breaker, &path);
+        if (r >= 0)
+                r = sd_bus_emit_properties_changed(bus, path, BREAKER_INTERFACE, "State", NULL);
+        return r < 0 ? r
+                     : sd_bus_emit_signal(bus, path, BREAKER_INTERFACE, "StateChanged", "ss",
+                               breaker_state_to_string(old), breaker_state_to_string(new));
+}

@@ -438,6 +438,43 @@ static void limiters_are_read_and_pools_find_them(void **state) {
         assert_int_equal(pool(config, "b")->limiter_config.burst, 0);
 }
 
+static void breakers_are_read_and_pools_find_them(void **state) {
+        _cleanup_(config_freep) Config *config = NULL;
+        const ConfigBreaker *breaker;
+        Box *box = *state;
+
+        put(box, "etc/api.breaker", "[Breaker]\nMaxFailures=3\nResetTimeout=5s\n");
+        put(box, "etc/a.pool",
+                "[Pool]\nBreaker=api\nOnOpen=hold\n[Command]\nExecStart=/bin/true\n");
+        put(box, "etc/b.pool", "[Command]\nExecStart=/bin/true\n[Breaker]\nWindowSize=50\n");
+        config = load_well(box);
+
+        assert_int_equal(config->n_breakers, 1);
+        breaker = config_find_breaker(config, "api");
+        assert_non_null(breaker);
+        assert_int_equal(breaker->config.max_failures, 3);
+        assert_int_equal(breaker->config.reset_timeout, 5 * USEC_PER_SEC);
+        assert_int_equal(breaker->config.window_size, 20);
+        assert_string_equal(pool(config, "a")->breaker, "api");
+        assert_true(pool(config, "a")->hold_on_open);
+        assert_false(pool(config, "a")->own_breaker);
+        assert_true(pool(config, "b")->own_breaker);
+        assert_int_equal(pool(config, "b")->breaker_config.window_size, 50);
+}
+
+static void a_breaker_that_is_not_there_is_a_fault_of_the_pool(void **state) {
+        Box *box = *state;
+
+        put(box, "etc/a.pool", "[Pool]\nBreaker=api\n[Command]\nExecStart=/bin/true\n");
+        put(box, "etc/c.breaker", "[Breaker]\nMaxFailures=3\n");
+        put(box, "etc/c.pool", "[Command]\nExecStart=/bin/true\n[Breaker]\nMaxFailures=3\n");
+        put(box, "etc/e.breaker", "[Breaker]\nHalfOpenProbes=0\n");
+        EXPECT_FAULTS(box,
+                "etc/e.breaker:2: HalfOpenProbes: \"0\" is out of range, allowed are 1 to 1000000",
+                "etc/a.pool:2: Breaker: there is no api.breaker without a fault",
+                "etc/c.pool:4: Breaker: there is a c.breaker as well");
+}
+
 static void a_limiter_that_is_not_there_is_a_fault_of_the_pool(void **state) {
         Box *box = *state;
 
@@ -481,6 +518,8 @@ int main(void) {
                 TEST(a_faulty_sluiced_conf_changes_nothing),
                 TEST(limiters_are_read_and_pools_find_them),
                 TEST(a_limiter_that_is_not_there_is_a_fault_of_the_pool),
+                TEST(breakers_are_read_and_pools_find_them),
+                TEST(a_breaker_that_is_not_there_is_a_fault_of_the_pool),
                 cmocka_unit_test(users_have_a_folder_before_those_of_the_system),
         };
 

@@ -61,68 +61,46 @@ static int enumerate_pools(
 
 /* ---- submitting ---- */
 
-/* Is it allowed, and is there no open breaker in front of the pool that would refuse it? */
-static int check_breaker(sd_bus_message *m, const Found *found, sd_bus_error *error) {
-        usec_t retry_after;
-        int r;
-
-        if (!pool_is_refusing(found->object, &retry_after))
-                return 0;
-        r = auth_may_submit(client_of(found->link, m), found->object, error);
-        return r < 0 ? r
-                     : bus_error(error, BUS_ERROR_CIRCUIT_OPEN,
-                               "The circuit breaker of the pool is open: retry after %" PRIu64
-                               " us",
-                               retry_after);
-}
-
 static int method_submit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : submit_one(m, found->link, found->object, error);
+        return submit_one(m, found->link, found->object, error);
 }
 
 static int method_submit_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : submit_fd(m, found->link, found->object, error);
+        return submit_fd(m, found->link, found->object, error);
 }
 
 static int method_submit_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : submit_many(m, found->link, found->object, error);
+        return submit_many(m, found->link, found->object, error);
 }
 
 static int method_submit_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : submit_packed(m, found->link, found->object, error);
+        return submit_packed(m, found->link, found->object, error);
 }
 
 static int method_run(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : run_one(m, found->link, found->object, error);
+        return run_one(m, found->link, found->object, error);
 }
 
 static int method_run_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : run_many(m, found->link, found->object, error);
+        return run_many(m, found->link, found->object, error);
 }
 
 static int method_run_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        int r = check_breaker(m, found, error);
 
-        return r < 0 ? r : run_packed(m, found->link, found->object, error);
+        return run_packed(m, found->link, found->object, error);
 }
 
 /* ---- control ---- */

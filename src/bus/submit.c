@@ -180,7 +180,14 @@ static int read_options(Request *request, sd_bus_message *m, sd_bus_error *error
 
 static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *error) {
         const char *name = request->pool->config->name;
+        usec_t retry_after = 0;
 
+        if (verdict == ADMIT_SHUT) {
+                (void) pool_is_refusing(request->pool, &retry_after);
+                return bus_error(error, BUS_ERROR_CIRCUIT_OPEN,
+                        "The circuit breaker of pool %s is open: retry after %" PRIu64 " us", name,
+                        retry_after);
+        }
         if (verdict == ADMIT_FULL)
                 return bus_error(error, BUS_ERROR_QUEUE_FULL,
                         "Pool %s has no room for %zu more: QueueMax is %" PRIu64, name, request->n,

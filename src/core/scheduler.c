@@ -399,6 +399,10 @@ int scheduler_admit(Scheduler *s, uint64_t n, uint32_t uid, int16_t priority, un
         return ADMIT_YES;
 }
 
+void scheduler_reject(Scheduler *s, uint64_t n) {
+        s->counters.rejected += n;
+}
+
 void scheduler_line_join(Scheduler *s, AdmitWaiter *waiter) {
         list_append(&s->line, &waiter->links);
 }

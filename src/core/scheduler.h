@@ -26,6 +26,7 @@ typedef enum AdmitVerdict {
         ADMIT_YES,
         ADMIT_FULL,     /* no room for all of them */
         ADMIT_DRAINING, /* takes nothing more */
+        ADMIT_SHUT,     /* said by the pool, not here: its circuit breaker is open */
 } AdmitVerdict;
 
 typedef enum AdmitFlag {
@@ -126,6 +127,8 @@ void scheduler_done(Scheduler *s);
  * counters.rejected. Reserves memory: after ADMIT_YES the jobs can be submitted, until the next
  * scheduler_admit(). `flags` are AdmitFlag. Returns an AdmitVerdict or -ENOMEM. */
 int scheduler_admit(Scheduler *s, uint64_t n, uint32_t owner, int16_t priority, unsigned flags);
+
+void scheduler_reject(Scheduler *s, uint64_t n); /* counts jobs that were refused elsewhere */
 
 /* A submit joins the line for room, at its end. */
 void scheduler_line_join(Scheduler *s, AdmitWaiter *waiter);

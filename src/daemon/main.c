@@ -161,8 +161,8 @@ static int fill_standard_fds(void) {
         return 0;
 }
 
-/* Connections, spawns and the files of SubmitFd need many. We do not use select(), and children start
- * with the usual soft limit, so there is no reason to be content with that. */
+/* Connections, spawns and the files of SubmitFd need many. We do not use select(), and children
+ * start with the usual soft limit, so there is no reason to be content with that. */
 static void raise_fd_limit(void) {
         struct rlimit limit;
 

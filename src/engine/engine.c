@@ -228,6 +228,8 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
                 !borrow || submission->delay > 0 || submission->queue_timeout != USEC_INFINITY;
         int r;
 
+        /* Making room can take claimed jobs back, for which idle workers are woken. */
+        pool->is_to_wake = engine->wake_pools = true;
         r = pool_admit(pool, n, submission->owner, submission->priority, flags);
         if (r != ADMIT_YES)
                 return r;
@@ -254,7 +256,6 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
                 submit_borrowed(engine, pool, submission, payloads, n);
 
         engine->next_id += n;
-        pool->is_to_wake = engine->wake_pools = true;
         return ADMIT_YES;
 }
 

@@ -623,11 +623,19 @@ static bool may_have_to_drop(const Pool *pool, uint64_t n) {
 
 int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags) {
         usec_t now = usec_now(CLOCK_MONOTONIC);
+        usec_t retry_after;
         bool wake, urgent;
         Mail mail;
         int r;
 
         mail_init(&mail);
+        /* What was accepted before may have its turn once more, when the breaker lets it. */
+        if (!(flags & ADMIT_NO_DROP) && unlikely(pool_is_refusing(pool, &retry_after))) {
+                pool_lock(pool);
+                scheduler_reject(&pool->scheduler, n);
+                pool_unlock(pool);
+                return ADMIT_SHUT;
+        }
         pool_lock(pool);
         /* What has expired takes no room, and how urgent the others are is a matter of now. */
         scheduler_advance(&pool->scheduler, now);
@@ -637,7 +645,6 @@ int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigne
         urgent = post_ended(pool, &mail, now);
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
-        pool_wake(pool);
         if (wake)
                 mailbox_wake(pool->mailbox);
         return r;
@@ -673,7 +680,7 @@ int pool_kick(Pool *pool, Job *job, usec_t now) {
                 job->submission->n_pending++;
                 forget_error(job);
                 scheduler_kick(&pool->scheduler, job, now);
-                wake_idle(pool, 1);
+                after_change(pool);
         }
         pool_unlock(pool);
         return r;

@@ -123,7 +123,7 @@ static void an_open_breaker_refuses_submits(void **state) {
 
         call_done(root, B, "Trip", "", "");
         call_fails(root, POOL_PATH "p", POOL, "Submit", "aya{sv}", "0 0", X "CircuitOpen", " us");
-        call_fails(root, POOL_PATH "p", POOL, "RunMany", "aaya{sv}", "0 0", X "CircuitOpen",
+        call_fails(root, POOL_PATH "p", POOL, "RunMany", "aaya{sv}", "1 1 65 0", X "CircuitOpen",
                 "retry after");
         call_fails(stranger, POOL_PATH "p", POOL, "Submit", "aya{sv}", "0 0", E "AccessDenied", "");
         (void) submit(root, "holds", "x", "0");

@@ -664,6 +664,103 @@ static int verb_true(const Bench *bench, const uint64_t *args) {
 
 #define ARGS_MAX 3
 
+/* Writes one reply of RunMany as the daemon would, on this side of the connection. */
+static int build_results(const Bench *bench, uint64_t n, sd_bus_message **ret) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = new_pool_call(bench, "RunMany", &m);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'a', "(tsay)");
+        for (uint64_t i = 0; r >= 0 && i < n; i++) {
+                Payload payload = {};
+
+                r = sd_bus_message_open_container(m, 'r', "tsay");
+                if (r >= 0)
+                        r = sd_bus_message_append(m, "ts", i, "succeeded");
+                if (r >= 0)
+                        r = sd_bus_message_append_array(m, 'y', &payload, sizeof(payload));
+                if (r >= 0)
+                        r = sd_bus_message_close_container(m);
+        }
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_seal(m, 1, 0);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int read_results(sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "(tsay)");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'r', "tsay")) > 0) {
+                const char *result;
+                const void *output;
+                uint64_t id;
+                size_t size;
+
+                r = sd_bus_message_read_basic(m, 't', &id);
+                if (r >= 0)
+                        r = sd_bus_message_read_basic(m, 's', &result);
+                if (r >= 0)
+                        r = sd_bus_message_read_array(m, 'y', &output, &size);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return r;
+        }
+        return r;
+}
+
+static int read_payloads(sd_bus_message *m) {
+        const void *payload;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "ay");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_read_array(m, 'y', &payload, &size)) > 0)
+                ;
+        return r;
+}
+
+/* What the messages of RunMany cost without any transport or work: the client writes payloads and
+ * reads results, the daemon the other way round. */
+static int verb_wire(const Bench *bench, const uint64_t *args) {
+        _cleanup_message_ sd_bus_message *call = NULL, *reply = NULL;
+        uint64_t n = args[0], t[5];
+        int r;
+
+        t[0] = nsec_now();
+        r = new_pool_call(bench, "RunMany", &call);
+        if (r >= 0)
+                r = append_payloads(call, 0, n);
+        if (r >= 0)
+                r = sd_bus_message_seal(call, 1, 0);
+        t[1] = nsec_now();
+        if (r >= 0)
+                r = read_payloads(call);
+        t[2] = nsec_now();
+        if (r >= 0)
+                r = build_results(bench, n, &reply);
+        t[3] = nsec_now();
+        if (r >= 0)
+                r = read_results(reply);
+        t[4] = nsec_now();
+        if (r < 0)
+                return r;
+        print_figure("wire-client", (double) (t[1] - t[0] + t[4] - t[3]) / (double) n, "ns/job");
+        print_figure("wire-daemon", (double) (t[3] - t[1]) / (double) n, "ns/job");
+        return 0;
+}
+
 static const struct Verb {
         const char *name;
         const char *usage;
@@ -676,6 +773,7 @@ static const struct Verb {
         { "single", "N", 1, verb_single },
         { "submit-many", "N BLOCK", 2, verb_submit_many },
         { "true", "N", 1, verb_true },
+        { "wire", "N", 1, verb_wire },
 };
 
 static int usage(void) {

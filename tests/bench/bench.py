@@ -46,6 +46,7 @@ class Sizes:
     commands: int
     many: int
     packed: int
+    wire: int
     pipelined: int
     single: int
     waiting: int
@@ -56,10 +57,10 @@ class Sizes:
     judged: bool
 
 
-FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, pipelined=200000, single=5000,
+FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, pipelined=200000, single=5000,
              waiting=1000000, waiting_repeats=3, queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7),
              idle_seconds=30, settle_seconds=2, judged=True)
-QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, pipelined=2000, single=200,
+QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, pipelined=2000, single=200,
               waiting=20000, waiting_repeats=1, queue_lengths=(10**3, 10**4), idle_seconds=1,
               settle_seconds=0.2, judged=False)
 
@@ -218,7 +219,7 @@ class Bench:
         self.build, self.sizes = build, sizes
         self.sluiced = build / "src/daemon/sluiced"
         self.client_program = build / "tests/bench/bench-client"
-        self.prioq_program = build / "tests/bench/bench-prioq"
+        self.prioq_program = build / "tests/core/bench-prioq"
         self.notes = []
 
     # The parts.
@@ -297,9 +298,10 @@ class Bench:
                           unit="k jobs/s", ours=rate(values))
             return
         for verb, values, rival, name, bar, goal in (
-                ("RunMany", many, priority, "Go priority pool, fastest shape", 1.7, 2.0),
-                ("RunMany", many, pattern, "Go priority pool, a channel per job", None, None),
-                ("RunPacked", packed, priority, "Go priority pool, fastest shape", 6.0, None),
+                ("RunMany", many, pattern, "Go priority pool, a channel per job", 1.7, 2.0),
+                ("RunMany", many, priority, "Go priority pool, fastest shape", None, None),
+                ("RunPacked", packed, pattern, "Go priority pool, a channel per job", 6.0, None),
+                ("RunPacked", packed, priority, "Go priority pool, fastest shape", None, None),
                 ("RunPacked", packed, channel, "Go channel pool, fastest shape", None, 1.0)):
             yield Row(f"`{verb}`, blocks of {block:,} / {name}", ratios(values, rival), bar=bar,
                       goal=goal, ours=rate(values), rival=rate(rival))
@@ -316,7 +318,8 @@ class Bench:
 
     def single(self):
         """One Run at a time, against one empty call at a time."""
-        with self.daemon(echo=self.echo_pool()) as daemon:
+        # A worker per CPU, as pools have by default: the job stays on the CPU that it came to.
+        with self.daemon(echo=self.echo_pool(workers="")) as daemon:
             found = [self.client(daemon, "echo", "single", self.sizes.single)
                      for _ in range(self.sizes.pairs)]
         for percentile, bar in (("p50", 1.25), ("p99", None)):
@@ -325,6 +328,15 @@ class Bench:
             yield Row(f"`Run`, one at a time / empty call, {percentile}", ratios(ours, rivals),
                       bar=bar, lower_is_better=True, ours=f"{statistics.median(ours):.0f} us",
                       rival=f"{statistics.median(rivals):.0f} us")
+
+    def wire(self):
+        """What libsystemd takes to write and to read the messages of RunMany, on both sides."""
+        with self.daemon(echo=self.echo_pool()) as daemon:
+            found = [self.client(daemon, "echo", "wire", self.sizes.wire)
+                     for _ in range(self.sizes.pairs)]
+        for side in ("client", "daemon"):
+            yield Row(f"`RunMany`, libsystemd's share of the {side}",
+                      [f[f"wire-{side}"] for f in found], unit="ns/job")
 
     def memory(self):
         """What a job that waits costs."""
@@ -344,9 +356,10 @@ class Bench:
             return
         found = {}
         for _ in range(self.sizes.pairs):
-            for line in run([self.prioq_program, *self.sizes.queue_lengths]).splitlines():
-                name, n, nsec = line.split()[:3]
+            for line in run([self.prioq_program, max(self.sizes.queue_lengths)]).splitlines():
+                name, n, *rest = line.split()
                 if name == "prioq":
+                    nsec = rest[0]
                     found.setdefault(int(n), []).append(float(nsec))
         for n, values in sorted(found.items()):
             yield Row(f"queue, push and pop with {n:,} waiting", values, unit="ns")
@@ -396,7 +409,7 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "many", "pipelined", "single", "memory", "prioq", "idle"]
+COMPARISONS = ["command", "many", "wire", "pipelined", "single", "memory", "prioq", "idle"]
 
 
 def as_text(rows):

@@ -3,6 +3,7 @@
 
 /* The errors of the D-Bus interface: one enum, one table of names. */
 
+#include <errno.h>
 #include <systemd/sd-bus.h>
 
 #include "core/job.h"
@@ -45,6 +46,12 @@ int bus_error(sd_bus_error *error, BusError code, const char *format, ...) _prin
 int bus_error_settings(sd_bus_error *error, int r, char *text);
 
 int bus_error_oom(sd_bus_error *error);
+
+/* What reading a message has returned, in terms of D-Bus: sd-bus calls it busy where a part claims
+ * to be longer than what it is in, which is a broken message. */
+static inline int bus_read_error(int r) {
+        return r == -EBUSY ? -EBADMSG : r;
+}
 
 /* Answers a call later with an error. */
 void bus_reply_error(sd_bus_message *call, BusError code, const char *format, ...) _printf_(3, 4);

@@ -63,7 +63,7 @@ static int enter_value(sd_bus_message *m, const Option *option, sd_bus_error *er
 }
 
 /* Walks an a{sv} with the options of the table, each at most once. */
-static int read_options(
+static int walk_options(
         sd_bus_message *m, const Option *table, size_t n, Reader *reader, sd_bus_error *error) {
         uint64_t seen = 0;
         int r;
@@ -101,6 +101,11 @@ static int read_options(
                         return r;
         }
         return r < 0 ? r : sd_bus_message_exit_container(m);
+}
+
+static int read_options(
+        sd_bus_message *m, const Option *table, size_t n, Reader *reader, sd_bus_error *error) {
+        return bus_read_error(walk_options(m, table, n, reader, error));
 }
 
 /* ---- submit ---- */
@@ -350,7 +355,7 @@ static int read_setting(sd_bus_message *m, const char *key, SettingValue *ret, c
         return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
-int options_read_assignments(
+static int walk_assignments(
         sd_bus_message *m, assign_t assign, void *target, bool settable_only, sd_bus_error *error) {
         _cleanup_strv_ char **seen = NULL;
         int r;
@@ -386,6 +391,11 @@ int options_read_assignments(
         if (r < 0)
                 return r;
         return sd_bus_message_exit_container(m);
+}
+
+int options_read_assignments(
+        sd_bus_message *m, assign_t assign, void *target, bool settable_only, sd_bus_error *error) {
+        return bus_read_error(walk_assignments(m, assign, target, settable_only, error));
 }
 
 int options_read_property(sd_bus_message *m, SettingValue *ret) {

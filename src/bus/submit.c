@@ -122,8 +122,7 @@ static int read_payloads(Request *request, sd_bus_message *m, sd_bus_error *erro
         }
         if (r >= 0)
                 r = sd_bus_message_exit_container(m);
-        /* The last payload claims to be longer than the array that it is in. */
-        return r == -EBUSY ? -EBADMSG : r;
+        return bus_read_error(r);
 }
 
 static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error) {

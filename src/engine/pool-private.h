@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of the pool share. All of this is called with the pool's lock held; functions that
+ * fill a Mail return true if main should hear of it at once. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/mailbox.h"
+#include "engine/pool.h"
+#include "engine/worker.h"
+
+/* ---- publish.c ---- */
+
+/* Jobs of the turn up to number `n` have begun, which nobody can take back any more. */
+bool pool_note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail);
+
+/* Publishes the results of the turn up to number `n` of the `n_begun` that have begun. */
+bool pool_publish(Pool *pool, Worker *worker, unsigned n, unsigned n_begun, usec_t now, Mail *mail);
+
+bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail);
+bool pool_post_ended(Pool *pool, Mail *mail, usec_t now); /* what the scheduler ended by itself */
+bool pool_post_room(const Pool *pool, Mail *mail); /* is there room for somebody who waits? */
+
+void job_forget_error(Job *job);
+
+/* Frees what publishing has left over: by the worker's own thread, and without the lock. */
+void worker_drop_leftovers(Worker *worker, unsigned n);
+
+/* ---- claims.c ---- */
+
+size_t pool_turn_size(const Pool *pool); /* how many jobs a turn may take */
+
+unsigned pool_reclaim_all(Pool *pool); /* takes back what no worker has begun; how many */
+bool pool_reclaim_most(Pool *pool);    /* takes back from the worker that has set aside most */
+
+/* Does the job that is next come before one that a worker has set aside? */
+bool pool_overtakes_claims(Pool *pool, const Job *job);
+
+/* The worker that has the job, which runs or is claimed; *ret_index is its place in the turn. */
+Worker *pool_find_worker(Pool *pool, const Job *job, unsigned *ret_index);
+
+/* Leaves the turn of several jobs with the one that was begun last. */
+bool pool_cut_turn(Pool *pool, Worker *worker, usec_t now, Mail *mail);
+
+/* A job in a turn of several becomes a queued, a running or a finished one, to be changed. */
+bool pool_settle(Pool *pool, Job *job, usec_t now, Mail *mail);
+
+/* ---- turn.c ---- */
+
+void worker_poke(Worker *worker, unsigned i, JobStop stop); /* tells it to stop job i */
+void pool_watch_stop(Pool *pool, Worker *worker, usec_t now);
+bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail);
+
+/* ---- staff.c ---- */
+
+void pool_wake_idle(Pool *pool, uint64_t n);
+
+/* Takes the lock itself. 0, or -errno with as many workers as there could be. */
+int pool_resize(Pool *pool, uint32_t n_target);
+
+/* ---- pool-gates.c ---- */
+
+bool pool_is_worth_asking(const Pool *pool); /* is there work for a worker that asked? */
+void pool_settle_gates(Pool *pool);
+void pool_shut_by_breaker(Pool *pool);
+
+/* There may be work that nobody looks at, and the timer may be due earlier. */
+void pool_after_change(Pool *pool);

@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What is told of a pool and of its jobs. */
+
+#include <assert.h>
+
+#include "engine/pool-private.h"
+
+static PoolState state_locked(const Pool *pool) {
+        if (pool->scheduler.draining)
+                return POOL_DRAINING;
+        if (pool->scheduler.paused)
+                return POOL_PAUSED;
+        return pool->n_stuck > 0 ? POOL_DEGRADED : POOL_RUNNING;
+}
+
+PoolState pool_state(Pool *pool) {
+        PoolState state;
+
+        pool_lock(pool);
+        state = state_locked(pool);
+        pool_unlock(pool);
+        return state;
+}
+
+void pool_shape(Pool *pool, PoolState *ret_state, uint32_t *ret_n_workers) {
+        pool_lock(pool);
+        *ret_state = state_locked(pool);
+        *ret_n_workers = pool->n_workers;
+        pool_unlock(pool);
+}
+
+bool pool_is_empty(Pool *pool) {
+        bool empty;
+
+        pool_lock(pool);
+        empty = scheduler_is_empty(&pool->scheduler);
+        pool_unlock(pool);
+        return empty;
+}
+
+bool pool_has_no_jobs(Pool *pool) {
+        bool empty;
+
+        pool_lock(pool);
+        empty = scheduler_is_empty(&pool->scheduler) && pool->scheduler.n_scheduled == 0;
+        pool_unlock(pool);
+        return empty;
+}
+
+static void histogram_read(const Histogram *h, usec_t ret[static 4]) {
+        ret[0] = histogram_quantile(h, 500);
+        ret[1] = histogram_quantile(h, 950);
+        ret[2] = histogram_quantile(h, 990);
+        ret[3] = h->max;
+}
+
+void pool_view(Pool *pool, PoolView *ret) {
+        uint64_t n_begun = 0;
+
+        pool_lock(pool);
+        /* Claimed jobs that have begun run, though the scheduler hears of it with their end. */
+        if (pool->n_several > 0)
+                list_for_each (l, &pool->workers) {
+                        Worker *worker = list_entry(l, Worker, links);
+                        unsigned begun = claim_begun(atomic_load(&worker->claim));
+
+                        for (unsigned i = worker->n_published; worker->several && i < begun; i++)
+                                if (worker->jobs[i]->flags & JOB_CLAIMED)
+                                        n_begun++;
+                }
+        *ret = (PoolView){
+                .state = state_locked(pool),
+                .n_workers = pool->n_workers,
+                .n_queued = pool->scheduler.n_queued - n_begun,
+                .n_scheduled = pool->scheduler.n_scheduled,
+                .n_running = pool->scheduler.n_running + n_begun,
+                .counters = pool->scheduler.counters,
+        };
+        list_for_each (l, &pool->workers)
+                ret->n_busy += list_entry(l, Worker, links)->n_jobs > 0;
+        histogram_read(&pool->queue_wait, ret->queue_wait);
+        histogram_read(&pool->run_time, ret->run_time);
+        pool_unlock(pool);
+}
+
+static usec_t to_realtime(usec_t monotonic) {
+        usec_t now = usec_now(CLOCK_MONOTONIC), realtime = usec_now(CLOCK_REALTIME);
+
+        return monotonic == 0 ? 0 : usec_sub(realtime, usec_sub(now, monotonic));
+}
+
+static const char *pending_reason(const Pool *pool, const Job *job) {
+        if (job->state == JOB_SCHEDULED)
+                return "delay";
+        if (pool->scheduler.paused)
+                return "paused";
+        if (job->flags & JOB_CLAIMED)
+                return "workers";
+        if (!scheduler_is_next(&pool->scheduler, job))
+                return "priority";
+        return gate_reason_to_string(pool->gates.shut_by) ?: "workers";
+}
+
+/* What a worker knows of a job that it has. */
+static void view_running(Pool *pool, Job *job, JobView *ret) {
+        unsigned i;
+        Worker *worker = pool_find_worker(pool, job, &i);
+
+        if (!worker || i >= claim_begun(atomic_load_explicit(&worker->claim, memory_order_acquire)))
+                return;
+        if (job->flags & JOB_CLAIMED)
+                ret->state = JOB_RUNNING;
+        ret->worker = (int32_t) worker->id;
+        ret->attempt = worker->results[i].attempt;
+        ret->started_realtime = to_realtime(worker->run.started_at);
+        ret->duration = usec_sub(usec_now(CLOCK_MONOTONIC), worker->run.started_at);
+        ret->progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
+}
+
+void pool_job_view(Pool *pool, Job *job, JobView *ret) {
+        const Submission *submission = job->submission;
+        const JobDetails *details;
+
+        pool_lock(pool);
+        details = job->details;
+        *ret = (JobView){
+                .id = job->id,
+                .state = (JobState) job->state,
+                .result =
+                        job->state == JOB_FINISHED ? (JobResult) job->result : _JOB_RESULT_INVALID,
+                .priority = job->priority,
+                .owner = submission->owner,
+                .worker = -1,
+                .tag = submission->tag ?: "",
+                .submitted_realtime = submission->submitted_realtime,
+                .progress = -1,
+                .pending_reason = "",
+        };
+        if (details) {
+                ret->attempt = details->attempt;
+                ret->worker = details->worker;
+                ret->exit_status = details->exit_status;
+                ret->started_realtime = to_realtime(details->started_at);
+                ret->finished_realtime = to_realtime(details->finished_at);
+                ret->duration = details->duration;
+                ret->progress = details->progress;
+        }
+        if (job->state == JOB_FINISHED && ret->finished_realtime == 0)
+                ret->finished_realtime = to_realtime(job->due_at);
+        if (job->state == JOB_RUNNING || job->state == JOB_STOPPING || (job->flags & JOB_CLAIMED))
+                view_running(pool, job, ret);
+        if (ret->state == JOB_QUEUED || ret->state == JOB_SCHEDULED) {
+                ret->pending_reason = pending_reason(pool, job);
+                ret->position = scheduler_position(&pool->scheduler, job, 10000);
+        }
+        pool_unlock(pool);
+}
+
+void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
+        unsigned i = 0;
+        Worker *worker;
+
+        pool_lock(pool);
+        ret->state = (JobState) job->state;
+        ret->result = job->state == JOB_FINISHED ? (JobResult) job->result : _JOB_RESULT_INVALID;
+        if (job->flags & JOB_CLAIMED) {
+                worker = pool_find_worker(pool, job, &i);
+                assert(worker);
+                if (i < claim_begun(atomic_load_explicit(&worker->claim, memory_order_acquire)))
+                        ret->state = JOB_RUNNING;
+        }
+        pool_unlock(pool);
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What a turn has done, made known: results go into the jobs, and what main has to hear of into a
+ * Mail. All of it with the pool's lock held. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+#include "engine/pool-private.h"
+
+static JobDetails *details_init(JobDetails *details, Job *job) {
+        *details = (JobDetails){ .job = job, .worker = -1, .progress = -1 };
+        list_init(&details->watchers);
+        return details;
+}
+
+int job_ensure_details(Job *job) {
+        JobDetails *details;
+
+        if (job->details)
+                return 0;
+        details = malloc(sizeof(*details));
+        if (!details)
+                return -ENOMEM;
+        job->details = details_init(details, job);
+        return 0;
+}
+
+JobDetails *job_details_free(JobDetails *details) {
+        if (!details)
+                return NULL;
+        assert(list_is_empty(&details->watchers));
+        free(details->error);
+        free(details);
+        return NULL;
+}
+
+/* Notes for those who want to hear of starts. Without memory for a note nobody hears of that one.
+ */
+static bool post_started(Pool *pool, const Job *job, Mail *mail) {
+        StartNote *note;
+
+        if (!pool->announce && !job->submission->notify)
+                return false;
+        note = malloc(sizeof(*note));
+        if (!note)
+                return false;
+        *note = (StartNote){
+                .id = job->id,
+                .owner = job->submission->owner,
+                .notify = job->submission->notify,
+                .submission = job->submission,
+                .pool = pool,
+        };
+        list_append(&mail->notes, &note->links);
+        mail->n++;
+        return true;
+}
+
+/* The key of another attempt is as old as the job, its wait is not. */
+static usec_t waits_since(const Job *job) {
+        return unlikely(job->details && job->details->attempt > 0) ? job->details->ready_at
+                                                                   : job->due_at;
+}
+
+/* Jobs of the turn up to number `n` have begun, which nobody can take back any more; the lock is
+ * held. True if it is urgent. */
+bool pool_note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
+        bool urgent = false;
+
+        for (; worker->n_started < n; worker->n_started++) {
+                Job *job = worker->jobs[worker->n_started];
+
+                histogram_add(
+                        &pool->queue_wait, usec_sub(worker->turn_started_at, waits_since(job)), 1);
+                urgent |= post_started(pool, job, mail);
+        }
+        return urgent;
+}
+
+/* Puts a finished job where main finds it. True if main should hear of it at once. */
+bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
+        Submission *submission = job->submission;
+        bool announce = (job->flags & JOB_ANNOUNCE) || pool->announce || submission->notify;
+        bool urgent = announce;
+
+        /* A job without details has no other place for the moment of its end. */
+        job->due_at = now;
+        if (!submission->bulk || announce)
+                mail_add_job(mail, job);
+        if (--submission->n_pending == 0 && submission->bulk) {
+                list_append(&mail->submissions, &submission->mail);
+                mail->n++;
+                urgent = true;
+        }
+        return urgent;
+}
+
+/* What is told of the attempt. */
+static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec_t now) {
+        JobDetails *details;
+
+        if (!job->details && result->details)
+                job->details = details_init(TAKE_PTR(result->details), job);
+        details = job->details;
+        if (!details)
+                return;
+        free(details->error);
+        details->error = TAKE_PTR(result->error);
+        details->exit_status = result->exit_status;
+        details->worker = (int32_t) worker->id;
+        details->started_at = result->started_at;
+        details->duration = result->duration != USEC_INFINITY ? result->duration
+                                                              : usec_sub(now, result->started_at);
+        details->finished_at = usec_add(details->started_at, details->duration);
+}
+
+/* Why an attempt failed is nothing to say of a job that goes on: if it is cancelled or dropped
+ * next, that is what ended it. */
+void job_forget_error(Job *job) {
+        free(job->details->error);
+        job->details->error = NULL;
+}
+
+/* The output takes the place of the payload, which is left in the result. */
+static void publish_output(Job *job, WorkerResult *result) {
+        void *old = job->flags & JOB_DATA_OWNED ? job->data : NULL;
+
+        job->data = TAKE_PTR(result->output);
+        job->size = result->size;
+        job->flags &= (uint8_t) ~(JOB_DATA_OWNED | JOB_DATA_SHARED);
+        job->flags |= result->flags;
+        result->output = old;
+}
+
+/* A job that did not succeed keeps its payload, for another attempt now or by Kick. */
+static void discard_output(Pool *pool, WorkerResult *result) {
+        if (result->flags & JOB_DATA_SHARED)
+                output_release(pool->stock, result->output, 1);
+        if (!(result->flags & JOB_DATA_OWNED))
+                result->output = NULL;
+}
+
+/* Marsaglia's xorshift64*: enough to spread retries. */
+static uint64_t next_random(Pool *pool) {
+        pool->random ^= pool->random >> 12;
+        pool->random ^= pool->random << 25;
+        pool->random ^= pool->random >> 27;
+        return pool->random * UINT64_C(0x2545f4914f6cdd1d);
+}
+
+/* Publishes the results of the turn up to number `n` of the `n_begun` that have begun; the lock is
+ * held. True if it is urgent. */
+bool pool_publish(
+        Pool *pool, Worker *worker, unsigned n, unsigned n_begun, usec_t now, Mail *mail) {
+        usec_t share = usec_sub(now, worker->published_at) / (n_begun - worker->n_published);
+        bool urgent = pool_note_started(pool, worker, n_begun, mail);
+
+        for (unsigned i = worker->n_published; i < n; i++) {
+                Job *job = worker->jobs[i];
+                WorkerResult *result = &worker->results[i];
+
+                histogram_add(&pool->run_time,
+                        result->duration != USEC_INFINITY ? result->duration : share, 1);
+                publish_details(job, worker, result, now);
+                /* A time-out was told when it came. */
+                if (result->outcome != OUTCOME_SUCCESS && job_stop(job) == JOB_STOP_CANCEL)
+                        pool_gates_cancel(&pool->gates, &worker->permits[i]);
+                else
+                        pool_gates_report(&pool->gates, &worker->permits[i],
+                                result->outcome == OUTCOME_SUCCESS, now);
+                if (likely(result->outcome == OUTCOME_SUCCESS))
+                        publish_output(job, result);
+                else
+                        discard_output(pool, result);
+                if (scheduler_finish(
+                            &pool->scheduler, job, result->outcome, now, next_random(pool)))
+                        urgent |= pool_post_finished(pool, job, now, mail);
+                else
+                        job_forget_error(job);
+        }
+        worker->n_published = n;
+        worker->published_at = now;
+        return urgent;
+}
+
+/* Frees what publishing has left over, by the worker's own thread and without the lock. */
+void worker_drop_leftovers(Worker *worker, unsigned n) {
+        for (unsigned i = 0; i < n; i++) {
+                WorkerResult *result = &worker->results[i];
+
+                if (likely(!result->output && !result->error && !result->details))
+                        continue;
+                free(result->output);
+                free(result->error);
+                free(result->details);
+                result->output = result->error = NULL;
+                result->details = NULL;
+        }
+}
+
+/* Posts jobs that the scheduler has ended by itself. */
+bool pool_post_ended(Pool *pool, Mail *mail, usec_t now) {
+        Job *job = scheduler_ended(&pool->scheduler);
+        bool urgent = false;
+
+        while (job) {
+                Job *next = job->next;
+
+                if (job->details)
+                        job->details->finished_at = now;
+                urgent |= pool_post_finished(pool, job, now, mail);
+                job = next;
+        }
+        return urgent;
+}
+
+/* Tells main if there is room now for somebody who waits for it. */
+bool pool_post_room(const Pool *pool, Mail *mail) {
+        if (likely(!scheduler_line_is_due(&pool->scheduler)))
+                return false;
+        mail->room = true;
+        mail->n++;
+        return true;
+}

@@ -1,0 +1,119 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The workers of a pool as a staff: who is idle, who is woken, and how many there are.
+ *
+ * Only the holder of the lock takes a worker off the idle list, and whoever does writes its eventfd
+ * once, now or at the end of the loop's turn. So a sleeping worker is either on the idle list or
+ * has a wake-up coming, and no wake-up is ever left over. The eventfd says no more than "look". */
+
+#include <sched.h>
+
+#include "engine/affinity.h"
+#include "engine/pool-private.h"
+
+static void set_aside_to_wake(Pool *pool, Worker *worker) {
+        list_remove(&worker->idle_links);
+        list_append(&pool->to_wake, &worker->idle_links);
+        worker->idle = false;
+        pool->n_idle--;
+        if (!worker->leaving) {
+                worker->coming = true;
+                pool->n_coming++;
+        }
+}
+
+/* Takes up to n workers off the idle list. A single job goes to the CPU that it was submitted on,
+ * where its payload is in the cache and no other CPU has to be woken. */
+void pool_wake_idle(Pool *pool, uint64_t n) {
+        if (n == 1 && pool->n_idle > 1) {
+                int cpu = sched_getcpu();
+
+                list_for_each (l, &pool->idle)
+                        if (list_entry(l, Worker, idle_links)->cpu == cpu) {
+                                set_aside_to_wake(pool, list_entry(l, Worker, idle_links));
+                                return;
+                        }
+        }
+        for (; n > 0 && pool->n_idle > 0; n--)
+                set_aside_to_wake(pool, list_entry(list_first(&pool->idle), Worker, idle_links));
+}
+
+void pool_wake(Pool *pool) {
+        List *l;
+
+        /* Only main puts workers on this list, and a worker on it sleeps until it is written to. */
+        while ((l = list_pop(&pool->to_wake)))
+                worker_wake(list_entry(l, Worker, idle_links));
+}
+
+/* The CPU of the set with the fewest workers; of equal ones the first. */
+static int quietest_cpu(const Pool *pool) {
+        const cpu_set_t *cpus = &pool->config->cpus;
+        unsigned n_cpus = (unsigned) CPU_COUNT(cpus), least = UINT32_MAX;
+        int best = -1;
+
+        for (unsigned i = 0; i < n_cpus; i++) {
+                int cpu = affinity_nth(cpus, i);
+                unsigned n = 0;
+
+                list_for_each (l, &pool->workers)
+                        if (list_entry(l, Worker, links)->cpu == cpu)
+                                n++;
+                if (n < least) {
+                        least = n;
+                        best = cpu;
+                }
+        }
+        return best;
+}
+
+/* Makes workers until there are as many as there are to be. The threads start with the lock held by
+ * us, so the first thing that they do is to wait for the rest of this. */
+static int hire(Pool *pool) {
+        while (pool->n_workers < pool->n_target) {
+                Worker *worker;
+                int r;
+
+                r = worker_new(pool, pool->next_worker_id, quietest_cpu(pool), &worker);
+                if (r < 0)
+                        return r;
+                pool->next_worker_id++;
+                pool->n_workers++;
+                pool->n_threads++;
+                list_append(&pool->workers, &worker->links);
+        }
+        return 0;
+}
+
+/* Idle workers leave at once, the others after their turn. */
+static void let_go(Pool *pool) {
+        while (pool->n_workers > pool->n_target && pool->n_idle > 0) {
+                Worker *worker = list_entry(pool->idle.prev, Worker, idle_links);
+
+                worker->leaving = true;
+                pool->n_workers--;
+                set_aside_to_wake(pool, worker);
+        }
+}
+
+int pool_resize(Pool *pool, uint32_t n_target) {
+        int r;
+
+        pool_lock(pool);
+        pool->n_target = n_target;
+        let_go(pool);
+        r = hire(pool);
+        pool_settle_gates(pool);
+        pool_unlock(pool);
+        return r;
+}
+
+void pool_dismiss(Pool *pool) {
+        (void) pool_resize(pool, 0);
+}
+
+void pool_join(Pool *pool, Worker *worker) {
+        (void) pthread_join(worker->thread, NULL);
+        worker_free(worker);
+        pool->n_threads--;
+}

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The worker's turn: under one lock it publishes what was done and takes what comes next. And how
+ * what runs is told to stop, at a cancel or out of its time. */
+
+#include <assert.h>
+#include <unistd.h>
+
+#include "engine/pool-private.h"
+
+/* How the mean run time follows the last turns: 1/8 of each new one. */
+#define MEAN_WEIGHT 8
+
+/* With a mean above this, the end of a job is worth waking main for at once. */
+#define SHORT_NSEC (TURN_USEC * 1000 / 2)
+
+/* Nothing more can be done about a worker that ignored its stop; it is looked at again now and
+ * then. */
+#define STUCK_RECHECK_USEC (60 * USEC_PER_SEC)
+
+/* After stop_timeout a handler kills; so long after that it is called stuck. */
+#define STUCK_GRACE_USEC USEC_PER_SEC
+
+static void end_run(Pool *pool, Worker *worker, usec_t now) {
+        uint64_t mean;
+
+        scheduler_remove_run(&pool->scheduler, &worker->run);
+        mean = usec_sub(now, worker->turn_started_at) * 1000 / worker->n_jobs;
+        if (pool->mean_run_nsec > 0)
+                mean = (pool->mean_run_nsec * (MEAN_WEIGHT - 1) + mean) / MEAN_WEIGHT;
+        pool->mean_run_nsec = MAX(mean, UINT64_C(1));
+        if (worker->stuck) {
+                worker->stuck = false;
+                pool->n_stuck--;
+                /* Main shows that, and may have no other reason to look. */
+                timer_arm(&pool->timer, now);
+        }
+        worker->stop_seen = false;
+}
+
+static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *mail) {
+        usec_t timeout = USEC_INFINITY;
+
+        worker->n_jobs = (unsigned) n;
+        worker->n_started = worker->n_published = 0;
+        worker->turn_started_at = worker->published_at = now;
+        for (size_t i = 0; i < n; i++) {
+                Job *job = worker->jobs[i];
+
+                timeout = MIN(timeout, job->submission->run_timeout);
+                worker->results[i].attempt = (job->details ? job->details->attempt : 0) + 1;
+                atomic_store_explicit(&worker->stops[i], JOB_STOP_NONE, memory_order_relaxed);
+        }
+        atomic_store_explicit(&worker->claim, claim_make(1, (unsigned) n), memory_order_release);
+        if (n > 1) {
+                timeout = MIN(timeout, TURN_CUT_USEC);
+                pool->n_several++;
+        }
+        scheduler_add_run(&pool->scheduler, &worker->run, now, timeout);
+        return pool_note_started(pool, worker, 1, mail);
+}
+
+static void go_idle(Pool *pool, Worker *worker) {
+        worker->idle = true;
+        list_prepend(&pool->idle, &worker->idle_links);
+        pool->n_idle++;
+}
+
+static void leave(Pool *pool, Worker *worker, Mail *mail) {
+        if (!worker->leaving)
+                pool->n_workers--;
+        worker->leaving = true;
+        list_remove(&worker->links);
+        list_append(&mail->gone, &worker->links);
+        mail->n++;
+}
+
+/* A stop was signalled by the eventfd, which handlers leave as it is. It is emptied under the lock:
+ * later, it could take with it the wake-up of a worker that goes idle in this turn. */
+static void worker_forget_poke(Worker *worker) {
+        uint64_t n;
+
+        if (!worker->poked)
+                return;
+        if (read(worker->eventfd, &n, sizeof(n)) < 0)
+                assert(!"read() from a worker's eventfd");
+        worker->poked = false;
+}
+
+Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
+        bool urgent = false, wake;
+        TakeVerdict verdict;
+        const Gates *gates;
+        GateTurn gate_turn;
+        unsigned n_done;
+        size_t n = 0;
+        Turn turn;
+        Mail mail;
+
+        mail_init(&mail);
+        pool_lock(pool);
+
+        /* What was taken back is not among them any more, and the rest has begun and ended. */
+        n_done = worker->n_jobs;
+        if (n_done > 0) {
+                urgent |= pool_publish(pool, worker, n_done, n_done, now, &mail);
+                /* Without anybody who waits, many short jobs are told of at once. */
+                urgent |= worker->n_jobs == 1 && pool->mean_run_nsec > SHORT_NSEC;
+                if (worker->several)
+                        pool->n_several--;
+                worker->several = false;
+                end_run(pool, worker, now);
+                worker->n_jobs = 0;
+        }
+        worker_forget_poke(worker);
+        if (worker->coming) {
+                worker->coming = false;
+                pool->n_coming--;
+        }
+
+        if (worker->leaving || pool->n_workers > pool->n_target) {
+                leave(pool, worker, &mail);
+                urgent = true;
+                turn = TURN_LEAVE;
+        } else {
+                usec_t until = USEC_INFINITY;
+
+                do {
+                        gates = gate_turn_init(&gate_turn, &pool->gates, worker->permits);
+                        verdict = scheduler_take(&pool->scheduler, now, gates, pool_turn_size(pool),
+                                worker->jobs, &n, &until);
+                } while (verdict != TAKE_JOBS && !pool->scheduler.paused &&
+                         gate_turn.refused_by == GATE_OPEN && pool_reclaim_most(pool));
+                urgent |= pool_post_ended(pool, &mail, now);
+                if (verdict == TAKE_JOBS) {
+                        worker->several = n > 1;
+                        worker->taken_at = gate_turn.taken_at;
+                        urgent |= begin_run(pool, worker, n, now, &mail);
+                        turn = TURN_WORK;
+                } else {
+                        if (gate_turn.refused_by == GATE_BREAKER)
+                                pool_shut_by_breaker(pool);
+                        go_idle(pool, worker);
+                        turn = TURN_IDLE;
+                }
+                urgent |= pool_post_room(pool, &mail);
+        }
+        /* Also of a worker that leaves: what it ran may be due for another attempt. */
+        timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+        pool_settle_gates(pool);
+
+        wake = mailbox_post(pool->mailbox, &mail, urgent);
+        pool_unlock(pool);
+
+        if (wake)
+                mailbox_wake(pool->mailbox);
+        else if (turn == TURN_IDLE)
+                mailbox_signal(pool->mailbox);
+        worker_drop_leftovers(worker, n_done);
+        if (turn == TURN_LEAVE) {
+                output_writer_done(&worker->writer);
+                if (worker->state)
+                        pool->config->handler->worker_close(pool->handler, worker->state);
+        }
+        return turn;
+}
+
+void worker_poke(Worker *worker, unsigned i, JobStop stop) {
+        atomic_store_explicit(&worker->stops[i], (int) stop, memory_order_release);
+        if (!worker->poked) {
+                worker->poked = true;
+                worker_wake(worker);
+        }
+}
+
+/* From now on the run is watched for its end after the stop. */
+void pool_watch_stop(Pool *pool, Worker *worker, usec_t now) {
+        usec_t patience = usec_add(pool->stop_timeout, STUCK_GRACE_USEC);
+        usec_t started_at = worker->run.started_at;
+
+        worker->stop_seen = true;
+        scheduler_remove_run(&pool->scheduler, &worker->run);
+        scheduler_add_run(&pool->scheduler, &worker->run, now, patience);
+        worker->run.started_at = started_at;
+        timer_arm(&pool->timer, worker->run.deadline);
+}
+
+/* The run is over its time, or its turn is; the lock is held. */
+bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
+        bool urgent = false;
+        unsigned i;
+
+        if (worker->stop_seen) {
+                usec_t started_at = worker->run.started_at;
+
+                if (!worker->stuck) {
+                        worker->stuck = true;
+                        pool->n_stuck++;
+                }
+                scheduler_remove_run(&pool->scheduler, &worker->run);
+                scheduler_add_run(&pool->scheduler, &worker->run, now, STUCK_RECHECK_USEC);
+                worker->run.started_at = started_at;
+                return false;
+        }
+
+        if (worker->several) {
+                urgent = pool_cut_turn(pool, worker, now, mail);
+                if (worker->run.deadline > now)
+                        return urgent;
+        }
+
+        i = worker->n_jobs - 1;
+        if (scheduler_stop_timed_out(&pool->scheduler, worker->jobs[i])) {
+                pool_gates_report(&pool->gates, &worker->permits[i], /* succeeded= */ false, now);
+                worker_poke(worker, i, JOB_STOP_TIMEOUT);
+        }
+        pool_watch_stop(pool, worker, now);
+        return urgent;
+}

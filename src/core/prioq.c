@@ -245,14 +245,18 @@ Job *prioq_first(const Prioq *q) {
         return job;
 }
 
+static void side_remove(Prioq *q, Job *job) {
+        heap_remove(&q->side, &job->details->order);
+        q->n_side--;
+}
+
 void prioq_remove(Prioq *q, Job *job) {
         PrioqLevel *level;
 
         q->n_jobs--;
         if (unlikely(job->flags & JOB_OUT_OF_ORDER)) {
                 job->flags &= (uint8_t) ~JOB_OUT_OF_ORDER;
-                heap_remove(&q->side, &job->details->order);
-                q->n_side--;
+                side_remove(q, job);
                 return;
         }
 
@@ -271,15 +275,17 @@ void prioq_remove(Prioq *q, Job *job) {
 
 Job *prioq_pop(Prioq *q) {
         Job *job = prioq_first(q);
-        bool out_of_order;
 
         if (!job)
                 return NULL;
-        /* The flag stays, so that prioq_unpop() knows where the job came from. */
-        out_of_order = job->flags & JOB_OUT_OF_ORDER;
-        prioq_remove(q, job);
-        if (out_of_order)
-                job->flags |= JOB_OUT_OF_ORDER;
+        q->n_jobs--;
+        /* That flag stays, so that prioq_unpop() knows where the job came from. */
+        if (unlikely(job->flags & JOB_OUT_OF_ORDER))
+                side_remove(q, job);
+        else {
+                level_remove_head(q, &q->levels[q->heap[0]]);
+                job->next = job->prev = NULL;
+        }
         return job;
 }
 

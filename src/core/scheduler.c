@@ -451,13 +451,22 @@ Job *scheduler_ended(Scheduler *s) {
         return TAKE_PTR(s->ended);
 }
 
-static void claim(Scheduler *s, Job *job, SchedulerOwner *owner) {
-        prioq_pop(&owner->queue);
-        /* The owner has had its turn: on to the end of the ring. */
+/* The owner has had its turn: on to the end of the ring, which alone in it is where it is. */
+static void owner_pass_turn(Scheduler *s, SchedulerOwner *owner) {
+        if (likely(owner->turn.next == owner->turn.prev && owner->queue.n_jobs > 0))
+                return;
         list_remove(&owner->turn);
         owner_update_turn(s, owner);
+}
+
+/* Takes the first job of the owner, whose turn it is. */
+static Job *claim(Scheduler *s, SchedulerOwner *owner) {
+        Job *job = prioq_pop(&owner->queue);
+
+        owner_pass_turn(s, owner);
         forget_expiry(s, job);
         job->flags |= JOB_CLAIMED;
+        return job;
 }
 
 TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t max, Job **ret_jobs,
@@ -469,18 +478,15 @@ TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t 
 
         while (n < max && !s->paused) {
                 SchedulerOwner *owner = owner_in_turn(s);
-                Job *job;
 
                 if (!owner)
                         break;
-                job = prioq_first(&owner->queue);
                 if (gates) {
-                        until = gates->pass(gates->userdata, job, now);
+                        until = gates->pass(gates->userdata, prioq_first(&owner->queue), now);
                         if (until > 0)
                                 break;
                 }
-                claim(s, job, owner);
-                ret_jobs[n++] = job;
+                ret_jobs[n++] = claim(s, owner);
         }
 
         if (n > 0) {

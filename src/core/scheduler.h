@@ -162,7 +162,7 @@ void scheduler_unclaim(Scheduler *s, Job *job);
 
 /* The attempt has ended (of a running, stopping or claimed job). True: the job is finished. False:
  * it is scheduled for another attempt, after details->ready_at, with its old key. Only a job with
- * details can have another one. `random` is any 64 bits. */
+ * details can have another one. `random` is any 64 bits, and matters for a failure alone. */
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random);
 
 /* Gives a finished job, which has details and for which there is room by scheduler_admit(), another

@@ -23,7 +23,7 @@
 #define MAILBOX_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
 
 /* Jobs handed to a pool under one lock. */
-#define CHUNK_JOBS 64
+#define CHUNK_JOBS 128
 
 /* What a sweep does in one turn of the loop. */
 #define SWEEP_CANCELS 1000

@@ -64,18 +64,32 @@ static usec_t waits_since(const Job *job) {
                                                                    : job->due_at;
 }
 
+/* So many jobs of the turn have waited since then. */
+static void count_waits(Pool *pool, const Worker *worker, usec_t since, uint32_t n) {
+        if (n > 0)
+                histogram_add(&pool->queue_wait, usec_sub(worker->turn_started_at, since), n);
+}
+
 /* Jobs of the turn up to number `n` have begun, which nobody can take back any more; the lock is
  * held. True if it is urgent. */
 bool pool_note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
         bool urgent = false;
+        uint32_t n_equal = 0;
+        usec_t since = 0;
 
         for (; worker->n_started < n; worker->n_started++) {
                 Job *job = worker->jobs[worker->n_started];
 
-                histogram_add(
-                        &pool->queue_wait, usec_sub(worker->turn_started_at, waits_since(job)), 1);
+                /* Jobs that were submitted together have waited equally long. */
+                if (waits_since(job) != since) {
+                        count_waits(pool, worker, since, n_equal);
+                        since = waits_since(job);
+                        n_equal = 0;
+                }
+                n_equal++;
                 urgent |= post_started(pool, job, mail);
         }
+        count_waits(pool, worker, since, n_equal);
         return urgent;
 }
 
@@ -156,13 +170,16 @@ bool pool_publish(
         Pool *pool, Worker *worker, unsigned n, unsigned n_begun, usec_t now, Mail *mail) {
         usec_t share = usec_sub(now, worker->published_at) / (n_begun - worker->n_published);
         bool urgent = pool_note_started(pool, worker, n_begun, mail);
+        uint32_t n_sharing = 0;
 
         for (unsigned i = worker->n_published; i < n; i++) {
                 Job *job = worker->jobs[i];
                 WorkerResult *result = &worker->results[i];
 
-                histogram_add(&pool->run_time,
-                        result->duration != USEC_INFINITY ? result->duration : share, 1);
+                if (likely(result->duration == USEC_INFINITY))
+                        n_sharing++;
+                else
+                        histogram_add(&pool->run_time, result->duration, 1);
                 publish_details(job, worker, result, now);
                 /* A time-out was told when it came. */
                 if (result->outcome != OUTCOME_SUCCESS && job_stop(job) == JOB_STOP_CANCEL)
@@ -174,12 +191,14 @@ bool pool_publish(
                         publish_output(job, result);
                 else
                         discard_output(pool, result);
-                if (scheduler_finish(
-                            &pool->scheduler, job, result->outcome, now, next_random(pool)))
+                if (scheduler_finish(&pool->scheduler, job, result->outcome, now,
+                            result->outcome == OUTCOME_SUCCESS ? 0 : next_random(pool)))
                         urgent |= pool_post_finished(pool, job, now, mail);
                 else
                         job_forget_error(job);
         }
+        if (n_sharing > 0)
+                histogram_add(&pool->run_time, share, n_sharing);
         worker->n_published = n;
         worker->published_at = now;
         return urgent;

@@ -33,12 +33,12 @@ struct Attempt {
         uint64_t id;
         const void *payload;
         size_t payload_size;
-        int payload_fd; /* a payload that came as an fd, to be read from offset 0; -EBADF = none */
-        int output_fd;  /* where a command's standard output goes; -EBADF = it is kept */
-        const char *pool;
-        const char *tag;        /* "" if there is none */
+        int payload_fd;  /* a payload that came as an fd, to be read from offset 0; -EBADF = none */
+        int output_fd;   /* where a command's standard output goes; -EBADF = it is kept */
+        const char *tag; /* "" if there is none */
         char *const *arguments; /* what the submitter adds to the command line; NULL = nothing */
-        unsigned attempt;       /* 1 for the first */
+        const char *pool;
+        unsigned attempt; /* 1 for the first */
         uint32_t worker;
         const atomic_int *stop; /* JobStop, set at any time */
         int wake_fd;            /* eventfd, readable when `stop` may have changed; do not read it */

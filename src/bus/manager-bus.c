@@ -62,7 +62,7 @@ static int read_job(sd_bus_message *m, Link *link, Job **ret, sd_bus_error *erro
 
 static int method_get_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         char path[JOB_PATH_MAX];
-        Job *job;
+        Job *job = NULL;
         int r;
 
         r = read_job(m, userdata, &job, error);
@@ -171,7 +171,7 @@ static int method_list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *err
 /* ---- jobs ---- */
 
 static int method_cancel_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Job *job;
+        Job *job = NULL;
         int r;
 
         r = read_job(m, userdata, &job, error);
@@ -214,7 +214,7 @@ static int method_cancel_jobs(sd_bus_message *m, void *userdata, sd_bus_error *e
 
 static int method_wait_job(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         uint64_t timeout;
-        Job *job;
+        Job *job = NULL;
         int r;
 
         r = read_job(m, userdata, &job, error);
@@ -340,7 +340,7 @@ static int reply_limiter(sd_bus_message *m, const SharedLimiter *limiter) {
 }
 
 static int method_get_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        SharedLimiter *limiter;
+        SharedLimiter *limiter = NULL;
         Link *link = userdata;
         int r;
 
@@ -379,7 +379,7 @@ static int method_create_limiter(sd_bus_message *m, void *userdata, sd_bus_error
 static int method_remove_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Link *link = userdata;
         Engine *engine = link->server->engine;
-        SharedLimiter *limiter;
+        SharedLimiter *limiter = NULL;
         int cancel, r;
 
         r = auth_may_manage(client_of(link, m), error);
@@ -425,7 +425,7 @@ static int reply_breaker(sd_bus_message *m, const SharedBreaker *breaker) {
 }
 
 static int method_get_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        SharedBreaker *breaker;
+        SharedBreaker *breaker = NULL;
         Link *link = userdata;
         int r;
 
@@ -464,7 +464,7 @@ static int method_create_breaker(sd_bus_message *m, void *userdata, sd_bus_error
 static int method_remove_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         Link *link = userdata;
         Engine *engine = link->server->engine;
-        SharedBreaker *breaker;
+        SharedBreaker *breaker = NULL;
         int cancel, r;
 
         r = auth_may_manage(client_of(link, m), error);

@@ -194,7 +194,7 @@ static int read_text(sd_bus_message *m, const char *name, const char **ret, sd_b
 }
 
 static int read_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
-        const char *tag;
+        const char *tag = NULL;
         int r;
 
         r = read_text(m, "Tag", &tag, error);
@@ -443,7 +443,7 @@ int options_read_settings(
 /* ---- filters ---- */
 
 static int read_filter_pool(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
-        const char *name;
+        const char *name = NULL;
         int r;
 
         r = read_text(m, "Pool", &name, error);
@@ -455,7 +455,7 @@ static int read_filter_pool(sd_bus_message *m, Reader *reader, sd_bus_error *err
 }
 
 static int read_filter_state(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
-        const char *s;
+        const char *s = NULL;
         int r;
 
         r = read_text(m, "State", &s, error);
@@ -471,7 +471,7 @@ static int read_filter_state(sd_bus_message *m, Reader *reader, sd_bus_error *er
 }
 
 static int read_filter_result(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
-        const char *s;
+        const char *s = NULL;
         int r;
 
         r = read_text(m, "Result", &s, error);

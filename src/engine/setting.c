@@ -136,7 +136,7 @@ static int set_uint64(const Assignment *a) {
 }
 
 static int set_uint32(const Assignment *a) {
-        uint64_t n;
+        uint64_t n = 0;
         int r;
 
         r = read_number(a, &n);
@@ -204,7 +204,7 @@ static int read_text(const Assignment *a, char **ret) {
 }
 
 static int set_text(const Assignment *a) {
-        char *copy;
+        char *copy = NULL;
         int r;
 
         r = read_text(a, &copy);

@@ -300,6 +300,7 @@ DEFINE_VIEW_GETTER(busy, "u", view.n_busy)
 DEFINE_VIEW_GETTER(queued, "t", view.n_queued)
 DEFINE_VIEW_GETTER(scheduled, "t", view.n_scheduled)
 DEFINE_VIEW_GETTER(running, "u", (uint32_t) view.n_running)
+DEFINE_VIEW_GETTER(pending_reason, "s", view.pending_reason)
 DEFINE_VIEW_GETTER(submitted, "t", view.counters.submitted)
 DEFINE_VIEW_GETTER(succeeded, "t", view.counters.results[JOB_SUCCEEDED])
 DEFINE_VIEW_GETTER(failed, "t", view.counters.results[JOB_FAILED])
@@ -403,6 +404,7 @@ const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Queued", "t", get_queued, 0, 0),
         SD_BUS_PROPERTY("Scheduled", "t", get_scheduled, 0, 0),
         SD_BUS_PROPERTY("Running", "u", get_running, 0, 0),
+        SD_BUS_PROPERTY("PendingReason", "s", get_pending_reason, 0, 0),
         SD_BUS_PROPERTY("Limiter", "o", get_limiter, 0, 0),
         SD_BUS_PROPERTY("Breaker", "o", get_breaker, 0, 0),
         SD_BUS_PROPERTY("Submitted", "t", get_submitted, 0, 0),

@@ -678,10 +678,14 @@ bool scheduler_has_work(const Scheduler *s) {
         return !s->paused && !list_is_empty(&s->turns);
 }
 
-bool scheduler_is_next(const Scheduler *s, const Job *job) {
+Job *scheduler_next(const Scheduler *s) {
         SchedulerOwner *owner = owner_in_turn(s);
 
-        return owner && prioq_first(&owner->queue) == job;
+        return owner ? prioq_first(&owner->queue) : NULL;
+}
+
+bool scheduler_is_next(const Scheduler *s, const Job *job) {
+        return scheduler_next(s) == job;
 }
 
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max) {

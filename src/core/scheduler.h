@@ -204,6 +204,9 @@ usec_t scheduler_wake_at(const Scheduler *s);
 /* Is there a job that could be taken now, gates aside? */
 bool scheduler_has_work(const Scheduler *s);
 
+/* The job that would be taken next; NULL if none is queued that is not claimed. It stays in. */
+Job *scheduler_next(const Scheduler *s);
+
 /* Would `job`, which is queued, be taken next? */
 bool scheduler_is_next(const Scheduler *s, const Job *job);
 

@@ -55,6 +55,28 @@ static void histogram_read(const Histogram *h, usec_t ret[static 4]) {
         ret[3] = h->max;
 }
 
+static const char *pending_reason(const Pool *pool, const Job *job) {
+        if (job->state == JOB_SCHEDULED)
+                return "delay";
+        if (pool->scheduler.paused)
+                return "paused";
+        if (job->flags & JOB_CLAIMED)
+                return "workers";
+        if (!scheduler_is_next(&pool->scheduler, job))
+                return "priority";
+        return gate_reason_to_string(pool->gates.shut_by) ?: "workers";
+}
+
+/* Why the first in line waits; "" where nothing does. */
+static const char *first_pending_reason(const Pool *pool, const PoolView *view) {
+        const Job *first = scheduler_next(&pool->scheduler);
+
+        if (first)
+                return pending_reason(pool, first);
+        /* What is queued was claimed by workers that have not come to it. */
+        return view->n_queued > 0 ? "workers" : view->n_scheduled > 0 ? "delay" : "";
+}
+
 void pool_view(Pool *pool, PoolView *ret) {
         uint64_t n_begun = 0;
 
@@ -77,6 +99,7 @@ void pool_view(Pool *pool, PoolView *ret) {
                 .n_running = pool->scheduler.n_running + n_begun,
                 .counters = pool->scheduler.counters,
         };
+        ret->pending_reason = first_pending_reason(pool, ret);
         list_for_each (l, &pool->workers)
                 ret->n_busy += list_entry(l, Worker, links)->n_jobs > 0;
         histogram_read(&pool->queue_wait, ret->queue_wait);
@@ -88,18 +111,6 @@ static usec_t to_realtime(usec_t monotonic) {
         usec_t now = usec_now(CLOCK_MONOTONIC), realtime = usec_now(CLOCK_REALTIME);
 
         return monotonic == 0 ? 0 : usec_sub(realtime, usec_sub(now, monotonic));
-}
-
-static const char *pending_reason(const Pool *pool, const Job *job) {
-        if (job->state == JOB_SCHEDULED)
-                return "delay";
-        if (pool->scheduler.paused)
-                return "paused";
-        if (job->flags & JOB_CLAIMED)
-                return "workers";
-        if (!scheduler_is_next(&pool->scheduler, job))
-                return "priority";
-        return gate_reason_to_string(pool->gates.shut_by) ?: "workers";
 }
 
 /* What a worker knows of a job that it has. */

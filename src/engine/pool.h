@@ -101,6 +101,7 @@ struct PoolView {
         PoolState state;
         uint32_t n_workers, n_busy;
         uint64_t n_queued, n_scheduled, n_running;
+        const char *pending_reason; /* why the first in line waits; "" if nothing waits */
         JobCounters counters;
         usec_t queue_wait[4], run_time[4]; /* p50, p95, p99, max */
 };

@@ -72,6 +72,13 @@ static const char *pending_reason(Try *t, uint64_t id) {
         return view.pending_reason;
 }
 
+static const char *pool_pending_reason(Pool *pool) {
+        PoolView view;
+
+        pool_view(pool, &view);
+        return view.pending_reason;
+}
+
 static uint32_t n_busy(Pool *pool) {
         PoolView view;
 
@@ -191,13 +198,16 @@ static void a_pause_leaves_the_line_and_a_resume_joins_it(void **state) {
         uint64_t id = try_submit(t, pool, TRY_ECHO, 2);
 
         await(t, t->n_finished == 1 && look(limiter).n_waiters == 1);
+        assert_string_equal(pool_pending_reason(pool), "rate");
         engine_pause_pool(t->engine, pool, true);
         assert_int_equal(look(limiter).n_waiters, 0);
         assert_string_equal(pending_reason(t, id + 1), "paused");
+        assert_string_equal(pool_pending_reason(pool), "paused");
         engine_pause_pool(t->engine, pool, false);
         await(t, look(limiter).n_waiters == 1);
         make_generous(t, limiter);
         try_until(t, t->n_finished == 2);
+        assert_string_equal(pool_pending_reason(pool), "");
 }
 
 static void a_queue_that_becomes_empty_leaves_the_line(void **state) {

@@ -1,14 +1,48 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Breakers, by hand. */
+/* Breakers: what they look like, and changing them by hand. */
 
+#include <inttypes.h>
 #include <stdint.h>
 #include <systemd/sd-bus.h>
 
+#include "ctl/breaker.h"
 #include "ctl/bus.h"
+#include "ctl/json.h"
 #include "ctl/object.h"
+#include "ctl/text.h"
 #include "ctl/verbs.h"
+#include "ctl/view.h"
 #include "util/strv.h"
+
+/* One that is held open by its mode will not be tried again by itself. */
+char *breaker_retry(json_object *p) {
+        usec_t after = json_number(p, "RetryAfterUSec");
+        _cleanup_free_ char *span = NULL;
+
+        if (after == 0 || after == USEC_INFINITY)
+                return NULL;
+        span = text_span(after);
+        return text_format("retry in %s", span);
+}
+
+char *breaker_failures(json_object *p) {
+        _cleanup_line_ Line line = { 0 };
+
+        line_add(&line, view_count(p, "Failures", "failed in a row", true));
+        line_add(&line,
+                view_count(p, "Trips", json_number(p, "Trips") == 1 ? "trip" : "trips", false));
+        return TAKE_PTR(line.text);
+}
+
+char *breaker_summary(json_object *p) {
+        _cleanup_line_ Line line = { 0 };
+
+        line_add(&line, breaker_retry(p));
+        line_add(&line, text_format("mode %s", json_text(p, "Mode")));
+        line_add(&line, breaker_failures(p));
+        return TAKE_PTR(line.text);
+}
 
 /* Calls a method without arguments and without an answer on each breaker in turn. */
 static int for_each_breaker(Ctl *c, char **names, const char *member, const char *what) {

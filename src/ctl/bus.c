@@ -172,6 +172,10 @@ static const char *meaning(const char *path, const char *name) {
                 return NULL;
         if (starts_with(path, SLUICE_PATH "/pool/"))
                 return "no such pool";
+        if (starts_with(path, SLUICE_PATH "/limiter/"))
+                return "no such limiter";
+        if (starts_with(path, SLUICE_PATH "/breaker/"))
+                return "no such breaker";
         if (starts_with(path, SLUICE_PATH "/job/"))
                 return "no such job";
         return NULL;

@@ -119,10 +119,12 @@ static int print_file(const char *path, bool first) {
         return 0;
 }
 
-/* Without a file it may still be there; whether it is only sluiced knows. */
-static int explain_absence(Ctl *c, const Object *object, char *const *directories) {
+/* Without a file here it may still be there; whether it is only sluiced knows. It may have been
+ * started with other folders than these. */
+static int explain_absence(Ctl *c, const char *word, char *const *directories) {
         _cleanup_json_ json_object *properties = NULL;
         _cleanup_free_ char *places = text_copy("");
+        _cleanup_object_ Object object = { 0 };
         int r;
 
         STRV_FOREACH (directory, directories) {
@@ -131,44 +133,58 @@ static int explain_absence(Ctl *c, const Object *object, char *const *directorie
                 free(places);
                 places = more;
         }
-        r = bus_get_all(c, object->path, object->kind->interface, /* optional= */ true, &properties,
-                "find %s \"%s\", which has no file in %s", object->kind->name, object->name,
-                places);
-        if (r >= 0) {
-                printf("# %s \"%s\" was made at run time and has no file in %s.\n",
-                        object->kind->name, object->name, places);
-                return 0;
-        }
-        if (r == -ENOENT)
-                fprintf(stderr,
-                        "No %s \"%s\": it neither has a file in %s nor was made at run time.\n",
-                        object->kind->name, object->name, places);
+        r = object_find(c, word, &object, &properties);
+        if (r >= 0)
+                printf("# %s \"%s\" has no file in %s.\n# It was made at run time, or sluiced was "
+                       "told to read other folders (--config=).\n",
+                        object.kind->name, object.name, places);
+        else if (r == -ENOENT)
+                fprintf(stderr, "Nor has it a file in %s.\n", places);
         return r;
 }
 
-static int cat_one(Ctl *c, const char *word, char *const *directories, bool first) {
-        _cleanup_strv_ char **drop_ins = NULL;
-        _cleanup_object_ Object object = { 0 };
-        _cleanup_free_ char *name = NULL, *path = NULL;
+/* The path of the settings file that the word names, and the file's name. Without a file *ret_path
+ * is NULL. */
+static int find_settings(
+        const char *word, char *const *directories, char **ret_path, char **ret_name) {
+        _cleanup_candidates_ Candidates candidates = { 0 };
         int r;
 
-        if (strcmp(word, DAEMON_FILE) == 0)
-                name = text_copy(word);
-        else {
-                r = object_parse(word, &object);
-                if (r < 0)
-                        return r;
-                name = text_format("%s.%s", object.name, object.kind->name);
+        *ret_path = NULL;
+        if (strcmp(word, DAEMON_FILE) == 0) {
+                *ret_name = text_copy(word);
+                *ret_path = find_file(directories, word);
+                return 0;
         }
-        path = find_file(directories, name);
-        drop_ins = find_drop_ins(directories, name);
-        if (!path && !object.kind) {
+        r = object_parse(word, &candidates);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < candidates.n && !*ret_path; i++) {
+                const Object *object = &candidates.objects[i];
+
+                free(*ret_name);
+                *ret_name = text_format("%s.%s", object->name, object->kind->name);
+                *ret_path = find_file(directories, *ret_name);
+        }
+        return 0;
+}
+
+static int cat_one(Ctl *c, const char *word, char *const *directories, bool first) {
+        _cleanup_free_ char *name = NULL, *path = NULL;
+        _cleanup_strv_ char **drop_ins = NULL;
+        int r;
+
+        r = find_settings(word, directories, &path, &name);
+        if (r < 0)
+                return r;
+        if (!path && strcmp(word, DAEMON_FILE) != 0)
+                return explain_absence(c, word, directories);
+        if (!path) {
                 fprintf(stderr, "There is no %s; all its settings are the defaults.\n", name);
                 return -ENOENT;
         }
-        if (!path)
-                return explain_absence(c, &object, directories);
         r = print_file(path, first);
+        drop_ins = find_drop_ins(directories, name);
         STRV_FOREACH (drop_in, drop_ins) {
                 int k = print_file(*drop_in, /* first= */ false);
 
@@ -198,10 +214,10 @@ static const Option cat_options[] = {
 const Verb verb_cat = {
         .name = "cat",
         .arguments = "NAME…",
-        .summary = "Print the settings files of a pool",
-        .details = "First NAME.pool, then its drop-ins, each after a comment with its path. NAME "
-                   "may also be "
-                   "sluiced.conf. What \"sluicectl set\" has changed is shown by \"sluicectl "
+        .summary = "Print the settings files of an object",
+        .details = "First the file (of NAME.pool, NAME.limiter and NAME.breaker the first that is "
+                   "there), then its drop-ins, each after a comment with its path. NAME may also "
+                   "be sluiced.conf. What \"sluicectl set\" has changed is shown by \"sluicectl "
                    "status\".",
         .example = "sluicectl cat gzip",
         .options = cat_options,

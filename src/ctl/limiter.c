@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Limiters: the list of them, and taking tokens. */
+/* Limiters: what they look like, and taking tokens. */
 
 #include <inttypes.h>
 #include <stdint.h>
@@ -12,9 +12,9 @@
 #include "ctl/limiter.h"
 #include "ctl/object.h"
 #include "ctl/options.h"
-#include "ctl/table.h"
 #include "ctl/text.h"
 #include "ctl/verbs.h"
+#include "ctl/view.h"
 #include "util/parse.h"
 
 char *limiter_rate(json_object *p) {
@@ -35,43 +35,16 @@ char *limiter_rate(json_object *p) {
         return text_format("%" PRIu64 "/%s", json_number(p, "Rate"), format_usec(span, period));
 }
 
-static json_object *limiter_row(json_object *p) {
-        static const char *const numbers[] = { "Burst", "Tokens", "Waiters", "Granted", "Denied" };
-        _cleanup_free_ char *rate = limiter_rate(p);
-        json_object *row = json_object_new_object();
+char *limiter_summary(json_object *p) {
+        _cleanup_line_ Line line = { 0 };
 
-        json_add(row, "Name", json_object_new_string(json_text(p, "Name")));
-        json_add(row, "Rate", json_object_new_string(rate));
-        for (size_t i = 0; i < ELEMENTSOF(numbers); i++)
-                json_add(row, numbers[i], json_object_new_uint64(json_number(p, numbers[i])));
-        return row;
-}
-
-void limiter_list(Ctl *c, json_object *objects) {
-        static const Column columns[] = {
-                { "Name", "LIMITER", COLUMN_SHRINKS },
-                { "Rate", "RATE", COLUMN_RIGHT },
-                { "Burst", "BURST", COLUMN_RIGHT },
-                { "Tokens", "TOKENS", COLUMN_RIGHT },
-                { "Waiters", "WAITERS", COLUMN_RIGHT },
-        };
-        _cleanup_table_ Table table;
-        bool any = false;
-
-        table_init(&table, c, columns, ELEMENTSOF(columns));
-        json_object_object_foreach(objects, path, interfaces) {
-                json_object *p = json_member(interfaces, LIMITER_INTERFACE);
-
-                (void) path;
-                if (!p)
-                        continue;
-                if (!any)
-                        putchar('\n');
-                any = true;
-                table_add(&table, limiter_row(p));
-        }
-        if (any)
-                table_finish(&table, "limiter", "limiters");
+        line_add(&line, text_format("%" PRIu64 " of %" PRIu64 " token%s", json_number(p, "Tokens"),
+                                json_number(p, "Burst"), json_number(p, "Burst") == 1 ? "" : "s"));
+        line_add(&line, limiter_rate(p));
+        line_add(&line, view_count(p, "Waiters", "in line", false));
+        line_add(&line, view_count(p, "Granted", "granted", true));
+        line_add(&line, view_count(p, "Denied", "denied", false));
+        return TAKE_PTR(line.text);
 }
 
 static OptionNumber arg_timeout = { .value = USEC_INFINITY };

@@ -1,14 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* What several verbs show of a limiter. */
+/* A limiter in words, from its properties. The results are the caller's. */
 
 #include <json-c/json.h>
 
-#include "ctl/ctl.h"
-
-/* "50/s", as in the settings; the caller's. */
-char *limiter_rate(json_object *properties);
-
-/* Prints a table of those among the objects (by path, then by interface), or nothing at all. */
-void limiter_list(Ctl *ctl, json_object *objects);
+char *limiter_rate(json_object *properties);    /* "50/s", as in the settings */
+char *limiter_summary(json_object *properties); /* its tokens, rate, and who asked, in one line */

@@ -64,7 +64,7 @@ static int print_help(void) {
                                 text_format("%s %s", verb->name, verb->arguments);
 
                         printf("  %s%*s", usage, (int) (29 - text_columns(usage)), "");
-                        terminal_print_wrapped(verb->summary, 31, terminal_text_columns());
+                        terminal_print_wrapped(verb->summary, 31, 0, terminal_text_columns());
                 }
         }
         printf("\nOptions, before or after the verb:\n");
@@ -73,7 +73,7 @@ static int print_help(void) {
         terminal_print_wrapped(
                 "\"sluicectl VERB --help\" tells more. Without a verb, the pools are "
                 "listed. Exit status: 0 done, 1 failed, 2 not understood.",
-                0, terminal_text_columns());
+                0, 0, terminal_text_columns());
         return 0;
 }
 
@@ -81,7 +81,7 @@ static int print_verb_help(const Verb *verb) {
         printf("sluicectl %s [OPTION…]%s%s\n\n%s.\n", verb->name, *verb->arguments ? " " : "",
                 verb->arguments, verb->summary);
         if (verb->details)
-                terminal_print_wrapped(verb->details, 0, terminal_text_columns());
+                terminal_print_wrapped(verb->details, 0, 0, terminal_text_columns());
         if (verb->n_options > 0) {
                 printf("\nOptions:\n");
                 options_print_help(verb->options, verb->n_options);

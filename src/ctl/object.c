@@ -1,18 +1,24 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <systemd/sd-bus.h>
 
+#include "ctl/bus.h"
 #include "ctl/object.h"
 #include "ctl/text.h"
 #include "util/parse.h"
 
-static const Kind kinds[] = {
+/* A bare name is looked for in this order: what a pool has of its own has the name of the pool. */
+static const Kind kinds[KIND_MAX] = {
         { "pool", POOL_INTERFACE, "CreatePool", "RemovePool" },
-        { "breaker", BREAKER_INTERFACE, "CreateBreaker", "RemoveBreaker" },
         { "limiter", LIMITER_INTERFACE, "CreateLimiter", "RemoveLimiter" },
+        { "breaker", BREAKER_INTERFACE, "CreateBreaker", "RemoveBreaker" },
 };
+
+static const char kind_names[] = "pool, limiter or breaker";
 
 void object_done(Object *object) {
         free(object->name);
@@ -30,7 +36,7 @@ int kind_parse(const char *s, const Kind **ret) {
         const Kind *kind = find_kind(s, strlen(s));
 
         if (!kind)
-                return usage_error("Unknown kind \"%s\"; expected pool, limiter or breaker.", s);
+                return usage_error("Unknown kind \"%s\"; expected %s.", s, kind_names);
         *ret = kind;
         return 0;
 }
@@ -50,36 +56,91 @@ int object_init(Object *object, const Kind *kind, const char *name) {
         return 0;
 }
 
-int object_parse(const char *s, Object *ret) {
+/* Takes "limiter/api" or "api.limiter" apart; of a bare name *ret_kind is NULL. */
+static int split(const char *s, const Kind **ret_kind, char **ret_name) {
         const char *slash = strchr(s, '/'), *dot = strrchr(s, '.');
-        _cleanup_free_ char *name = NULL;
         const Kind *kind = NULL;
 
         if (slash) {
                 _cleanup_free_ char *word = text_format("%.*s", (int) (slash - s), s);
                 int r;
 
-                r = kind_parse(word, &kind);
-                return r < 0 ? r : object_init(ret, kind, slash + 1);
+                r = kind_parse(word, ret_kind);
+                if (r < 0)
+                        return r;
+                *ret_name = text_copy(slash + 1);
+                return 0;
         }
-        kind = dot && dot > s ? find_kind(dot + 1, strlen(dot + 1)) : NULL;
-        if (!kind)
-                return object_init(ret, kinds, s);
-        name = text_format("%.*s", (int) (dot - s), s);
-        return object_init(ret, kind, name);
+        if (dot && dot > s)
+                kind = find_kind(dot + 1, strlen(dot + 1));
+        *ret_kind = kind;
+        *ret_name = kind ? text_format("%.*s", (int) (dot - s), s) : text_copy(s);
+        return 0;
+}
+
+int object_parse(const char *s, Candidates *candidates) {
+        _cleanup_free_ char *name = NULL;
+        const Kind *kind = NULL;
+        int r;
+
+        r = split(s, &kind, &name);
+        for (size_t i = 0; r >= 0 && i < KIND_MAX; i++) {
+                if (kind && kind != &kinds[i])
+                        continue;
+                r = object_init(&candidates->objects[candidates->n], &kinds[i], name);
+                if (r >= 0)
+                        candidates->n++;
+        }
+        return r;
+}
+
+void candidates_done(Candidates *candidates) {
+        for (size_t i = 0; i < candidates->n; i++)
+                object_done(&candidates->objects[i]);
+}
+
+int object_find(Ctl *c, const char *s, Object *ret, json_object **ret_properties) {
+        _cleanup_candidates_ Candidates candidates = { 0 };
+        int r;
+
+        r = object_parse(s, &candidates);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < candidates.n; i++) {
+                Object *object = &candidates.objects[i];
+
+                r = bus_get_all(c, object->path, object->kind->interface,
+                        /* optional= */ candidates.n > 1, ret_properties,
+                        "get the state of %s \"%s\"", object->kind->name, object->name);
+                if (r == -ENOENT)
+                        continue;
+                if (r >= 0) {
+                        *ret = *object;
+                        *object = (Object){ 0 };
+                }
+                return r;
+        }
+        (void) fflush(stdout);
+        fprintf(stderr, "Failed to find \"%s\": there is no %s of that name (NotFound)\n", s,
+                kind_names);
+        return -ENOENT;
 }
 
 int object_parse_as(const char *name, const char *s, Object *ret) {
-        const char *slash = strchr(s, '/'), *dot = strrchr(s, '.');
-        _cleanup_free_ char *copy = NULL;
+        _cleanup_free_ char *bare = NULL;
+        const Kind *kind = NULL;
+        int r;
 
-        if (slash && (strncmp(s, name, strlen(name)) != 0 || s + strlen(name) != slash))
-                return usage_error("\"%s\" is no %s.", s, name);
-        if (slash)
-                copy = text_copy(slash + 1);
-        else if (dot && dot > s && strcmp(dot + 1, name) == 0)
-                copy = text_format("%.*s", (int) (dot - s), s);
-        return object_init(ret, find_kind(name, strlen(name)), copy ?: s);
+        r = split(s, &kind, &bare);
+        if (r < 0)
+                return r;
+        /* What looks like the file of another kind may well be a name. */
+        if (kind && strcmp(kind->name, name) != 0) {
+                if (strchr(s, '/'))
+                        return usage_error("\"%s\" is no %s.", s, name);
+                return object_init(ret, find_kind(name, strlen(name)), s);
+        }
+        return object_init(ret, find_kind(name, strlen(name)), bare);
 }
 
 int pool_parse(const char *s, Object *ret) {

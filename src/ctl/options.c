@@ -242,6 +242,6 @@ void options_print_help(const Option *options, size_t n) {
                 letter = o->letter ? text_format("-%c ", o->letter) : text_copy("   ");
                 word = text_format("--%s%s%s", o->name, o->metavar ? "=" : "", o->metavar ?: "");
                 printf("  %s%-21s ", letter, word);
-                terminal_print_wrapped(o->help, 27, terminal_text_columns());
+                terminal_print_wrapped(o->help, 27, 0, terminal_text_columns());
         }
 }

@@ -1,86 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pools as a whole: the list of them, and what is done to one. */
+/* What is done to a pool as a whole. */
 
 #include <stdio.h>
 #include <systemd/sd-bus.h>
 
 #include "ctl/bus.h"
-#include "ctl/json.h"
-#include "ctl/limiter.h"
 #include "ctl/object.h"
 #include "ctl/options.h"
-#include "ctl/table.h"
 #include "ctl/verbs.h"
 #include "util/parse.h"
 #include "util/strv.h"
-
-/* What pools share, below them. A daemon that has no such objects is fine. */
-static void list_others(Ctl *c) {
-        _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-        _cleanup_message_ sd_bus_message *reply = NULL;
-        _cleanup_json_ json_object *objects = NULL;
-
-        if (sd_bus_call_method(c->bus, SLUICE_NAME, SLUICE_PATH,
-                    "org.freedesktop.DBus.ObjectManager", "GetManagedObjects", &error, &reply,
-                    NULL) < 0 ||
-                json_read_message(reply, &objects) < 0)
-                return;
-        limiter_list(c, objects);
-}
-
-static int list(Ctl *c, char **arguments) {
-        static const Column columns[] = {
-                { "Name", "NAME", COLUMN_SHRINKS },
-                { "State", "STATE", COLUMN_STATE },
-                { "Queued", "QUEUED", COLUMN_RIGHT },
-                { "Running", "RUNNING", COLUMN_RIGHT },
-                { "Workers", "WORKERS", COLUMN_RIGHT },
-        };
-        _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
-        const char *name, *path, *state;
-        uint32_t running, workers;
-        uint64_t queued;
-        _cleanup_table_ Table table;
-        int r;
-
-        table_init(&table, c, columns, ELEMENTSOF(columns));
-        r = bus_new_call(c, SLUICE_PATH, MANAGER_INTERFACE, "ListPools", &m);
-        if (r >= 0)
-                r = bus_call(c, m, CALL_DEFAULT, &reply, "list the pools");
-        if (r < 0)
-                return r;
-        r = sd_bus_message_enter_container(reply, 'a', "(sostuu)");
-        while (r >= 0 && (r = sd_bus_message_read(reply, "(sostuu)", &name, &path, &state, &queued,
-                                  &running, &workers)) > 0) {
-                json_object *row = json_object_new_object();
-
-                json_add(row, "Name", json_object_new_string(name));
-                json_add(row, "Path", json_object_new_string(path));
-                json_add(row, "State", json_object_new_string(state));
-                json_add(row, "Queued", json_object_new_uint64(queued));
-                json_add(row, "Running", json_object_new_int64(running));
-                json_add(row, "Workers", json_object_new_int64(workers));
-                table_add(&table, row);
-        }
-        if (r < 0)
-                return failure(r, "read the list of pools");
-        table_finish(&table, "pool", "pools");
-        if (c->json == JSON_OFF)
-                list_others(c);
-        return 0;
-}
-
-const Verb verb_list = {
-        .name = "list",
-        .arguments = "",
-        .summary = "List the pools and what they share",
-        .details = "With their state, the jobs that wait and run, and their workers; below them, "
-                   "limiters. JSON has the pools alone.",
-        .example = "sluicectl list --json=short",
-        .max_arguments = 0,
-        .run = list,
-};
 
 /* Calls a method without arguments and without an answer on each pool in turn. */
 static int for_each_pool(Ctl *c, char **names, const char *member, const char *what) {

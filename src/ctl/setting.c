@@ -7,6 +7,7 @@
 #include <systemd/sd-bus.h>
 
 #include "ctl/bus.h"
+#include "ctl/json.h"
 #include "ctl/object.h"
 #include "ctl/options.h"
 #include "ctl/verbs.h"
@@ -40,10 +41,11 @@ static int append_settings(sd_bus_message *m, char *const *words) {
 
 static int set(Ctl *c, char **arguments) {
         _cleanup_message_ sd_bus_message *m = NULL;
+        _cleanup_json_ json_object *properties = NULL;
         _cleanup_object_ Object object = { 0 };
         int r;
 
-        r = object_parse(arguments[0], &object);
+        r = object_find(c, arguments[0], &object, &properties);
         if (r >= 0)
                 r = bus_new_call(c, object.path, object.kind->interface, "Set", &m);
         if (r >= 0)
@@ -58,9 +60,9 @@ const Verb verb_set = {
         .name = "set",
         .arguments = "OBJECT KEY=VALUE…",
         .summary = "Change settings until the next start",
-        .details = "All are changed or none. OBJECT is the name of a pool, or KIND/NAME. A "
-                   "\"sluicectl reload\" "
-                   "leaves the change alone, unless the file of the object has changed.",
+        .details = "All are changed or none. OBJECT is the name of a pool, limiter or breaker, "
+                   "or KIND/NAME where several have it. A \"sluicectl reload\" leaves the change "
+                   "alone, unless the file of the object has changed.",
         .example = "sluicectl set gzip MaxWorkers=8 RunTimeout=5min",
         .min_arguments = 2,
         .max_arguments = SIZE_MAX,

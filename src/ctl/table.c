@@ -168,11 +168,17 @@ void table_add(Table *table, json_object *row) {
                 flush(table);
 }
 
-void table_finish(Table *table, const char *singular, const char *plural) {
+void table_end(Table *table) {
         flush(table);
         if (table->ctl->json != JSON_OFF)
                 printf("%s]\n", table->n_printed == 0 ? "[" : "");
-        else if (!table->ctl->no_legend && table->n_printed == 0)
+}
+
+void table_finish(Table *table, const char *singular, const char *plural) {
+        table_end(table);
+        if (table->ctl->json != JSON_OFF)
+                return;
+        if (!table->ctl->no_legend && table->n_printed == 0)
                 printf("No %s.\n", plural);
         else if (!table->ctl->no_legend)
                 printf("\n%zu %s listed.\n", table->n_printed,

@@ -41,7 +41,10 @@ struct Table {
 void table_init(Table *table, const Ctl *ctl, const Column *columns, size_t n_columns);
 void table_add(Table *table, json_object *row); /* takes the row over */
 
-/* Prints what is left and the legend: "3 pools listed." */
+/* Prints what is left. */
+void table_end(Table *table);
+
+/* The same, and the legend: "3 pools listed." */
 void table_finish(Table *table, const char *singular, const char *plural);
 void table_done(Table *table);
 

@@ -100,10 +100,9 @@ Style terminal_style_of_state(const char *state) {
         return STYLE_PLAIN;
 }
 
-void terminal_print_wrapped(const char *text, size_t indent, size_t columns) {
+void terminal_print_wrapped(const char *text, size_t indent, size_t used, size_t columns) {
         /* Where nothing is left beside the indent, wrapping would make it worse. */
         size_t room = columns == SIZE_MAX || columns < indent + 20 ? SIZE_MAX : columns - indent;
-        size_t used = 0;
 
         while (*text) {
                 size_t length = strcspn(text, " \n"), width;

@@ -33,8 +33,9 @@ const char *terminal_style_end(Style style);
 Style terminal_style_of_state(const char *state);
 
 /* Prints text and a newline, broken at blanks before `columns` are full. The first line begins
- * where the cursor is, which is at `indent`; the others are indented to there. */
-void terminal_print_wrapped(const char *text, size_t indent, size_t columns);
+ * where the cursor is, which is `used` columns after `indent`, with a blank unless that is 0; the
+ * others are indented to there. */
+void terminal_print_wrapped(const char *text, size_t indent, size_t used, size_t columns);
 
 /* How wide running text like that of --help is set. */
 size_t terminal_text_columns(void);

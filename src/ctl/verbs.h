@@ -6,8 +6,10 @@
 
 #include "ctl/ctl.h"
 
+/* list.c */
+extern const Verb verb_list;
 /* pool.c */
-extern const Verb verb_list, verb_pause, verb_resume, verb_drain, verb_clear, verb_kick;
+extern const Verb verb_pause, verb_resume, verb_drain, verb_clear, verb_kick;
 /* status.c */
 extern const Verb verb_status;
 /* submit.c */

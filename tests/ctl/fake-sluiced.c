@@ -7,7 +7,10 @@
  *
  * Pools: "gzip" has Handler=command and upper-cases the payload; "echo" has Handler=module; "full"
  * refuses; "nofd" does not take fds; "many" has 2500 jobs that are only listed. A job with the tag
- * "hang" runs until it is cancelled, one with an argument N fails with that exit status. */
+ * "hang" runs until it is cancelled, one with an argument N fails with that exit status.
+ *
+ * Pool "gzip" has a limiter of its own, shares breaker "api", and makes batches; the others have
+ * none of these. Limiter "api" is used by nobody. */
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -332,7 +335,23 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
                 value = strcmp(pool, "gzip") == 0 ? "command" : "module";
         else if (strcmp(property, "Overflow") == 0)
                 value = "reject";
+        else if (strcmp(property, "PendingReason") == 0)
+                value = strcmp(pool, "gzip") == 0 ? "rate" : "";
         return sd_bus_message_append(reply, "s", value);
+}
+
+static int get_shared(sd_bus *bus, const char *path, const char *interface, const char *property,
+        sd_bus_message *reply, void *userdata, sd_bus_error *e) {
+        const char *shared = strcmp(last_part(path), "gzip") != 0 ? "/"
+                             : strcmp(property, "Limiter") == 0   ? PATH "/limiter/gzip"
+                                                                  : PATH "/breaker/api";
+
+        return sd_bus_message_append(reply, "o", shared);
+}
+
+static int get_batch_size(sd_bus *bus, const char *path, const char *interface,
+        const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *e) {
+        return sd_bus_message_append(reply, "u", strcmp(last_part(path), "gzip") == 0 ? 16 : 1);
 }
 
 static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -357,6 +376,19 @@ static int get_number(sd_bus *bus, const char *path, const char *interface, cons
                 { "Retried", "t", 7 },
                 { "MaxAttempts", "u", 3 },
                 { "RunTimeoutUSec", "t", 1800000000 },
+                { "BatchTimeoutUSec", "t", 250000 },
+                { "Batches", "t", 62 },
+                { "Rate", "t", 50 },
+                { "PeriodUSec", "t", 1000000 },
+                { "Burst", "t", 60 },
+                { "Tokens", "t", 12 },
+                { "Waiters", "u", 2 },
+                { "Granted", "t", 1000 },
+                { "Denied", "t", 9 },
+                { "Failures", "u", 5 },
+                { "Trips", "t", 1 },
+                { "InFlight", "u", 0 },
+                { "RetryAfterUSec", "t", 12000000 },
         };
 
         if (strcmp(property, "MaxWorkers") == 0)
@@ -396,6 +428,12 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Handler", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
         SD_BUS_PROPERTY("Overflow", "s", get_text, 0, 0),
+        SD_BUS_PROPERTY("PendingReason", "s", get_text, 0, 0),
+        SD_BUS_PROPERTY("Limiter", "o", get_shared, 0, 0),
+        SD_BUS_PROPERTY("Breaker", "o", get_shared, 0, 0),
+        SD_BUS_PROPERTY("BatchSize", "u", get_batch_size, 0, 0),
+        SD_BUS_PROPERTY("BatchTimeoutUSec", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Batches", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("MinWorkers", "u", get_number, 0, 0),
         SD_BUS_PROPERTY("MaxWorkers", "u", get_number, 0, 0),
         SD_BUS_PROPERTY("Workers", "u", get_number, 0, 0),
@@ -416,6 +454,42 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("RunTimeoutUSec", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("QueueWaitUSec", "(tttt)", get_distribution, 0, 0),
         SD_BUS_PROPERTY("RunTimeUSec", "(tttt)", get_distribution, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+/* ---- limiters and breakers ---- */
+
+static const sd_bus_vtable limiter_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("Set", "a{sv}", "", pool_set, SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_PROPERTY("Name", "s", get_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Rate", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("PeriodUSec", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Burst", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Tokens", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Waiters", "u", get_number, 0, 0),
+        SD_BUS_PROPERTY("Granted", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("Denied", "t", get_number, 0, 0),
+        SD_BUS_VTABLE_END,
+};
+
+static int get_breaker_text(sd_bus *bus, const char *path, const char *interface,
+        const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *e) {
+        return sd_bus_message_append(reply, "s",
+                strcmp(property, "Name") == 0   ? last_part(path)
+                : strcmp(property, "Mode") == 0 ? "auto"
+                                                : "open");
+}
+
+static const sd_bus_vtable breaker_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_PROPERTY("Name", "s", get_breaker_text, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("State", "s", get_breaker_text, 0, 0),
+        SD_BUS_PROPERTY("Mode", "s", get_breaker_text, 0, 0),
+        SD_BUS_PROPERTY("Failures", "u", get_number, 0, 0),
+        SD_BUS_PROPERTY("Trips", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("InFlight", "u", get_number, 0, 0),
+        SD_BUS_PROPERTY("RetryAfterUSec", "t", get_number, 0, 0),
         SD_BUS_VTABLE_END,
 };
 
@@ -671,13 +745,26 @@ static const sd_bus_vtable manager_vtable[] = {
 /* ---- connections ---- */
 
 static int add_objects(sd_bus *bus) {
-        static const char *const pools[] = { PATH "/pool/gzip", PATH "/pool/echo",
-                PATH "/pool/full", PATH "/pool/nofd" };
+        static const struct {
+                const char *path, *interface;
+                const sd_bus_vtable *vtable;
+        } objects[] = {
+                { PATH, NAME ".Manager", manager_vtable },
+                { PATH "/pool/gzip", NAME ".Pool", pool_vtable },
+                { PATH "/pool/echo", NAME ".Pool", pool_vtable },
+                { PATH "/pool/full", NAME ".Pool", pool_vtable },
+                { PATH "/pool/nofd", NAME ".Pool", pool_vtable },
+                { PATH "/limiter/gzip", NAME ".Limiter", limiter_vtable },
+                { PATH "/limiter/api", NAME ".Limiter", limiter_vtable },
+                { PATH "/breaker/api", NAME ".Breaker", breaker_vtable },
+                { PATH "/breaker/db", NAME ".Breaker", breaker_vtable },
+        };
         int r;
 
-        r = sd_bus_add_object_vtable(bus, NULL, PATH, NAME ".Manager", manager_vtable, NULL);
-        for (size_t i = 0; i < ELEMENTSOF(pools) && r >= 0; i++)
-                r = sd_bus_add_object_vtable(bus, NULL, pools[i], NAME ".Pool", pool_vtable, NULL);
+        r = sd_bus_add_object_manager(bus, NULL, PATH);
+        for (size_t i = 0; i < ELEMENTSOF(objects) && r >= 0; i++)
+                r = sd_bus_add_object_vtable(
+                        bus, NULL, objects[i].path, objects[i].interface, objects[i].vtable, NULL);
         if (r >= 0)
                 r = sd_bus_add_fallback_vtable(
                         bus, NULL, PATH "/job", NAME ".Job", job_vtable, find_job_object, NULL);

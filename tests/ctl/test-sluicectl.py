@@ -229,10 +229,20 @@ class SluicectlTest(unittest.TestCase):
         lines = result.out.splitlines()
         self.assertEqual(lines[0].split(), ['NAME', 'STATE', 'QUEUED', 'RUNNING', 'WORKERS'])
         self.assertEqual(lines[1].split(), ['gzip', 'running', '12', '3', '4'])
-        self.assertEqual(lines[-1], '3 pools listed.')
+        self.assertEqual(lines[4:], [
+            '',
+            'LIMITER  RATE  TOKENS  BURST  WAITERS',
+            'api      50/s      12     60        2',
+            'gzip     50/s      12     60        2',
+            '',
+            'BREAKER  STATE  MODE  FAILURES  TRIPS',
+            'api      open   auto         5      1',
+            'db       open   auto         5      1',
+            '',
+            '3 pools, 2 limiters, 2 breakers listed.'])
         self.assertNotIn('\x1b', result.out)
 
-    def test_list_without_legend_has_only_rows(self):
+    def test_list_without_legend_has_only_rows_of_pools(self):
         self.assertEqual(len(self.ctl('list', '--no-legend').out.splitlines()), 3)
 
     def test_list_as_json_has_one_object_per_pool(self):
@@ -241,6 +251,7 @@ class SluicectlTest(unittest.TestCase):
             self.assertEqual(pools[0], {
                 'Name': 'gzip', 'Path': '/org/sluice1/pool/gzip', 'State': 'running', 'Queued': 12,
                 'Running': 3, 'Workers': 4})
+            self.assertEqual(len(pools), 3)
 
     def test_table_fits_the_terminal(self):
         for columns in 60, 80:
@@ -268,12 +279,51 @@ class SluicectlTest(unittest.TestCase):
 
     def test_status_shows_a_pool_in_human_terms(self):
         text = self.ctl('status', 'gzip').out
-        self.assertIn('Workers: 3 of 4 busy, 2 to 4, on CPUs 0-3,6\n', text)
+        self.assertIn('Workers: 3 of 4 busy, 2 to 4 allowed, on CPUs 0-3,6\n', text)
         self.assertIn('Queue: 12 of 1024, 1 scheduled, 3 running, overflow reject\n', text)
         self.assertIn('Jobs: 1016 submitted, 990 succeeded, 8 failed, 2 timed out, 5 dropped, '
                       '6 rejected, 7 retried\n', text)
         self.assertIn('Ran: p50 31us, p95 1.25ms, p99 20.5ms, max 2min 5s\n', text)
         self.assertIn('run timeout 30min, 3 attempts\n', text)
+        self.assertIn('Waits: the limiter has no token (rate)\n', text)
+        self.assertIn('Limiter: 12 of 60 tokens, 50/s, 2 in line, 1000 granted, 9 denied\n', text)
+        self.assertIn('Breaker: api: open, retry in 12s, mode auto, 5 failed in a row, 1 trip\n',
+                      text)
+        self.assertIn('Batch: up to 16 jobs, timeout 250ms, 62 done\n', text)
+
+    def test_status_does_not_show_what_a_pool_does_not_have(self):
+        text = self.ctl('status', 'echo').out
+        for label in 'Waits', 'Limiter', 'Breaker', 'Batch':
+            self.assertNotIn(f' {label}: ', text)
+
+    def test_status_of_a_pool_fits_the_terminal(self):
+        text = self.on_terminal(50, 'status', 'gzip', env={'NO_COLOR': '1'})
+        self.assertLessEqual(max(map(len, text.splitlines())), 50)
+        self.assertIn('   Breaker: api: open, retry in 12s, mode auto, 5\n'
+                      '            failed in a row, 1 trip\n', text)
+        self.assertIn('   Breaker: api: \x1b[0;1;31mopen\x1b[0m, retry in 12s, mode auto, 5\n',
+                      self.on_terminal(50, 'status', 'gzip'))
+
+    def test_bare_name_is_that_of_a_pool_else_of_a_limiter_else_of_a_breaker(self):
+        rows = [
+            ('gzip', '● gzip - Compress'),
+            ('limiter/gzip', '● limiter gzip\n'),
+            ('gzip.limiter', '● limiter gzip\n'),
+            ('api', '● limiter api\n      Rate: 50/s\n    Tokens: 12 of 60, 2 in line\n'
+                    '     Asked: 1000 granted, 9 denied\n'),
+            ('api.breaker', '● breaker api\n'),
+            ('db', '● breaker db\n     State: open, retry in 12s\n      Mode: auto\n'
+                   '     Calls: 0 in flight, 5 failed in a row, 1 trip\n'),
+        ]
+        for word, begin in rows:
+            with self.subTest(word):
+                self.assertTrue(self.ctl('status', word).out.startswith(begin))
+        both = json.loads(self.ctl('status', 'api', 'db', '--json=short').out)
+        self.assertEqual([both[0]['Burst'], both[1]['State']], [60, 'open'])
+
+    def test_status_of_a_running_job_says_for_how_long_so_far(self):
+        self.ctl('submit', 'echo', '--tag=hang')
+        self.assertIn('Attempt: 1, for 1.25ms so far\n', self.ctl('status', '1').out)
 
     def test_text_of_others_cannot_drive_the_terminal(self):
         self.assertIn('● gzip - Compress ?[2Jman pages\n', self.ctl('status', 'gzip').out)
@@ -300,7 +350,15 @@ class SluicectlTest(unittest.TestCase):
 
     def test_what_does_not_exist_is_said_in_one_line(self):
         self.assertEqual(self.ctl('status', 'nope', status=1).err,
-                         'Failed to get the state of pool "nope": no such pool (NotFound)\n')
+                         'Failed to find "nope": there is no pool, limiter or breaker of that name '
+                         '(NotFound)\n')
+        self.assertEqual(self.ctl('set', 'nope', 'Rate=1/s', status=1).err,
+                         'Failed to find "nope": there is no pool, limiter or breaker of that name '
+                         '(NotFound)\n')
+        for kind in 'pool', 'limiter', 'breaker':
+            self.assertEqual(
+                self.ctl('status', f'{kind}/nope', status=1).err,
+                f'Failed to get the state of {kind} "nope": no such {kind} (NotFound)\n')
         self.assertEqual(self.ctl('status', '77', status=1).err,
                          'Failed to get the state of job 77: no such job (NotFound)\n')
         self.assertEqual(self.ctl('wait', '77', status=1).err,
@@ -504,6 +562,8 @@ class SluicectlTest(unittest.TestCase):
     def test_set_passes_text_in_the_syntax_of_the_files(self):
         self.ctl('set', 'pool/gzip', 'MaxWorkers=8', 'RunTimeout=5min', 'Environment=A=b c')
         self.assertEqual(self.asked(), 'Set gzip MaxWorkers=8 RunTimeout=5min Environment=A=b c')
+        self.ctl('set', 'api', 'Rate=10/min')
+        self.assertEqual(self.asked(), 'Set api Rate=10/min')
 
     def test_value_that_the_daemon_refuses_exits_2(self):
         result = self.ctl('set', 'gzip', 'MaxWorkers=x', status=2)
@@ -537,8 +597,19 @@ class SluicectlTest(unittest.TestCase):
                 f'# {first}/gzip.pool\n[Pool]\nWorkers=1\n\n'
                 f'# {second}/gzip.pool.d/10-a.conf\n[Pool]\nQueueMax=1\n\n'
                 f'# {first}/gzip.pool.d/20-b.conf\n[Pool]\nQueueMax=2\n'))
-            self.assertIn('was made at run time', self.ctl('cat', 'echo', *path).out)
-            self.assertIn('neither has a file in', self.ctl('cat', 'nope', *path, status=1).err)
+            write(f'{second}/api.limiter', '[Limiter]\nRate=1/s\n')
+            self.assertEqual(self.ctl('cat', 'api', *path).out,
+                             f'# {second}/api.limiter\n[Limiter]\nRate=1/s\n')
+            for name, kind in ('echo', 'pool'), ('db', 'breaker'):
+                self.assertEqual(
+                    self.ctl('cat', name, *path).out,
+                    f'# {kind} "{name}" has no file in {first}, {second}.\n'
+                    '# It was made at run time, or sluiced was told to read other folders '
+                    '(--config=).\n')
+            self.assertEqual(
+                self.ctl('cat', 'nope', *path, status=1).err,
+                'Failed to find "nope": there is no pool, limiter or breaker of that name '
+                f'(NotFound)\nNor has it a file in {first}, {second}.\n')
 
     def test_reload_prints_every_fault(self):
         self.assertEqual(self.ctl('reload', status=1).err, (

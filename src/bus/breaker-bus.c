@@ -8,11 +8,9 @@
 #include "bus/auth.h"
 #include "bus/breaker-bus.h"
 #include "bus/error.h"
+#include "bus/object.h"
 #include "bus/options.h"
 #include "engine/breaker-config.h"
-
-#define BREAKER_PREFIX SLUICE_PATH "/breaker"
-#define BREAKER_INTERFACE "org.sluice1.Breaker"
 
 /* Permits that one client may hold at a time. */
 #define PERMITS_MAX 1024
@@ -24,52 +22,6 @@ typedef struct ClientPermit {
         Client *client; /* borrowed */
         BreakerPermit permit;
 } ClientPermit;
-
-int breaker_bus_path(const SharedBreaker *breaker, char **ret) {
-        return sd_bus_path_encode(BREAKER_PREFIX, breaker->name, ret);
-}
-
-int breaker_bus_path_or_none(const SharedBreaker *breaker, char **ret) {
-        if (breaker)
-                return breaker_bus_path(breaker, ret);
-        *ret = strdup("/");
-        return *ret ? 0 : -ENOMEM;
-}
-
-static int find_breaker(sd_bus *bus, const char *path, const char *interface, void *userdata,
-        void **ret_found, sd_bus_error *error) {
-        _cleanup_free_ char *name = NULL;
-        SharedBreaker *breaker;
-        Link *link = userdata;
-        int r;
-
-        r = sd_bus_path_decode(path, BREAKER_PREFIX, &name);
-        if (r <= 0)
-                return r;
-        breaker = engine_find_breaker(link->server->engine, name);
-        if (!breaker)
-                return 0;
-        link->found = (Found){ .link = link, .object = breaker };
-        *ret_found = &link->found;
-        return 1;
-}
-
-static int enumerate_breakers(
-        sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        char **nodes;
-        size_t n = 0;
-
-        nodes = calloc(HASH_CNT(by_name, engine->breakers_by_name) + 1, sizeof(*nodes));
-        if (!nodes)
-                return -ENOMEM;
-        list_for_each (l, &engine->breakers)
-                if (breaker_bus_path(list_entry(l, SharedBreaker, links), &nodes[n]) >= 0)
-                        n++;
-        *ret_nodes = nodes;
-        return 0;
-}
 
 /* ---- permits ---- */
 
@@ -177,7 +129,7 @@ static int assign(void *target, const char *name, const SettingValue *value, boo
         return breaker_config_set(target, name, value, ret_error);
 }
 
-int breaker_bus_read_settings(sd_bus_message *m, BreakerConfig *config, sd_bus_error *error) {
+static int read_settings(sd_bus_message *m, BreakerConfig *config, sd_bus_error *error) {
         return options_read_assignments(m, assign, config, /* settable_only= */ false, error);
 }
 
@@ -196,7 +148,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         shared_breaker_view(found->object, &view);
-        r = breaker_bus_read_settings(m, &view.config, error);
+        r = read_settings(m, &view.config, error);
         if (r >= 0)
                 r = change_settings(found, &view.config, error);
         return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
@@ -256,7 +208,7 @@ static int set_setting(sd_bus *bus, const char *path, const char *interface, con
 #define SETTABLE(name, type, getter) \
         SD_BUS_WRITABLE_PROPERTY(name, type, getter, set_setting, 0, EMITS | ANYBODY)
 
-const sd_bus_vtable breaker_vtable[] = {
+static const sd_bus_vtable breaker_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Name", "s", get_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SETTABLE("Mode", "s", get_mode),
@@ -285,56 +237,75 @@ const sd_bus_vtable breaker_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int breaker_bus_add(Link *link) {
+/* ---- the kind of object ---- */
+
+static void *find_breaker(Engine *engine, const char *name) {
+        return engine_find_breaker(engine, name);
+}
+
+static List *all_breakers(Engine *engine) {
+        return &engine->breakers;
+}
+
+static void *breaker_of_list(List *l) {
+        return list_entry(l, SharedBreaker, links);
+}
+
+static const char *breaker_name(const void *object) {
+        return ((const SharedBreaker *) object)->name;
+}
+
+static bool breaker_is_used_by(const void *object, const Pool *pool) {
+        return pool->gates.breaker == object;
+}
+
+static int create_breaker(
+        sd_bus_message *m, Link *link, const char *name, void **ret, sd_bus_error *error) {
+        BreakerConfig config = BREAKER_CONFIG_DEFAULT;
+        SharedBreaker *breaker;
         int r;
 
-        r = sd_bus_add_fallback_vtable(link->bus, NULL, BREAKER_PREFIX, BREAKER_INTERFACE,
-                breaker_vtable, find_breaker, link);
+        r = read_settings(m, &config, error);
         if (r < 0)
                 return r;
-        return sd_bus_add_node_enumerator(
-                link->bus, NULL, BREAKER_PREFIX, enumerate_breakers, link);
+        r = engine_add_breaker(link->server->engine, name, &config, &breaker);
+        if (r == -ENOMEM)
+                return bus_error_oom(error);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No timer for the breaker: %s",
+                        strerror(-r));
+        *ret = breaker;
+        return 0;
 }
 
-/* ---- what is told to all ---- */
+static int remove_breaker(
+        sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
+        int r = engine_remove_breaker(link->server->engine, object);
 
-int breaker_bus_emit_added(sd_bus *bus, SharedBreaker *breaker) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = breaker_bus_path(breaker, &path);
-        return r < 0 ? r : sd_bus_emit_object_added(bus, path);
+        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
-int breaker_bus_emit_removed(sd_bus *bus, SharedBreaker *breaker) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = breaker_bus_path(breaker, &path);
-        return r < 0 ? r : sd_bus_emit_object_removed(bus, path);
-}
-
-int breaker_bus_emit_changed(sd_bus *bus, SharedBreaker *breaker) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = breaker_bus_path(breaker, &path);
-        return r < 0 ? r
-                     : sd_bus_emit_properties_changed(bus, path, BREAKER_INTERFACE, "Mode",
-                               "MaxFailures", "FailureRatePercent", "WindowSize", "MinimumCalls",
-                               "ResetTimeoutUSec", "ResetTimeoutMaxUSec", "HalfOpenProbes",
-                               "SuccessesToClose", NULL);
-}
+const ObjectKind breaker_object = {
+        .noun = "breaker",
+        .prefix = SLUICE_PATH "/breaker",
+        .interface = "org.sluice1.Breaker",
+        .vtable = breaker_vtable,
+        .find = find_breaker,
+        .all = all_breakers,
+        .of_list = breaker_of_list,
+        .name = breaker_name,
+        .is_used_by = breaker_is_used_by,
+        .create = create_breaker,
+        .remove = remove_breaker,
+};
 
 int breaker_bus_emit_state_changed(
-        sd_bus *bus, SharedBreaker *breaker, BreakerState old, BreakerState new) {
+        sd_bus *bus, const SharedBreaker *breaker, BreakerState old, BreakerState new) {
         _cleanup_free_ char *path = NULL;
         int r;
 
-        r = breaker_bus_path(breaker, &path);
-        if (r >= 0)
-                r = sd_bus_emit_properties_changed(bus, path, BREAKER_INTERFACE, "State", NULL);
+        r = object_path(&breaker_object, breaker, &path);
         return r < 0 ? r
-                     : sd_bus_emit_signal(bus, path, BREAKER_INTERFACE, "StateChanged", "ss",
+                     : sd_bus_emit_signal(bus, path, breaker_object.interface, "StateChanged", "ss",
                                breaker_state_to_string(old), breaker_state_to_string(new));
 }

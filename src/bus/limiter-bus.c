@@ -7,58 +7,9 @@
 #include "bus/auth.h"
 #include "bus/call.h"
 #include "bus/error.h"
-#include "bus/limiter-bus.h"
+#include "bus/object.h"
 #include "bus/options.h"
 #include "engine/limiter-config.h"
-
-#define LIMITER_PREFIX SLUICE_PATH "/limiter"
-#define LIMITER_INTERFACE "org.sluice1.Limiter"
-
-int limiter_bus_path(const SharedLimiter *limiter, char **ret) {
-        return sd_bus_path_encode(LIMITER_PREFIX, limiter->name, ret);
-}
-
-int limiter_bus_path_or_none(const SharedLimiter *limiter, char **ret) {
-        if (limiter)
-                return limiter_bus_path(limiter, ret);
-        *ret = strdup("/");
-        return *ret ? 0 : -ENOMEM;
-}
-
-static int find_limiter(sd_bus *bus, const char *path, const char *interface, void *userdata,
-        void **ret_found, sd_bus_error *error) {
-        _cleanup_free_ char *name = NULL;
-        SharedLimiter *limiter;
-        Link *link = userdata;
-        int r;
-
-        r = sd_bus_path_decode(path, LIMITER_PREFIX, &name);
-        if (r <= 0)
-                return r;
-        limiter = engine_find_limiter(link->server->engine, name);
-        if (!limiter)
-                return 0;
-        link->found = (Found){ .link = link, .object = limiter };
-        *ret_found = &link->found;
-        return 1;
-}
-
-static int enumerate_limiters(
-        sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        char **nodes;
-        size_t n = 0;
-
-        nodes = calloc(HASH_CNT(by_name, engine->limiters_by_name) + 1, sizeof(*nodes));
-        if (!nodes)
-                return -ENOMEM;
-        list_for_each (l, &engine->limiters)
-                if (limiter_bus_path(list_entry(l, SharedLimiter, links), &nodes[n]) >= 0)
-                        n++;
-        *ret_nodes = nodes;
-        return 0;
-}
 
 /* ---- tokens ---- */
 
@@ -190,7 +141,7 @@ static int assign(void *target, const char *name, const SettingValue *value, boo
         return limiter_config_set(target, name, value, ret_error);
 }
 
-int limiter_bus_read_settings(sd_bus_message *m, LimiterConfig *config, sd_bus_error *error) {
+static int read_settings(sd_bus_message *m, LimiterConfig *config, sd_bus_error *error) {
         char *text = NULL;
         int r;
 
@@ -210,7 +161,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = auth_may_manage(client_of(found->link, m), error);
         if (r < 0)
                 return r;
-        r = limiter_bus_read_settings(m, &config, error);
+        r = read_settings(m, &config, error);
         if (r < 0)
                 return r;
         engine_set_limiter(found->link->server->engine, limiter, &config);
@@ -273,7 +224,7 @@ static int set_setting(sd_bus *bus, const char *path, const char *interface, con
         SD_BUS_WRITABLE_PROPERTY(    \
                 name, type, getter, set_setting, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE | ANYBODY)
 
-const sd_bus_vtable limiter_vtable[] = {
+static const sd_bus_vtable limiter_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Name", "s", get_name, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SETTABLE("Rate", "t", get_rate),
@@ -295,41 +246,64 @@ const sd_bus_vtable limiter_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int limiter_bus_add(Link *link) {
+/* ---- the kind of object ---- */
+
+static void *find_limiter(Engine *engine, const char *name) {
+        return engine_find_limiter(engine, name);
+}
+
+static List *all_limiters(Engine *engine) {
+        return &engine->limiters;
+}
+
+static void *limiter_of_list(List *l) {
+        return list_entry(l, SharedLimiter, links);
+}
+
+static const char *limiter_name(const void *object) {
+        return ((const SharedLimiter *) object)->name;
+}
+
+static bool limiter_is_used_by(const void *object, const Pool *pool) {
+        return pool->gates.limiter == object;
+}
+
+static int create_limiter(
+        sd_bus_message *m, Link *link, const char *name, void **ret, sd_bus_error *error) {
+        LimiterConfig config = LIMITER_CONFIG_DEFAULT;
+        SharedLimiter *limiter;
         int r;
 
-        r = sd_bus_add_fallback_vtable(link->bus, NULL, LIMITER_PREFIX, LIMITER_INTERFACE,
-                limiter_vtable, find_limiter, link);
+        r = read_settings(m, &config, error);
         if (r < 0)
                 return r;
-        return sd_bus_add_node_enumerator(
-                link->bus, NULL, LIMITER_PREFIX, enumerate_limiters, link);
+        r = engine_add_limiter(link->server->engine, name, &config, &limiter);
+        if (r == -ENOMEM)
+                return bus_error_oom(error);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No timer for the limiter: %s",
+                        strerror(-r));
+        *ret = limiter;
+        return 0;
 }
 
-/* ---- what is told to all ---- */
+static int remove_limiter(
+        sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
+        int r = engine_remove_limiter(link->server->engine, object);
 
-int limiter_bus_emit_added(sd_bus *bus, SharedLimiter *limiter) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = limiter_bus_path(limiter, &path);
-        return r < 0 ? r : sd_bus_emit_object_added(bus, path);
+        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
 }
 
-int limiter_bus_emit_removed(sd_bus *bus, SharedLimiter *limiter) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = limiter_bus_path(limiter, &path);
-        return r < 0 ? r : sd_bus_emit_object_removed(bus, path);
-}
-
-int limiter_bus_emit_changed(sd_bus *bus, SharedLimiter *limiter) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = limiter_bus_path(limiter, &path);
-        return r < 0 ? r
-                     : sd_bus_emit_properties_changed(
-                               bus, path, LIMITER_INTERFACE, "Rate", "PeriodUSec", "Burst", NULL);
-}
+const ObjectKind limiter_object = {
+        .noun = "limiter",
+        .prefix = SLUICE_PATH "/limiter",
+        .interface = "org.sluice1.Limiter",
+        .vtable = limiter_vtable,
+        .find = find_limiter,
+        .all = all_limiters,
+        .of_list = limiter_of_list,
+        .name = limiter_name,
+        .is_used_by = limiter_is_used_by,
+        .create = create_limiter,
+        .remove = remove_limiter,
+};

@@ -6,43 +6,17 @@
 
 #include "build-config.h"
 #include "bus/auth.h"
-#include "bus/breaker-bus.h"
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
-#include "bus/limiter-bus.h"
 #include "bus/manager-bus.h"
+#include "bus/object.h"
 #include "bus/options.h"
-#include "bus/pool-bus.h"
-#include "engine/breaker-config.h"
-#include "engine/limiter-config.h"
-#include "util/parse.h"
 
 #define LIST_JOBS_MAX 1000
 #define LIST_LOOKS_MAX 10000
 
-/* ---- finding ---- */
-
-static int no_pool(sd_bus_error *error, const char *name) {
-        return bus_error(error, BUS_ERROR_NOT_FOUND, "No pool \"%.100s\"", name);
-}
-
-static int method_get_pool(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_free_ char *path = NULL;
-        Link *link = userdata;
-        const char *name;
-        Pool *pool;
-        int r;
-
-        r = sd_bus_message_read(m, "s", &name);
-        if (r < 0)
-                return r;
-        pool = engine_find_pool(link->server->engine, name);
-        if (!pool)
-                return no_pool(error, name);
-        r = pool_bus_path(pool, &path);
-        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
-}
+/* ---- finding jobs ---- */
 
 /* Reads an id; a job of somebody else is as one that does not exist. */
 static int read_job(sd_bus_message *m, Link *link, Job **ret, sd_bus_error *error) {
@@ -76,7 +50,7 @@ static int append_pool(sd_bus_message *reply, Pool *pool) {
         PoolView view;
         int r;
 
-        r = pool_bus_path(pool, &path);
+        r = object_path(&pool_object, pool, &path);
         if (r < 0)
                 return r;
         pool_view(pool, &view);
@@ -224,264 +198,22 @@ static int method_wait_job(sd_bus_message *m, void *userdata, sd_bus_error *erro
         return r < 0 ? r : job_bus_wait(m, userdata, job, timeout, error);
 }
 
-/* ---- pools ---- */
+/* ---- pools, limiters, breakers ---- */
 
-/* Reads the name of an object that is to be made. */
-static int read_new_name(
-        sd_bus_message *m, const Engine *engine, const char **ret, sd_bus_error *error) {
-        int r;
-
-        if (engine->shutting_down)
-                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
-        r = sd_bus_message_read(m, "s", ret);
-        if (r < 0)
-                return r;
-        if (!name_is_valid(*ret))
-                return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "\"%.100s\" is no name: 1 to 64 of A-Z a-z 0-9 _ - . are allowed, not "
-                        "beginning with . or -",
-                        *ret);
-        return 0;
-}
-
-static int method_create_pool(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        _cleanup_(pool_config_freep) PoolConfig *config = NULL;
-        _cleanup_free_ char *path = NULL;
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        char *text = NULL;
-        const char *name;
-        Pool *pool;
-        int r;
-
-        r = auth_may_manage(client_of(link, m), error);
-        if (r < 0)
-                return r;
-        r = read_new_name(m, engine, &name, error);
-        if (r < 0)
-                return r;
-        if (engine_find_pool(engine, name))
-                return bus_error(error, BUS_ERROR_ALREADY_EXISTS, "There is a pool %s", name);
-        r = pool_config_new(name, link->server->fairness, &config);
-        if (r < 0)
-                return bus_error_oom(error);
-        r = options_read_settings(m, config, /* settable_only= */ false, error);
-        if (r < 0)
-                return r;
-        r = engine_add_pool(engine, config, &pool, &text);
-        if (r < 0)
-                return bus_error_settings(error, r, text);
-        config = NULL;
-        r = pool_bus_path(pool, &path);
-        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
-}
-
-static void on_pool_gone(PoolWatch *watch) {
-        Call *call = container_of(watch, Call, pool_watch);
-
-        (void) sd_bus_reply_method_return(call->message, NULL);
-        call_free(call);
-}
-
-static int method_remove_pool(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        Client *client = client_of(link, m);
-        const char *name;
-        Pool *pool;
-        Call *call;
-        int cancel, r;
-
-        r = auth_may_manage(client, error);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read(m, "sb", &name, &cancel);
-        if (r < 0)
-                return r;
-        pool = engine_find_pool(engine, name);
-        if (!pool)
-                return no_pool(error, name);
-        r = call_new(client, m, &call);
-        if (r < 0)
-                return bus_error_oom(error);
-        call->pool_watch.done = on_pool_gone;
-        r = engine_remove_pool(engine, pool, cancel, &call->pool_watch);
-        if (r < 0) {
-                call_free(call);
-                return bus_error_oom(error);
+#define DEFINE_OBJECT_METHODS(kind)                                                               \
+        static int method_get_##kind(sd_bus_message *m, void *userdata, sd_bus_error *error) {    \
+                return object_get(m, userdata, &kind##_object, error);                            \
+        }                                                                                         \
+        static int method_create_##kind(sd_bus_message *m, void *userdata, sd_bus_error *error) { \
+                return object_create(m, userdata, &kind##_object, error);                         \
+        }                                                                                         \
+        static int method_remove_##kind(sd_bus_message *m, void *userdata, sd_bus_error *error) { \
+                return object_remove(m, userdata, &kind##_object, error);                         \
         }
-        return 1;
-}
 
-/* ---- limiters ---- */
-
-static int read_limiter(
-        sd_bus_message *m, Engine *engine, SharedLimiter **ret, sd_bus_error *error) {
-        SharedLimiter *limiter;
-        const char *name;
-        int r;
-
-        r = sd_bus_message_read(m, "s", &name);
-        if (r < 0)
-                return r;
-        limiter = engine_find_limiter(engine, name);
-        if (!limiter)
-                return bus_error(error, BUS_ERROR_NOT_FOUND, "No limiter \"%.100s\"", name);
-        *ret = limiter;
-        return 0;
-}
-
-static int reply_limiter(sd_bus_message *m, const SharedLimiter *limiter) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = limiter_bus_path(limiter, &path);
-        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
-}
-
-static int method_get_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        SharedLimiter *limiter = NULL;
-        Link *link = userdata;
-        int r;
-
-        r = read_limiter(m, link->server->engine, &limiter, error);
-        return r < 0 ? r : reply_limiter(m, limiter);
-}
-
-static int method_create_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        LimiterConfig config = LIMITER_CONFIG_DEFAULT;
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        SharedLimiter *limiter;
-        const char *name;
-        int r;
-
-        r = auth_may_manage(client_of(link, m), error);
-        if (r < 0)
-                return r;
-        r = read_new_name(m, engine, &name, error);
-        if (r < 0)
-                return r;
-        if (engine_find_limiter(engine, name))
-                return bus_error(error, BUS_ERROR_ALREADY_EXISTS, "There is a limiter %s", name);
-        r = limiter_bus_read_settings(m, &config, error);
-        if (r < 0)
-                return r;
-        r = engine_add_limiter(engine, name, &config, &limiter);
-        if (r == -ENOMEM)
-                return bus_error_oom(error);
-        if (r < 0)
-                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No timer for the limiter: %s",
-                        strerror(-r));
-        return reply_limiter(m, limiter);
-}
-
-static int method_remove_limiter(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        SharedLimiter *limiter = NULL;
-        int cancel, r;
-
-        r = auth_may_manage(client_of(link, m), error);
-        if (r < 0)
-                return r;
-        r = read_limiter(m, engine, &limiter, error);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read(m, "b", &cancel);
-        if (r < 0)
-                return r;
-        r = engine_remove_limiter(engine, limiter);
-        if (r < 0)
-                return bus_error(error, BUS_ERROR_INVALID_STATE, "Limiter %s is used by %u pools",
-                        limiter->name, limiter->n_users);
-        return sd_bus_reply_method_return(m, NULL);
-}
-
-/* ---- breakers ---- */
-
-static int read_breaker(
-        sd_bus_message *m, Engine *engine, SharedBreaker **ret, sd_bus_error *error) {
-        SharedBreaker *breaker;
-        const char *name;
-        int r;
-
-        r = sd_bus_message_read(m, "s", &name);
-        if (r < 0)
-                return r;
-        breaker = engine_find_breaker(engine, name);
-        if (!breaker)
-                return bus_error(error, BUS_ERROR_NOT_FOUND, "No breaker \"%.100s\"", name);
-        *ret = breaker;
-        return 0;
-}
-
-static int reply_breaker(sd_bus_message *m, const SharedBreaker *breaker) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = breaker_bus_path(breaker, &path);
-        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
-}
-
-static int method_get_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        SharedBreaker *breaker = NULL;
-        Link *link = userdata;
-        int r;
-
-        r = read_breaker(m, link->server->engine, &breaker, error);
-        return r < 0 ? r : reply_breaker(m, breaker);
-}
-
-static int method_create_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        BreakerConfig config = BREAKER_CONFIG_DEFAULT;
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        SharedBreaker *breaker;
-        const char *name;
-        int r;
-
-        r = auth_may_manage(client_of(link, m), error);
-        if (r < 0)
-                return r;
-        r = read_new_name(m, engine, &name, error);
-        if (r < 0)
-                return r;
-        if (engine_find_breaker(engine, name))
-                return bus_error(error, BUS_ERROR_ALREADY_EXISTS, "There is a breaker %s", name);
-        r = breaker_bus_read_settings(m, &config, error);
-        if (r < 0)
-                return r;
-        r = engine_add_breaker(engine, name, &config, &breaker);
-        if (r == -ENOMEM)
-                return bus_error_oom(error);
-        if (r < 0)
-                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED, "No timer for the breaker: %s",
-                        strerror(-r));
-        return reply_breaker(m, breaker);
-}
-
-static int method_remove_breaker(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        SharedBreaker *breaker = NULL;
-        int cancel, r;
-
-        r = auth_may_manage(client_of(link, m), error);
-        if (r < 0)
-                return r;
-        r = read_breaker(m, engine, &breaker, error);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_read(m, "b", &cancel);
-        if (r < 0)
-                return r;
-        r = engine_remove_breaker(engine, breaker);
-        if (r < 0)
-                return bus_error(error, BUS_ERROR_INVALID_STATE, "Breaker %s is used by %u pools",
-                        breaker->name, breaker->n_users);
-        return sd_bus_reply_method_return(m, NULL);
-}
+DEFINE_OBJECT_METHODS(pool)
+DEFINE_OBJECT_METHODS(limiter)
+DEFINE_OBJECT_METHODS(breaker)
 
 /* ---- settings ---- */
 

@@ -7,57 +7,12 @@
 #include <sys/stat.h>
 
 #include "bus/auth.h"
-#include "bus/breaker-bus.h"
 #include "bus/call.h"
 #include "bus/error.h"
-#include "bus/job-bus.h"
-#include "bus/limiter-bus.h"
+#include "bus/object.h"
 #include "bus/options.h"
-#include "bus/pool-bus.h"
 #include "bus/submit.h"
 #include "engine/affinity.h"
-
-#define POOL_PREFIX SLUICE_PATH "/pool"
-#define POOL_INTERFACE "org.sluice1.Pool"
-
-int pool_bus_path(const Pool *pool, char **ret) {
-        return sd_bus_path_encode(POOL_PREFIX, pool->config->name, ret);
-}
-
-static int find_pool(sd_bus *bus, const char *path, const char *interface, void *userdata,
-        void **ret_found, sd_bus_error *error) {
-        _cleanup_free_ char *name = NULL;
-        Link *link = userdata;
-        Pool *pool;
-        int r;
-
-        r = sd_bus_path_decode(path, POOL_PREFIX, &name);
-        if (r <= 0)
-                return r;
-        pool = engine_find_pool(link->server->engine, name);
-        if (!pool)
-                return 0;
-        link->found = (Found){ .link = link, .object = pool };
-        *ret_found = &link->found;
-        return 1;
-}
-
-static int enumerate_pools(
-        sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
-        Link *link = userdata;
-        Engine *engine = link->server->engine;
-        char **nodes;
-        size_t n = 0;
-
-        nodes = calloc(HASH_CNT(by_name, engine->by_name) + 1, sizeof(*nodes));
-        if (!nodes)
-                return -ENOMEM;
-        list_for_each (l, &engine->pools)
-                if (pool_bus_path(list_entry(l, Pool, links), &nodes[n]) >= 0)
-                        n++;
-        *ret_nodes = nodes;
-        return 0;
-}
 
 /* ---- submitting ---- */
 
@@ -336,7 +291,7 @@ static int get_limiter(sd_bus *bus, const char *path, const char *interface, con
         _cleanup_free_ char *limiter = NULL;
         int r;
 
-        r = limiter_bus_path_or_none(pool->gates.limiter, &limiter);
+        r = object_path_or_none(&limiter_object, pool->gates.limiter, &limiter);
         return r < 0 ? r : sd_bus_message_append(reply, "o", limiter);
 }
 
@@ -346,7 +301,7 @@ static int get_breaker(sd_bus *bus, const char *path, const char *interface, con
         _cleanup_free_ char *breaker = NULL;
         int r;
 
-        r = breaker_bus_path_or_none(pool->gates.breaker, &breaker);
+        r = object_path_or_none(&breaker_object, pool->gates.breaker, &breaker);
         return r < 0 ? r : sd_bus_message_append(reply, "o", breaker);
 }
 
@@ -392,7 +347,7 @@ static int set_setting(sd_bus *bus, const char *path, const char *interface, con
 #define SETTABLE(name, type, getter) \
         SD_BUS_WRITABLE_PROPERTY(name, type, getter, set_setting, 0, EMITS | ANYBODY)
 
-const sd_bus_vtable pool_vtable[] = {
+static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Name", "s", get_name, 0, CONSTANT),
         SD_BUS_PROPERTY("Description", "s", get_description, 0, 0),
@@ -457,53 +412,78 @@ const sd_bus_vtable pool_vtable[] = {
         SD_BUS_VTABLE_END,
 };
 
-int pool_bus_add(Link *link) {
+/* ---- the kind of object ---- */
+
+static void *find_pool(Engine *engine, const char *name) {
+        return engine_find_pool(engine, name);
+}
+
+static List *all_pools(Engine *engine) {
+        return &engine->pools;
+}
+
+static void *pool_of_list(List *l) {
+        return list_entry(l, Pool, links);
+}
+
+static const char *pool_name(const void *object) {
+        return ((const Pool *) object)->config->name;
+}
+
+static int create_pool(
+        sd_bus_message *m, Link *link, const char *name, void **ret, sd_bus_error *error) {
+        _cleanup_(pool_config_freep) PoolConfig *config = NULL;
+        char *text = NULL;
+        Pool *pool;
         int r;
 
-        r = sd_bus_add_fallback_vtable(
-                link->bus, NULL, POOL_PREFIX, POOL_INTERFACE, pool_vtable, find_pool, link);
+        r = pool_config_new(name, link->server->fairness, &config);
+        if (r < 0)
+                return bus_error_oom(error);
+        r = options_read_settings(m, config, /* settable_only= */ false, error);
         if (r < 0)
                 return r;
-        return sd_bus_add_node_enumerator(link->bus, NULL, POOL_PREFIX, enumerate_pools, link);
+        r = engine_add_pool(link->server->engine, config, &pool, &text);
+        if (r < 0)
+                return bus_error_settings(error, r, text);
+        config = NULL; /* the pool's now */
+        *ret = pool;
+        return 0;
 }
 
-/* ---- what is told to all ---- */
+static void on_pool_gone(PoolWatch *watch) {
+        Call *call = container_of(watch, Call, pool_watch);
 
-int pool_bus_emit_added(sd_bus *bus, Pool *pool) {
-        _cleanup_free_ char *path = NULL;
-        int r;
-
-        r = pool_bus_path(pool, &path);
-        return r < 0 ? r : sd_bus_emit_object_added(bus, path);
+        (void) sd_bus_reply_method_return(call->message, NULL);
+        call_free(call);
 }
 
-int pool_bus_emit_removed(sd_bus *bus, Pool *pool) {
-        _cleanup_free_ char *path = NULL;
+static int remove_pool(
+        sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
+        Call *call;
         int r;
 
-        r = pool_bus_path(pool, &path);
-        return r < 0 ? r : sd_bus_emit_object_removed(bus, path);
-}
-
-int pool_bus_emit_changed(sd_bus *bus, Pool *pool, PoolChange what) {
-        _cleanup_free_ char *path = NULL;
-        char *names[16], **end = names;
-        int r;
-
-        if (what & POOL_CHANGED_STATE)
-                *end++ = (char *) "State";
-        if (what & POOL_CHANGED_WORKERS)
-                *end++ = (char *) "Workers";
-        if (what & POOL_CHANGED_SETTINGS) {
-                *end++ = (char *) "MinWorkers";
-                *end++ = (char *) "MaxWorkers";
-                *end++ = (char *) "QueueMax";
-                *end++ = (char *) "Overflow";
-                *end++ = (char *) "MaxAttempts";
-                *end++ = (char *) "AgingIntervalUSec";
-                *end++ = (char *) "RunTimeoutUSec";
+        r = call_new(client_of(link, m), m, &call);
+        if (r < 0)
+                return bus_error_oom(error);
+        call->pool_watch.done = on_pool_gone;
+        r = engine_remove_pool(link->server->engine, object, cancel, &call->pool_watch);
+        if (r < 0) {
+                call_free(call);
+                return bus_error_oom(error);
         }
-        *end = NULL;
-        r = pool_bus_path(pool, &path);
-        return r < 0 ? r : sd_bus_emit_properties_changed_strv(bus, path, POOL_INTERFACE, names);
+        return 1;
 }
+
+const ObjectKind pool_object = {
+        .noun = "pool",
+        .prefix = SLUICE_PATH "/pool",
+        .interface = "org.sluice1.Pool",
+        .vtable = pool_vtable,
+        .find = find_pool,
+        .all = all_pools,
+        .of_list = pool_of_list,
+        .name = pool_name,
+        .create = create_pool,
+        .remove = remove_pool,
+};

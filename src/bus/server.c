@@ -9,9 +9,8 @@
 #include "bus/breaker-bus.h"
 #include "bus/call.h"
 #include "bus/job-bus.h"
-#include "bus/limiter-bus.h"
 #include "bus/manager-bus.h"
-#include "bus/pool-bus.h"
+#include "bus/object.h"
 #include "bus/server.h"
 #include "bus/signals.h"
 #include "util/fd.h"
@@ -161,13 +160,9 @@ int link_add_interfaces(Link *link) {
 
         r = manager_bus_add(link);
         if (r >= 0)
-                r = pool_bus_add(link);
+                r = objects_add(link);
         if (r >= 0)
                 r = job_bus_add(link);
-        if (r >= 0)
-                r = limiter_bus_add(link);
-        if (r >= 0)
-                r = breaker_bus_add(link);
         return r;
 }
 

@@ -61,11 +61,20 @@ typedef struct Found {
         void *object; /* borrowed */
 } Found;
 
+#define OBJECT_KIND_MAX 3
+
+/* What the callbacks for one kind of object are given; see bus/object.h. */
+typedef struct ObjectNode {
+        Link *link;                    /* borrowed */
+        const struct ObjectKind *kind; /* static */
+} ObjectNode;
+
 struct Link {
         List links;
         Server *server; /* borrowed */
         sd_bus *bus;    /* owned */
         bool direct;
+        ObjectNode nodes[OBJECT_KIND_MAX];
         Found found;
 
         /* Direct links. */
@@ -123,7 +132,7 @@ void link_close(Link *link);                           /* forgets its clients an
 /* May signals be sent to it? Not to one that does not read: then they are lost to it. */
 bool link_takes_signals(Link *link);
 
-/* Adds the vtables of all interfaces (manager-bus.c, pool-bus.c, job-bus.c). */
+/* Adds the vtables of all interfaces (manager-bus.c, object.c, job-bus.c). */
 int link_add_interfaces(Link *link);
 
 /* A direct link from an accepted socket, which it takes over in any case. */

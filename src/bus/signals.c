@@ -4,8 +4,7 @@
 
 #include "bus/auth.h"
 #include "bus/breaker-bus.h"
-#include "bus/limiter-bus.h"
-#include "bus/pool-bus.h"
+#include "bus/object.h"
 #include "bus/server.h"
 #include "bus/signals.h"
 
@@ -86,85 +85,83 @@ static void on_job_finished(void *userdata, Job *job) {
                 send_finished_to, job);
 }
 
-/* ---- pools: to all ---- */
+/* ---- objects: to all ---- */
 
-/* Direct links hear of pools once they have asked for any signal. */
+/* Direct links hear of objects once they have asked for any signal. */
 static bool wants_broadcasts(Link *link) {
         if (!link_takes_signals(link))
                 return false;
         return link->direct ? link->wants_signals || link->client->subscribed : link->owns_name;
 }
 
-static void on_pool_added(void *userdata, Pool *pool) {
-        Server *server = userdata;
-
+static void tell_added(Server *server, const ObjectKind *kind, const void *object) {
         list_for_each (l, &server->links)
                 if (wants_broadcasts(list_entry(l, Link, links)))
-                        (void) pool_bus_emit_added(list_entry(l, Link, links)->bus, pool);
+                        (void) object_emit_added(list_entry(l, Link, links)->bus, kind, object);
+}
+
+static void tell_removed(Server *server, const ObjectKind *kind, const void *object) {
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) object_emit_removed(list_entry(l, Link, links)->bus, kind, object);
+}
+
+static void tell_changed(Server *server, const ObjectKind *kind, const void *object, char **names) {
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) object_emit_changed(
+                                list_entry(l, Link, links)->bus, kind, object, names);
+}
+
+static void on_pool_added(void *userdata, Pool *pool) {
+        tell_added(userdata, &pool_object, pool);
 }
 
 static void on_pool_removed(void *userdata, Pool *pool) {
-        Server *server = userdata;
-
-        list_for_each (l, &server->links)
-                if (wants_broadcasts(list_entry(l, Link, links)))
-                        (void) pool_bus_emit_removed(list_entry(l, Link, links)->bus, pool);
+        tell_removed(userdata, &pool_object, pool);
 }
 
 static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
-        Server *server = userdata;
+        char *names[3], **end = names;
 
-        list_for_each (l, &server->links)
-                if (wants_broadcasts(list_entry(l, Link, links)))
-                        (void) pool_bus_emit_changed(list_entry(l, Link, links)->bus, pool, what);
-}
-
-/* ---- limiters: to all ---- */
-
-static void broadcast_limiter(
-        Server *server, SharedLimiter *limiter, int (*emit)(sd_bus *bus, SharedLimiter *limiter)) {
-        list_for_each (l, &server->links)
-                if (wants_broadcasts(list_entry(l, Link, links)))
-                        (void) emit(list_entry(l, Link, links)->bus, limiter);
+        if (what & POOL_CHANGED_STATE)
+                *end++ = (char *) "State";
+        if (what & POOL_CHANGED_WORKERS)
+                *end++ = (char *) "Workers";
+        *end = NULL;
+        tell_changed(userdata, &pool_object, pool, what & POOL_CHANGED_SETTINGS ? NULL : names);
 }
 
 static void on_limiter_added(void *userdata, SharedLimiter *limiter) {
-        broadcast_limiter(userdata, limiter, limiter_bus_emit_added);
+        tell_added(userdata, &limiter_object, limiter);
 }
 
 static void on_limiter_removed(void *userdata, SharedLimiter *limiter) {
-        broadcast_limiter(userdata, limiter, limiter_bus_emit_removed);
+        tell_removed(userdata, &limiter_object, limiter);
 }
 
 static void on_limiter_changed(void *userdata, SharedLimiter *limiter) {
-        broadcast_limiter(userdata, limiter, limiter_bus_emit_changed);
-}
-
-/* ---- breakers: to all ---- */
-
-static void broadcast_breaker(
-        Server *server, SharedBreaker *breaker, int (*emit)(sd_bus *bus, SharedBreaker *breaker)) {
-        list_for_each (l, &server->links)
-                if (wants_broadcasts(list_entry(l, Link, links)))
-                        (void) emit(list_entry(l, Link, links)->bus, breaker);
+        tell_changed(userdata, &limiter_object, limiter, /* names= */ NULL);
 }
 
 static void on_breaker_added(void *userdata, SharedBreaker *breaker) {
-        broadcast_breaker(userdata, breaker, breaker_bus_emit_added);
+        tell_added(userdata, &breaker_object, breaker);
 }
 
 static void on_breaker_removed(void *userdata, SharedBreaker *breaker) {
-        broadcast_breaker(userdata, breaker, breaker_bus_emit_removed);
+        tell_removed(userdata, &breaker_object, breaker);
 }
 
 static void on_breaker_changed(void *userdata, SharedBreaker *breaker) {
-        broadcast_breaker(userdata, breaker, breaker_bus_emit_changed);
+        tell_changed(userdata, &breaker_object, breaker, /* names= */ NULL);
 }
 
 static void on_breaker_state_changed(
         void *userdata, SharedBreaker *breaker, BreakerState old, BreakerState new) {
+        char *names[] = { (char *) "State", NULL };
         Server *server = userdata;
 
+        tell_changed(server, &breaker_object, breaker, names);
         list_for_each (l, &server->links)
                 if (wants_broadcasts(list_entry(l, Link, links)))
                         (void) breaker_bus_emit_state_changed(

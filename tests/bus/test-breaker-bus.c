@@ -99,8 +99,24 @@ static void permits_are_bound_to_the_connection(void **state) {
         peer_free(other);
         bus_test_until(*state, two_failed, *state);
         assert_int_equal(look(*state).in_flight, 0);
-        (void) allow(root);
-        call_done(root, M, "RemoveBreaker", "sb", "b true");
+        peer_free(root);
+}
+
+static void permits_end_with_the_breaker_with_cancel_or_without(void **state) {
+        static const char *const calls[] = { "b false", "b true" };
+        Peer *root = peer_new(*state, 0);
+
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                char text[64];
+
+                call_done(root, M, "CreateBreaker", "sa{sv}", "b 0");
+                (void) snprintf(text, sizeof(text), "%llu true", (unsigned long long) allow(root));
+                call_done(root, M, "RemoveBreaker", "sb", calls[i]);
+                call_fails(root, B, "Report", "tb", text, E "UnknownObject", "");
+                call_done(root, M, "CreateBreaker", "sa{sv}", "b 0");
+                call_fails(root, B, "Report", "tb", text, X "NotFound", "permit");
+                call_done(root, M, "RemoveBreaker", "sb", calls[i]);
+        }
         peer_free(root);
 }
 
@@ -127,7 +143,8 @@ static void an_open_breaker_refuses_submits(void **state) {
                 "retry after");
         call_fails(stranger, POOL_PATH "p", POOL, "Submit", "aya{sv}", "0 0", E "AccessDenied", "");
         (void) submit(root, "holds", "x", "0");
-        call_fails(root, M, "RemoveBreaker", "sb", "b true", X "InvalidState", "used by 2 pools");
+        call_fails(root, M, "RemoveBreaker", "sb", "b true", X "InvalidState",
+                "The breaker b is used by the pools p, holds");
         call_done(root, B, "Reset", "", "");
         (void) submit(root, "p", "x", "0");
         peer_free(stranger);
@@ -171,6 +188,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bus_test_setup, bus_test_teardown)
                 TEST(permits_are_asked_for_and_reported),
                 TEST(permits_are_bound_to_the_connection),
+                TEST(permits_end_with_the_breaker_with_cancel_or_without),
                 TEST(an_open_breaker_refuses_submits),
                 TEST(wrong_calls_are_refused_and_change_nothing),
 #undef TEST

@@ -135,6 +135,41 @@ static void an_acquire_waits_for_its_tokens(void **state) {
         peer_free(root);
 }
 
+static void who_waits_is_told_of_the_removal_with_cancel_or_without(void **state) {
+        static const char *const calls[] = { "l false", "l true" };
+        BusTest *test = *state;
+        Peer *root = peer_new(test, 0);
+
+        for (size_t i = 0; i < ELEMENTSOF(calls); i++) {
+                Reply waits = {};
+
+                call_done(root, M, "CreateLimiter", "sa{sv}", "l 1 Rate s 1/h");
+                call_done(root, L, "Drain", "", "");
+                call_start(root, &waits, L, "Acquire", "tt", "1 " FOREVER);
+                bus_test_until(test, one_waits, test);
+                call_done(root, M, "RemoveLimiter", "sb", calls[i]);
+                expect_error(root, &waits, X "NotFound", "removed");
+        }
+        peer_free(root);
+}
+
+static void what_is_used_names_its_users(void **state) {
+        BusTest *test = *state;
+        Peer *root = make(test, "l 1 Rate s 1/h");
+        char name[] = "p1";
+
+        for (; name[1] < '6'; name[1]++)
+                (void) bus_test_pool(test, name, "Handler", "module", "ModulePath", "echo.so",
+                        "Limiter", "l", NULL);
+        call_fails(root, M, "RemoveLimiter", "sb", "l true", X "InvalidState",
+                "The limiter l is used by the pools p1, p2, p3, p4, p5");
+        (void) bus_test_pool(
+                test, name, "Handler", "module", "ModulePath", "echo.so", "Limiter", "l", NULL);
+        call_fails(root, M, "RemoveLimiter", "sb", "l true", X "InvalidState",
+                "The limiter l is used by the pools p1, p2, p3, p4, p5, …");
+        peer_free(root);
+}
+
 static void a_caller_that_goes_leaves_the_line(void **state) {
         BusTest *test = *state;
         Peer *root = make(test, "l 2 Rate s 1/h Burst t 1"), *other = peer_new(test, 0);
@@ -164,8 +199,10 @@ static void a_pool_tells_its_limiter(void **state) {
         assert_string_equal(path, LIMITER_PATH "l");
         sd_bus_message_unref(m);
         assert_int_equal(get_number(root, LIMITER_PATH "own", "Burst"), 4);
-        call_fails(root, M, "RemoveLimiter", "sb", "l true", X "InvalidState", "used by 1 pools");
-        call_fails(root, M, "RemoveLimiter", "sb", "own true", X "InvalidState", "used by 1 pools");
+        call_fails(root, M, "RemoveLimiter", "sb", "l true", X "InvalidState",
+                "The limiter l is used by the pool p");
+        call_fails(root, M, "RemoveLimiter", "sb", "own true", X "InvalidState",
+                "The limiter own is used by the pool own");
         call_done(root, M, "RemovePool", "sb", "own true");
         call_fails(root, M, "GetLimiter", "s", "own", X "NotFound", "own");
         call_done(root, M, "RemovePool", "sb", "p true");
@@ -241,6 +278,8 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bus_test_setup, bus_test_teardown)
                 TEST(a_limiter_can_be_made_used_and_removed),
                 TEST(an_acquire_waits_for_its_tokens),
+                TEST(who_waits_is_told_of_the_removal_with_cancel_or_without),
+                TEST(what_is_used_names_its_users),
                 TEST(a_caller_that_goes_leaves_the_line),
                 TEST(a_pool_tells_its_limiter),
                 TEST(wrong_calls_are_refused_and_change_nothing),

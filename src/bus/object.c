@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bus/auth.h"
+#include "bus/error.h"
+#include "bus/object.h"
+#include "util/parse.h"
+#include "util/strv.h"
+
+/* No more pools than these are named in a text. */
+#define USERS_NAMED_MAX 5
+
+static const ObjectKind *const kinds[OBJECT_KIND_MAX] = {
+        &pool_object,
+        &limiter_object,
+        &breaker_object,
+};
+
+/* ---- paths ---- */
+
+int object_path(const ObjectKind *kind, const void *object, char **ret) {
+        return sd_bus_path_encode(kind->prefix, kind->name(object), ret);
+}
+
+int object_path_or_none(const ObjectKind *kind, const void *object, char **ret) {
+        if (object)
+                return object_path(kind, object, ret);
+        *ret = strdup("/");
+        return *ret ? 0 : -ENOMEM;
+}
+
+static int find(sd_bus *bus, const char *path, const char *interface, void *userdata,
+        void **ret_found, sd_bus_error *error) {
+        _cleanup_free_ char *name = NULL;
+        const ObjectNode *node = userdata;
+        Link *link = node->link;
+        void *object;
+        int r;
+
+        r = sd_bus_path_decode(path, node->kind->prefix, &name);
+        if (r <= 0)
+                return r;
+        object = node->kind->find(link->server->engine, name);
+        if (!object)
+                return 0;
+        link->found = (Found){ .link = link, .object = object };
+        *ret_found = &link->found;
+        return 1;
+}
+
+static int enumerate(
+        sd_bus *bus, const char *prefix, void *userdata, char ***ret_nodes, sd_bus_error *error) {
+        const ObjectNode *node = userdata;
+        const List *all = node->kind->all(node->link->server->engine);
+        size_t n = 0;
+        char **nodes;
+
+        list_for_each (l, all)
+                n++;
+        nodes = calloc(n + 1, sizeof(*nodes));
+        if (!nodes)
+                return -ENOMEM;
+        n = 0;
+        list_for_each (l, all)
+                if (object_path(node->kind, node->kind->of_list(l), &nodes[n]) >= 0)
+                        n++;
+        *ret_nodes = nodes;
+        return 0;
+}
+
+int objects_add(Link *link) {
+        int r = 0;
+
+        for (size_t i = 0; i < OBJECT_KIND_MAX && r >= 0; i++) {
+                const ObjectKind *kind = kinds[i];
+                ObjectNode *node = &link->nodes[i];
+
+                *node = (ObjectNode){ .link = link, .kind = kind };
+                r = sd_bus_add_fallback_vtable(
+                        link->bus, NULL, kind->prefix, kind->interface, kind->vtable, find, node);
+                if (r >= 0)
+                        r = sd_bus_add_node_enumerator(
+                                link->bus, NULL, kind->prefix, enumerate, node);
+        }
+        return r;
+}
+
+/* ---- methods of the manager ---- */
+
+static int read_object(
+        sd_bus_message *m, Link *link, const ObjectKind *kind, void **ret, sd_bus_error *error) {
+        const char *name;
+        void *object;
+        int r;
+
+        r = sd_bus_message_read(m, "s", &name);
+        if (r < 0)
+                return r;
+        object = kind->find(link->server->engine, name);
+        if (!object)
+                return bus_error(error, BUS_ERROR_NOT_FOUND, "No %s \"%.100s\"", kind->noun, name);
+        *ret = object;
+        return 0;
+}
+
+static int reply_path(sd_bus_message *m, const ObjectKind *kind, const void *object) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = object_path(kind, object, &path);
+        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
+}
+
+int object_get(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
+        void *object = NULL;
+        int r;
+
+        r = read_object(m, link, kind, &object, error);
+        return r < 0 ? r : reply_path(m, kind, object);
+}
+
+int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
+        Engine *engine = link->server->engine;
+        const char *name;
+        void *object;
+        int r;
+
+        r = auth_may_manage(client_of(link, m), error);
+        if (r < 0)
+                return r;
+        if (engine->shutting_down)
+                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
+        r = sd_bus_message_read(m, "s", &name);
+        if (r < 0)
+                return r;
+        if (!name_is_valid(name))
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "\"%.100s\" is no name: 1 to 64 of A-Z a-z 0-9 _ - . are allowed, not "
+                        "beginning with . or -",
+                        name);
+        if (kind->find(engine, name))
+                return bus_error(
+                        error, BUS_ERROR_ALREADY_EXISTS, "There is a %s %s", kind->noun, name);
+        r = kind->create(m, link, name, &object, error);
+        return r < 0 ? r : reply_path(m, kind, object);
+}
+
+/* Names those who use it: they are what has to be changed first. 0 if nobody does. */
+static int check_unused(
+        const ObjectKind *kind, Engine *engine, const void *object, sd_bus_error *error) {
+        _cleanup_strv_ char **names = NULL;
+        _cleanup_free_ char *text = NULL;
+        size_t n = 0;
+
+        if (!kind->is_used_by)
+                return 0;
+        list_for_each (l, &engine->pools) {
+                const Pool *pool = list_entry(l, Pool, links);
+
+                if (kind->is_used_by(object, pool) && n++ < USERS_NAMED_MAX &&
+                        strv_extend(&names, pool->config->name) < 0)
+                        return bus_error_oom(error);
+        }
+        if (n == 0)
+                return 0;
+        text = strv_join(names, ", ");
+        if (!text)
+                return bus_error_oom(error);
+        return bus_error(error, BUS_ERROR_INVALID_STATE, "The %s %s is used by the pool%s %s%s",
+                kind->noun, kind->name(object), n == 1 ? "" : "s", text,
+                n > USERS_NAMED_MAX ? ", …" : "");
+}
+
+int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
+        void *object = NULL;
+        int cancel, r;
+
+        r = auth_may_manage(client_of(link, m), error);
+        if (r < 0)
+                return r;
+        r = read_object(m, link, kind, &object, error);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read(m, "b", &cancel);
+        if (r < 0)
+                return r;
+        r = check_unused(kind, link->server->engine, object, error);
+        return r < 0 ? r : kind->remove(m, link, object, cancel, error);
+}
+
+/* ---- what is told to all ---- */
+
+int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = object_path(kind, object, &path);
+        return r < 0 ? r : sd_bus_emit_object_added(bus, path);
+}
+
+int object_emit_removed(sd_bus *bus, const ObjectKind *kind, const void *object) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = object_path(kind, object, &path);
+        return r < 0 ? r : sd_bus_emit_object_removed(bus, path);
+}
+
+int object_emit_changed(sd_bus *bus, const ObjectKind *kind, const void *object, char **names) {
+        _cleanup_free_ char *path = NULL;
+        int r;
+
+        r = object_path(kind, object, &path);
+        return r < 0 ? r : sd_bus_emit_properties_changed_strv(bus, path, kind->interface, names);
+}

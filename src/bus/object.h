@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* ObjectKind: what pools, limiters and breakers have in common on the bus: a path that is made of
+ * the name, the manager's Get…, Create… and Remove…, and that all are told when one comes, changes
+ * or goes. Main thread only. */
+
+#include <stdbool.h>
+#include <systemd/sd-bus.h>
+
+#include "bus/server.h"
+
+typedef struct ObjectKind ObjectKind;
+
+struct ObjectKind {
+        const char *noun;   /* "limiter", for texts */
+        const char *prefix; /* of the paths, "/org/sluice1/limiter" */
+        const char *interface;
+        const sd_bus_vtable *vtable; /* its methods and getters are given a Found */
+
+        /* Where they are. */
+        void *(*find)(Engine *engine, const char *name); /* NULL if there is none */
+        List *(*all)(Engine *engine);
+        void *(*of_list)(List *l); /* the object that is there in that list */
+        const char *(*name)(const void *object);
+        bool (*is_used_by)(const void *object, const Pool *pool); /* NULL: by none */
+
+        /* Makes the one of that name, which is valid and not taken, with the settings that are next
+         * in the message. */
+        int (*create)(
+                sd_bus_message *m, Link *link, const char *name, void **ret, sd_bus_error *error);
+
+        /* Removes the object, which no pool uses, and answers the call, now or later. */
+        int (*remove)(
+                sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error);
+};
+
+/* Each is at the end of the file of its interface. */
+extern const ObjectKind pool_object, limiter_object, breaker_object;
+
+/* Adds the interfaces of all kinds to the connection. */
+int objects_add(Link *link);
+
+/* The path of an object, malloc()ed; and that of an optional one: "/" if it is NULL. */
+int object_path(const ObjectKind *kind, const void *object, char **ret);
+int object_path_or_none(const ObjectKind *kind, const void *object, char **ret);
+
+/* Methods of the manager. */
+int object_get(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error);
+int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error);
+int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error);
+
+/* What is told on one connection. */
+int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object);
+int object_emit_removed(sd_bus *bus, const ObjectKind *kind, const void *object);
+
+/* The properties of these names have changed; NULL: any of those that are told of. */
+int object_emit_changed(sd_bus *bus, const ObjectKind *kind, const void *object, char **names);

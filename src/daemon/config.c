@@ -37,7 +37,9 @@
 typedef int (*set_t)(
         void *target, const char *section, const char *key, const char *value, char **ret_error);
 
-/* Which line said something. */
+typedef int (*open_t)(void *target, const char *section, char **ret_error);
+
+/* Which line said something; the header of a section has no key. */
 typedef struct Origin {
         char *section, *key;
         char *path;
@@ -46,7 +48,8 @@ typedef struct Origin {
 
 typedef struct Unit {
         Config *config; /* borrowed: gets the faults */
-        set_t set;      /* where settings go, with the target */
+        open_t open;    /* where sections go, … */
+        set_t set;      /* … and settings, with the target */
         void *target;   /* borrowed */
         char *path;     /* of the main file; NULL = there is none */
         uint64_t digest;
@@ -228,8 +231,12 @@ static int unit_add_origin(Unit *unit, unsigned line, const char *section, const
 
         for (o = unit->origins; o < unit->origins + unit->n_origins; o++)
                 if (strcmp(o->section, section) == 0 && strcmp(o->key, key) == 0) {
-                        char *path = strdup(unit->current);
+                        char *path;
 
+                        /* A section begins where it does so first. */
+                        if (!*key)
+                                return 0;
+                        path = strdup(unit->current);
                         if (!path)
                                 return -ENOMEM;
                         free(o->path);
@@ -263,6 +270,21 @@ static int unit_fault(void *userdata, unsigned line, const char *text) {
         return ++unit->n_faults < FAULTS_MAX ? 0 : -E2BIG;
 }
 
+static int unit_section(void *userdata, unsigned line, const char *section) {
+        _cleanup_free_ char *error = NULL;
+        Unit *unit = userdata;
+        int r;
+
+        r = unit->open(unit->target, section, &error);
+        if (r == -ENOMEM)
+                return r;
+        if (r < 0) {
+                r = unit_fault(unit, line, error);
+                return r < 0 ? r : 1;
+        }
+        return unit_add_origin(unit, line, section, "");
+}
+
 static int unit_setting(
         void *userdata, unsigned line, const char *section, const char *key, const char *value) {
         _cleanup_free_ char *error = NULL;
@@ -279,7 +301,11 @@ static int unit_setting(
 
 /* Reads one file of the unit: 1, 0 if it is masked. What is wrong with it becomes faults. */
 static int unit_read(Unit *unit, const char *path) {
-        static const SettingsVisitor visitor = { .setting = unit_setting, .fault = unit_fault };
+        static const SettingsVisitor visitor = {
+                .setting = unit_setting,
+                .fault = unit_fault,
+                .section = unit_section,
+        };
         _cleanup_free_ char *text = NULL;
         char error[64];
         size_t size;
@@ -379,6 +405,10 @@ static int name_of_file(Config *config, const char *path, const char *kind, char
 
 /* ---- limiters ---- */
 
+static int open_in_limiter(void *target, const char *section, char **ret_error) {
+        return setting_check_section(limiter_settings, n_limiter_settings, section, ret_error);
+}
+
 static int set_in_limiter(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
         return limiter_config_set_in_section(target, section, key, value, ret_error);
@@ -406,6 +436,7 @@ static int load_limiter(Config *config, char *const *dirs, char *path) {
         ConfigLimiter limiter = { .config = LIMITER_CONFIG_DEFAULT, .path = path };
         _cleanup_(unit_done) Unit unit = {
                 .config = config,
+                .open = open_in_limiter,
                 .set = set_in_limiter,
                 .target = &limiter.config,
                 .digest = DIGEST_INIT,
@@ -443,6 +474,10 @@ static int load_limiters(Config *config, char *const *dirs) {
 
 /* ---- breakers ---- */
 
+static int open_in_breaker(void *target, const char *section, char **ret_error) {
+        return setting_check_section(breaker_settings, n_breaker_settings, section, ret_error);
+}
+
 static int set_in_breaker(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
         return breaker_config_set_in_section(target, section, key, value, ret_error);
@@ -469,6 +504,7 @@ static int load_breaker(Config *config, char *const *dirs, char *path) {
         ConfigBreaker breaker = { .config = BREAKER_CONFIG_DEFAULT, .path = path };
         _cleanup_(unit_done) Unit unit = {
                 .config = config,
+                .open = open_in_breaker,
                 .set = set_in_breaker,
                 .target = &breaker.config,
                 .digest = DIGEST_INIT,
@@ -503,6 +539,10 @@ static int load_breakers(Config *config, char *const *dirs) {
 }
 
 /* ---- pools ---- */
+
+static int open_in_pool(void *target, const char *section, char **ret_error) {
+        return pool_config_open_section(target, section, ret_error);
+}
 
 static int set_in_pool(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
@@ -588,6 +628,7 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
         _cleanup_(pool_config_freep) PoolConfig *pool = NULL;
         _cleanup_(unit_done) Unit unit = {
                 .config = config,
+                .open = open_in_pool,
                 .set = set_in_pool,
                 .digest = DIGEST_INIT,
         };
@@ -677,21 +718,15 @@ static const Setting daemon_settings[] = {
                 PLACE(drain_timeout) },
 };
 
+static int open_in_daemon(void *target, const char *section, char **ret_error) {
+        return setting_check_section(
+                daemon_settings, ELEMENTSOF(daemon_settings), section, ret_error);
+}
+
 static int set_in_daemon(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
-        const SettingValue v = { .type = 's', .string = value };
-
-        if (!*section)
-                return setting_fault(
-                        ret_error, "a setting outside of a section, allowed is Daemon");
-        if (strcmp(section, "Daemon") != 0)
-                return setting_fault(
-                        ret_error, "[%s]: there is no such section, allowed is Daemon", section);
-
-        for (size_t i = 0; i < ELEMENTSOF(daemon_settings); i++)
-                if (strcmp(daemon_settings[i].key, key) == 0)
-                        return setting_assign(target, &daemon_settings[i], key, &v, ret_error);
-        return setting_fault(ret_error, "%s: there is no such setting", key);
+        return setting_assign_in_section(target, daemon_settings, ELEMENTSOF(daemon_settings),
+                section, key, value, ret_error);
 }
 
 static int load_daemon(Config *config, char *const *dirs) {
@@ -701,6 +736,7 @@ static int load_daemon(Config *config, char *const *dirs) {
         };
         _cleanup_(unit_done) Unit unit = {
                 .config = config,
+                .open = open_in_daemon,
                 .set = set_in_daemon,
                 .target = &settings,
         };

@@ -9,6 +9,7 @@
  *
  *   - it counts lines, drops comments and joins lines that end in a backslash;
  *   - it says what is wrong with a line that is neither a section nor a setting, and keeps it back;
+ *   - it tells of each section as it begins, which inih does only where it was built so;
  *   - it keeps the value of a setting aside: inih sees "Key=" and calls back with section and key,
  *     and the value comes from where it was put.
  *
@@ -39,7 +40,7 @@ typedef struct Parse {
         char *logical;          /* the line being looked at, with room for the whole text */
         unsigned logical_line;  /* where it began */
         const char *value;      /* borrowed from it: what belongs to the key that inih was given */
-        bool skip;              /* a header was bad: whose settings follow is not known */
+        bool skip;              /* a header was bad: nobody wants what follows */
         int error;              /* why it was given up */
 } Parse;
 
@@ -121,15 +122,32 @@ static bool is_word(const char *s, size_t size) {
         return size > 0 && size < WORD_SIZE && strspn(s, ALNUM) >= size;
 }
 
-/* Writes what inih is to see of a section's header. False if it is none. */
+/* inih says of a section only what is in it, and that nothing is in it may matter as well. */
+static void tell_section(Parse *parse, size_t length) {
+        char name[WORD_SIZE];
+        int r;
+
+        if (!parse->visitor->section)
+                return;
+        memcpy(name, parse->logical + 1, length - 2);
+        name[length - 2] = '\0';
+        r = parse->visitor->section(parse->userdata, parse->logical_line, name);
+        if (r < 0)
+                parse->error = r;
+        parse->skip = r != 0;
+}
+
+/* Writes what inih is to see of a section's header. False if it is to see none. */
 static bool hand_over_section(Parse *parse, char *buffer, size_t size) {
         size_t length = strlen(parse->logical);
 
         parse->skip = parse->logical[length - 1] != ']' || !is_word(parse->logical + 1, length - 2);
-        if (parse->skip) {
+        if (parse->skip)
                 fault(parse, "a section is a name in brackets, such as [Pool], and nothing else");
+        else
+                tell_section(parse, length);
+        if (parse->skip)
                 return false;
-        }
 
         (void) snprintf(buffer, size, "%s\n", parse->logical);
         return true;

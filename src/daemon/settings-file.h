@@ -8,7 +8,7 @@
 
 #define SETTINGS_LINE_MAX ((size_t) 64 * 1024)
 
-/* Who wants to know what is in a file. Both are called in the order of the file, with the number of
+/* Who wants to know what is in a file. All are called in the order of the file, with the number of
  * the line (the first one of several that are joined); strings are only valid during the call. They
  * return 0, or -errno to give up. */
 typedef struct SettingsVisitor {
@@ -16,6 +16,10 @@ typedef struct SettingsVisitor {
         int (*setting)(void *userdata, unsigned line, const char *section, const char *key,
                 const char *value);
         int (*fault)(void *userdata, unsigned line, const char *text);
+
+        /* A section begins, whatever it has; NULL = nobody wants to know. 1: what it has is not
+         * wanted. */
+        int (*section)(void *userdata, unsigned line, const char *section);
 } SettingsVisitor;
 
 /* 0, also where there were faults; -ENOMEM, or what the visitor returned. */

@@ -207,16 +207,13 @@ static int check_limiter(PoolConfig *config, Faults *faults) {
                                ? found(faults, -EINVAL, pool_setting_find("Limiter"),
                                          "is a shared limiter, but [Limiter] is one as well")
                                : 0;
-        if (!pool_setting_is_given(config, pool_setting_find("LimiterPeriodUSec")) &&
-                !pool_setting_is_given(config, pool_setting_find("LimiterBurst")))
+        if (!pool_section_is_given(config, rate->section))
                 return 0;
         return found(faults, -EINVAL, rate, "is missing, a limiter needs it");
 }
 
 static int check_breaker(PoolConfig *config, Faults *faults) {
-        for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++)
-                config->own_breaker |=
-                        pool_setting_is_given(config, s) && strcmp(s->section, "Breaker") == 0;
+        config->own_breaker |= pool_section_is_given(config, "Breaker");
         return config->own_breaker && config->breaker
                        ? found(faults, -EINVAL, pool_setting_find("Breaker"),
                                  "is a shared breaker, but [Breaker] is one as well")

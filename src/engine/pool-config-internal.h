@@ -12,3 +12,4 @@ extern const size_t n_pool_settings;
 const Setting *pool_setting_find(const char *name);
 
 bool pool_setting_is_given(const PoolConfig *config, const Setting *s);
+bool pool_section_is_given(const PoolConfig *config, const char *section); /* also an empty one */

@@ -174,6 +174,14 @@ bool pool_setting_is_given(const PoolConfig *config, const Setting *s) {
         return config->given & bit_of(s);
 }
 
+bool pool_section_is_given(const PoolConfig *config, const char *section) {
+        for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++)
+                if (((config->given | config->opened) & bit_of(s)) &&
+                        strcmp(s->section, section) == 0)
+                        return true;
+        return false;
+}
+
 int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
         _cleanup_(pool_config_freep) PoolConfig *config = NULL;
 
@@ -271,13 +279,14 @@ int pool_config_copy(const PoolConfig *config, PoolConfig **ret) {
         copy->n_allow_uids = config->n_allow_uids;
         copy->n_allow_gids = config->n_allow_gids;
         copy->given = config->given;
+        copy->opened = config->opened;
         copy->own_breaker = config->own_breaker;
         *ret = TAKE_PTR(copy);
         return 0;
 }
 
 bool pool_config_equal(const PoolConfig *a, const PoolConfig *b) {
-        if (strcmp(a->name, b->name) != 0)
+        if (strcmp(a->name, b->name) != 0 || a->own_breaker != b->own_breaker)
                 return false;
         for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++)
                 if (!setting_equal(a, b, s))
@@ -315,26 +324,16 @@ static int fault_unknown(char **ret_error, const char *key) {
         return r == -EINVAL ? -ENOENT : r;
 }
 
-static int fault_section(char **ret_error, const char *section) {
-        _cleanup_free_ char *allowed = NULL;
-        const char *sections[ELEMENTSOF(pool_settings) + 1];
-        char value[SETTING_QUOTE_SIZE];
-        size_t n = 0;
+int pool_config_open_section(PoolConfig *config, const char *section, char **ret_error) {
         int r;
 
-        for (size_t i = 0; i < ELEMENTSOF(pool_settings); i++)
-                if (n == 0 || strcmp(sections[n - 1], pool_settings[i].section) != 0)
-                        sections[n++] = pool_settings[i].section;
-
-        sections[n] = NULL;
-        allowed = strv_join((char *const *) sections, ", ");
-        if (!allowed)
-                return -ENOMEM;
-        r = *section ? setting_fault(ret_error, "[%s]: there is no such section, allowed are %s",
-                               setting_quote(value, section), allowed)
-                     : setting_fault(ret_error, "a setting outside of a section, allowed are %s",
-                               allowed);
-        return r == -EINVAL ? -ENOENT : r;
+        r = setting_check_section(pool_settings, n_pool_settings, section, ret_error);
+        if (r < 0)
+                return r;
+        for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++)
+                if (strcmp(s->section, section) == 0)
+                        config->opened |= bit_of(s);
+        return 0;
 }
 
 int pool_config_set_in_section(PoolConfig *config, const char *section, const char *key,
@@ -343,20 +342,18 @@ int pool_config_set_in_section(PoolConfig *config, const char *section, const ch
         const Setting *s, *elsewhere;
         int r;
 
+        r = setting_check_section(pool_settings, n_pool_settings, section, ret_error);
+        if (r < 0)
+                return r;
         s = find_in_section(section, key);
         if (s)
                 return assign(config, s, s->key, &v, ret_error);
-
-        for (size_t i = 0; i < ELEMENTSOF(pool_settings); i++)
-                if (strcmp(pool_settings[i].section, section) == 0) {
-                        elsewhere = find_in_section(NULL, key);
-                        if (!elsewhere)
-                                return fault_unknown(ret_error, key);
-                        r = setting_fault(ret_error, "%s: belongs in the section [%s]",
-                                elsewhere->key, elsewhere->section);
-                        return r == -EINVAL ? -ENOENT : r;
-                }
-        return fault_section(ret_error, section);
+        elsewhere = find_in_section(NULL, key);
+        if (!elsewhere)
+                return fault_unknown(ret_error, key);
+        r = setting_fault(
+                ret_error, "%s: belongs in the section [%s]", elsewhere->key, elsewhere->section);
+        return r == -EINVAL ? -ENOENT : r;
 }
 
 int pool_config_set(

@@ -51,14 +51,15 @@ struct PoolConfig {
         LimiterConfig limiter_config;       /* of an own one; see engine/limiter-config.h */
         char *breaker;                      /* the name of a shared one; NULL = none */
         BreakerConfig breaker_config;       /* of an own one, … */
-        bool own_breaker;                   /* … if any of it was given: pool_config_complete() */
+        bool own_breaker;                   /* … if it was asked for: pool_config_complete() */
         bool hold_on_open;                  /* what is queued waits for an open breaker to close */
         char **allow_users, **allow_groups; /* as written */
         uid_t *allow_uids;                  /* resolved by pool_config_complete() */
         size_t n_allow_uids;
         gid_t *allow_gids;
         size_t n_allow_gids;
-        uint64_t given; /* which settings were given, a bit per row of the table */
+        uint64_t given;  /* which settings were given, a bit per row of the table */
+        uint64_t opened; /* and of which the section was there */
 };
 
 /* Defaults for everything. `fairness` is what the pool gets where the settings do not say. 0 or
@@ -69,6 +70,10 @@ int pool_config_copy(const PoolConfig *config, PoolConfig **ret);
 bool pool_config_equal(const PoolConfig *a, const PoolConfig *b);
 
 DEFINE_CLEANUP(PoolConfig *, pool_config_free)
+
+/* A file has this section, with settings or without: what is off unless it is asked for is on then.
+ * -ENOENT with a text where there is no such section. */
+int pool_config_open_section(PoolConfig *config, const char *section, char **ret_error);
 
 /* Sets one setting. `section` and `key` are those of a file ("Command", "ExecStart"). -ENOENT with
  * a text where there is no such setting. */

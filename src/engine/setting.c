@@ -520,24 +520,44 @@ static int fault_unknown(char **ret_error, const char *name) {
         return r == -EINVAL ? -ENOENT : r;
 }
 
+int setting_check_section(const Setting *table, size_t n, const char *section, char **ret_error) {
+        _cleanup_strv_ char **sections = NULL;
+        _cleanup_free_ char *allowed = NULL;
+        char quoted[SETTING_QUOTE_SIZE];
+        const char *verb;
+        int r;
+
+        for (const Setting *s = table; s < table + n; s++) {
+                if (strcmp(s->section, section) == 0)
+                        return 0;
+                if (!strv_contains(sections, s->section)) {
+                        r = strv_extend(&sections, s->section);
+                        if (r < 0)
+                                return r;
+                }
+        }
+
+        allowed = strv_join(sections, ", ");
+        if (!allowed)
+                return -ENOMEM;
+        verb = strv_length(sections) == 1 ? "is" : "are";
+        r = *section ? setting_fault(ret_error, "[%s]: there is no such section, allowed %s %s",
+                               setting_quote(quoted, section), verb, allowed)
+                     : setting_fault(ret_error, "a setting outside of a section, allowed %s %s",
+                               verb, allowed);
+        return r == -EINVAL ? -ENOENT : r;
+}
+
 int setting_assign_in_section(void *target, const Setting *table, size_t n, const char *section,
         const char *key, const char *value, char **ret_error) {
         const SettingValue v = { .type = 's', .string = value };
         int r;
 
-        if (strcmp(section, table->section) != 0) {
-                char quoted[SETTING_QUOTE_SIZE];
-
-                r = *section ? setting_fault(ret_error,
-                                       "[%s]: there is no such section, allowed is %s",
-                                       setting_quote(quoted, section), table->section)
-                             : setting_fault(ret_error,
-                                       "a setting outside of a section, allowed is %s",
-                                       table->section);
-                return r == -EINVAL ? -ENOENT : r;
-        }
+        r = setting_check_section(table, n, section, ret_error);
+        if (r < 0)
+                return r;
         for (const Setting *s = table; s < table + n; s++)
-                if (strcmp(s->key, key) == 0)
+                if (strcmp(s->section, section) == 0 && strcmp(s->key, key) == 0)
                         return setting_assign(target, s, key, &v, ret_error);
         return fault_unknown(ret_error, key);
 }

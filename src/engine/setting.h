@@ -77,8 +77,13 @@ extern const SettingType setting_uint32, setting_uint64, setting_size, setting_t
 int setting_assign(void *target, const Setting *s, const char *label, const SettingValue *value,
         char **ret_error);
 
-/* The same by the row's name, for objects with one table and one section. -ENOENT with a text where
- * there is no such setting. */
+/* Does the table have such a section? 0, -ENOMEM, or -ENOENT with a text that names those there
+ * are.
+ * "" is what stands before the first one, and never right. */
+int setting_check_section(const Setting *table, size_t n, const char *section, char **ret_error);
+
+/* As setting_assign(), by what the setting is called in files and outside of them. -ENOENT with a
+ * text where there is no such setting. */
 int setting_assign_in_section(void *target, const Setting *table, size_t n, const char *section,
         const char *key, const char *value, char **ret_error);
 int setting_assign_by_name(void *target, const Setting *table, size_t n, const char *name,

@@ -220,7 +220,7 @@ static void every_fault_of_a_file_is_told_with_its_line(void **state) {
                 "etc/a.pool:5: Workers: \"0\" is out of range, allowed are 1 to 1024",
                 "etc/a.pool:7: Nonsense: there is no such setting",
                 "etc/a.pool:8: neither a [Section], nor a # comment, nor KEY=VALUE",
-                "etc/a.pool:10: [Tube]: there is no such section, allowed are Pool, Command, "
+                "etc/a.pool:9: [Tube]: there is no such section, allowed are Pool, Command, "
                 "Module, Limiter, Breaker",
                 "etc/a.pool:12: ExecStart: \"true\" is not the absolute path of a command (up to "
                 "4095 bytes, without %)");
@@ -238,7 +238,7 @@ static void faults_of_the_whole_point_to_the_setting_that_is_wrong(void **state)
         EXPECT_FAULTS(box, "etc/a.pool.d/x.conf:3: MinWorkers: 2 is more than MaxWorkers=1",
                 "etc/a.pool.d/x.conf:5: Path: is only for Handler=module, but this is "
                 "Handler=command",
-                "etc/a.pool:6: ExecStart: is missing, Handler=command needs it",
+                "etc/a.pool:5: ExecStart: is missing, Handler=command needs it",
                 "etc/a.pool:3: AllowUsers: there is no user \"no-such-user-here\"",
                 "etc/b.pool:1: ExecStart: is missing, Handler=command needs it",
                 "lib/c.pool:5: ExecStart: \"/no/such\" does not exist");
@@ -375,7 +375,7 @@ static void a_faulty_sluiced_conf_changes_nothing(void **state) {
                 "etc/sluiced.conf:4: LogLevel: \"loud\" is not known, allowed are err, warning, "
                 "notice, info, debug",
                 "etc/sluiced.conf:5: X: there is no such setting",
-                "etc/sluiced.conf:7: [Pool]: there is no such section, allowed is Daemon");
+                "etc/sluiced.conf:6: [Pool]: there is no such section, allowed is Daemon");
         config = load(box);
         assert_true(config->log_level < 0);
         assert_int_equal(config->drain_timeout, 25 * USEC_PER_SEC);
@@ -462,6 +462,37 @@ static void breakers_are_read_and_pools_find_them(void **state) {
         assert_int_equal(pool(config, "b")->breaker_config.window_size, 50);
 }
 
+static void a_section_without_settings_counts(void **state) {
+        Box *box = *state;
+
+        {
+                _cleanup_(config_freep) Config *config = NULL;
+
+                put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n[Breaker]\n# defaults\n");
+                put(box, "etc/b.pool", "[Command]\nExecStart=/bin/true\n");
+                put(box, "etc/b.pool.d/x.conf", "[Breaker]\n");
+                put(box, "etc/c.pool", "[Command]\nExecStart=/bin/true\n");
+                put(box, "etc/d.breaker", "[Breaker]\n");
+                config = load_well(box);
+                assert_true(pool(config, "a")->own_breaker);
+                assert_int_equal(pool(config, "a")->breaker_config.max_failures, 5);
+                assert_true(pool(config, "b")->own_breaker);
+                assert_false(pool(config, "c")->own_breaker);
+                assert_int_equal(config_find_breaker(config, "d")->config.max_failures, 5);
+        }
+        put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n\n[Limiter]\n");
+        put(box, "etc/b.pool.d/x.conf", "[Limiter]\n");
+        put(box, "etc/c.pool", "[Pool]\nBreaker=d\n[Command]\nExecStart=/bin/true\n[Breaker]\n");
+        put(box, "etc/e.limiter", "# a comment\n[Limiter]\n");
+        put(box, "etc/f.pool", "[Command]\nExecStart=/bin/true\n[Brekaer]\n");
+        EXPECT_FAULTS(box, "etc/e.limiter:2: Rate: is missing, a limiter needs it",
+                "etc/a.pool:4: Rate: is missing, a limiter needs it",
+                "etc/b.pool.d/x.conf:1: Rate: is missing, a limiter needs it",
+                "etc/c.pool:2: Breaker: is a shared breaker, but [Breaker] is one as well",
+                "etc/f.pool:3: [Brekaer]: there is no such section, allowed are Pool, Command, "
+                "Module, Limiter, Breaker");
+}
+
 static void a_breaker_that_is_not_there_is_a_fault_of_the_pool(void **state) {
         Box *box = *state;
 
@@ -472,7 +503,7 @@ static void a_breaker_that_is_not_there_is_a_fault_of_the_pool(void **state) {
         EXPECT_FAULTS(box,
                 "etc/e.breaker:2: HalfOpenProbes: \"0\" is out of range, allowed are 1 to 1000000",
                 "etc/a.pool:2: Breaker: there is no api.breaker without a fault",
-                "etc/c.pool:4: Breaker: there is a c.breaker as well");
+                "etc/c.pool:3: Breaker: there is a c.breaker as well");
 }
 
 static void a_limiter_that_is_not_there_is_a_fault_of_the_pool(void **state) {
@@ -490,9 +521,10 @@ static void a_limiter_that_is_not_there_is_a_fault_of_the_pool(void **state) {
                 "etc/e.limiter:2: Rate: \"-1/s\" is not a rate such as 50/s, 10/min, 1/h or "
                 "100/30s, "
                 "allowed are 1 to 1000000000000 in 1us to 1y",
-                "etc/f.limiter:2: Rate: is missing, a limiter needs it",
+                "etc/e.limiter:3: [Pool]: there is no such section, allowed is Limiter",
+                "etc/f.limiter:1: Rate: is missing, a limiter needs it",
                 "etc/a.pool:2: Limiter: there is no api.limiter without a fault",
-                "etc/b.pool:4: Rate: is missing, a limiter needs it",
+                "etc/b.pool:3: Rate: is missing, a limiter needs it",
                 "etc/c.pool:4: Rate: there is a c.limiter as well",
                 "etc/d.pool:2: Limiter: is a shared limiter, but [Limiter] is one as well");
 }
@@ -519,6 +551,7 @@ int main(void) {
                 TEST(limiters_are_read_and_pools_find_them),
                 TEST(a_limiter_that_is_not_there_is_a_fault_of_the_pool),
                 TEST(breakers_are_read_and_pools_find_them),
+                TEST(a_section_without_settings_counts),
                 TEST(a_breaker_that_is_not_there_is_a_fault_of_the_pool),
                 cmocka_unit_test(users_have_a_folder_before_those_of_the_system),
         };

@@ -111,6 +111,28 @@ static void lines_are_read_as_in_files_of_systemd(void **state) {
         }
 }
 
+static int note_section(void *userdata, unsigned line, const char *section) {
+        char *text;
+
+        assert_true(asprintf(&text, "%u [%s]", line, section) >= 0);
+        assert_int_equal(strv_push(userdata, text), 0);
+        return strcmp(section, "Skip") == 0;
+}
+
+static void every_section_is_told_of_also_one_without_settings(void **state) {
+        static const SettingsVisitor visitor = { note_setting, note_fault, note_section };
+        static const char text[] =
+                "X=0\n[A]\n# [no]\n[B]\nX=1\n[Skip]\nX=2\nbad\n[A]\nX=3\n[C]\n[bad]]\n[D]";
+        static const char *const notes[] = { "1 [] X=0", "2 [A]", "4 [B]", "5 [B] X=1", "6 [Skip]",
+                "9 [A]", "10 [A] X=3", "11 [C]", "12! " SECTION_FAULT, "13 [D]", NULL };
+        _cleanup_strv_ char **found = NULL;
+
+        assert_int_equal(settings_file_parse(text, sizeof(text) - 1, &visitor, &found), 0);
+        for (size_t i = 0; notes[i] && found[i]; i++)
+                assert_string_equal(found[i], notes[i]);
+        assert_int_equal(strv_length(found), ELEMENTSOF(notes) - 1);
+}
+
 static void lines_up_to_64k_are_whole_and_longer_ones_a_fault(void **state) {
         static const size_t lengths[] = { 190, 200, 1000, SETTINGS_LINE_MAX,
                 SETTINGS_LINE_MAX + 1 };
@@ -156,8 +178,14 @@ static int refuse_fault(void *userdata, unsigned line, const char *text) {
         return -E2BIG;
 }
 
+static int refuse_section(void *userdata, unsigned line, const char *section) {
+        ++*(int *) userdata;
+        return -ENOMEM;
+}
+
 static void a_visitor_can_give_up(void **state) {
-        static const SettingsVisitor visitor = { refuse_setting, refuse_fault };
+        static const SettingsVisitor visitor = { refuse_setting, refuse_fault },
+                                     of_sections = { refuse_setting, refuse_fault, refuse_section };
         static const char settings[] = "[A]\nX=1\nY=2\n", faults[] = "[A]\nX\nY\n";
         int calls = 0;
 
@@ -166,11 +194,15 @@ static void a_visitor_can_give_up(void **state) {
         assert_int_equal(calls, 1);
         assert_int_equal(settings_file_parse(faults, strlen(faults), &visitor, &calls), -E2BIG);
         assert_int_equal(calls, 2);
+        assert_int_equal(
+                settings_file_parse(settings, strlen(settings), &of_sections, &calls), -ENOMEM);
+        assert_int_equal(calls, 3);
 }
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(lines_are_read_as_in_files_of_systemd),
+                cmocka_unit_test(every_section_is_told_of_also_one_without_settings),
                 cmocka_unit_test(lines_up_to_64k_are_whole_and_longer_ones_a_fault),
                 cmocka_unit_test(a_file_with_a_nul_byte_is_no_text),
                 cmocka_unit_test(a_visitor_can_give_up),

@@ -40,8 +40,25 @@ static int see_setting(
         return see_fault(userdata, line, error);
 }
 
+static int see_section(void *userdata, unsigned line, const char *section) {
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        r = pool_config_open_section(userdata, section, &error);
+        assert((r < 0) == !!error);
+        if (r >= 0)
+                return 0;
+        assert(r == -ENOENT);
+        (void) see_fault(userdata, line, error);
+        return 1;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
-        static const SettingsVisitor visitor = { .setting = see_setting, .fault = see_fault };
+        static const SettingsVisitor visitor = {
+                .setting = see_setting,
+                .fault = see_fault,
+                .section = see_section,
+        };
         _cleanup_(pool_config_freep) PoolConfig *config = NULL;
         int r;
 

@@ -604,27 +604,49 @@ _printf_(4, 5) static int fault_of_name(
         return unit_fault_of_setting(unit, section, key, text);
 }
 
+static bool limiter_was_made(const ConfigMade *made, const char *name) {
+        return made && made->limiter(made->userdata, name);
+}
+
+static bool breaker_was_made(const ConfigMade *made, const char *name) {
+        return made && made->breaker(made->userdata, name);
+}
+
 /* What the pool shares with others has to be there, and what is its own has the name for itself. */
-static int check_shared(Config *config, const PoolConfig *pool, Unit *unit) {
+static int check_shared(
+        Config *config, const ConfigMade *made, const PoolConfig *pool, Unit *unit) {
+        const char *name = pool->name;
         int r = 0;
 
-        if (pool->limiter && !config_find_limiter(config, pool->limiter))
+        if (pool->limiter && !config_find_limiter(config, pool->limiter) &&
+                !limiter_was_made(made, pool->limiter))
                 r = fault_of_name(unit, "Pool", "Limiter", "there is no %s.limiter without a fault",
                         pool->limiter);
-        if (r >= 0 && limiter_config_is_given(&pool->limiter_config) &&
-                config_find_limiter(config, pool->name))
-                r = fault_of_name(
-                        unit, "Limiter", "Rate", "there is a %s.limiter as well", pool->name);
-        if (r >= 0 && pool->breaker && !config_find_breaker(config, pool->breaker))
+        if (r >= 0 && limiter_config_is_given(&pool->limiter_config)) {
+                if (config_find_limiter(config, name))
+                        r = fault_of_name(
+                                unit, "Limiter", "Rate", "there is a %s.limiter as well", name);
+                else if (limiter_was_made(made, name))
+                        r = fault_of_name(unit, "Limiter", "Rate",
+                                "a limiter %s was made at run time as well", name);
+        }
+        if (r >= 0 && pool->breaker && !config_find_breaker(config, pool->breaker) &&
+                !breaker_was_made(made, pool->breaker))
                 r = fault_of_name(unit, "Pool", "Breaker", "there is no %s.breaker without a fault",
                         pool->breaker);
-        if (r >= 0 && pool->own_breaker && config_find_breaker(config, pool->name))
-                r = fault_of_name(
-                        unit, "Breaker", "Breaker", "there is a %s.breaker as well", pool->name);
+        if (r >= 0 && pool->own_breaker) {
+                if (config_find_breaker(config, name))
+                        r = fault_of_name(
+                                unit, "Breaker", "Breaker", "there is a %s.breaker as well", name);
+                else if (breaker_was_made(made, name))
+                        r = fault_of_name(unit, "Breaker", "Breaker",
+                                "a breaker %s was made at run time as well", name);
+        }
         return r;
 }
 
-static int load_pool(Config *config, char *const *dirs, const char *path, Fairness fairness) {
+static int load_pool(Config *config, char *const *dirs, const char *path, Fairness fairness,
+        const ConfigMade *made) {
         _cleanup_(pool_config_freep) PoolConfig *pool = NULL;
         _cleanup_(unit_done) Unit unit = {
                 .config = config,
@@ -655,7 +677,7 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
                 r = pool_config_complete_all(pool, unit_fault_of_setting, &unit);
                 if (r < 0 && !unit.faulty)
                         return r;
-                r = check_shared(config, pool, &unit);
+                r = check_shared(config, made, pool, &unit);
                 if (r < 0)
                         return r;
         }
@@ -674,7 +696,8 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
         return 0;
 }
 
-static int load_pools(Config *config, char *const *dirs, Fairness fairness) {
+static int load_pools(
+        Config *config, char *const *dirs, Fairness fairness, const ConfigMade *made) {
         _cleanup_strv_ char **paths = NULL;
         int r;
 
@@ -682,7 +705,7 @@ static int load_pools(Config *config, char *const *dirs, Fairness fairness) {
         if (r < 0)
                 return r;
         STRV_FOREACH (path, paths) {
-                r = load_pool(config, dirs, *path, fairness);
+                r = load_pool(config, dirs, *path, fairness, made);
                 if (r < 0)
                         return r;
         }
@@ -795,7 +818,7 @@ int config_search_path(bool user, char ***ret) {
         return 0;
 }
 
-int config_load(char *const *dirs, Fairness fairness, Config **ret) {
+int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Config **ret) {
         _cleanup_(config_freep) Config *config = NULL;
         int r;
 
@@ -813,7 +836,7 @@ int config_load(char *const *dirs, Fairness fairness, Config **ret) {
         r = load_breakers(config, dirs);
         if (r < 0)
                 return r;
-        r = load_pools(config, dirs, fairness);
+        r = load_pools(config, dirs, fairness, made);
         if (r < 0)
                 return r;
 

@@ -5,6 +5,7 @@
  * limiter and breaker, and each fault. Used at start, by --check and by Reload(). Only reads. Main
  * thread; touches the disk and may look up users, so it can block. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -17,6 +18,7 @@
 typedef struct Config Config;
 typedef struct ConfigBreaker ConfigBreaker;
 typedef struct ConfigLimiter ConfigLimiter;
+typedef struct ConfigMade ConfigMade;
 typedef struct ConfigPool ConfigPool;
 
 #define DRAIN_TIMEOUT_MAX (25 * USEC_PER_SEC)
@@ -44,6 +46,13 @@ struct ConfigBreaker {
         uint64_t digest;
 };
 
+/* What was made at run time, and no file accounts for: is there one of that name? */
+struct ConfigMade {
+        bool (*limiter)(void *userdata, const char *name);
+        bool (*breaker)(void *userdata, const char *name);
+        void *userdata;
+};
+
 struct Config {
         ConfigPool *pools; /* by name; what they share is among what follows */
         size_t n_pools;
@@ -62,9 +71,10 @@ int config_search_path(bool user, char ***ret);
 
 /* Reads all settings in `dirs`. Of files of the same name the one in the first folder counts, and
  * one that is empty or a link to /dev/null makes it as if there were none. `fairness` is what pools
- * get that do not say. 0, also where there were faults: a pool with any is left out, and so is what
- * a faulty sluiced.conf says. Otherwise -ENOMEM. */
-int config_load(char *const *dirs, Fairness fairness, Config **ret);
+ * get that do not say. They may also name what was `made` at run time (NULL = nothing was). 0,
+ * also where there were faults: a pool with any is left out, and so is what a faulty sluiced.conf
+ * says. Otherwise -ENOMEM. */
+int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Config **ret);
 Config *config_free(Config *config); /* returns NULL */
 
 /* NULL if there is none of that name. Borrowed; its `config` may be taken with TAKE_PTR(). */

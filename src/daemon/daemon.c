@@ -186,12 +186,35 @@ static int add_configured_pool(Daemon *daemon, ConfigPool *from, char ***faults)
         return add_fault(faults, from->path, error ?: strerror(-r)) < 0 ? -ENOMEM : r;
 }
 
+/* Those of a pool, or of a file that may be there no more, go sooner or later. */
+static bool limiter_was_made(void *userdata, const char *name) {
+        const SharedLimiter *limiter = engine_find_limiter(userdata, name);
+
+        return limiter && !limiter->of_pool && !limiter->from_file;
+}
+
+static bool breaker_was_made(void *userdata, const char *name) {
+        const SharedBreaker *breaker = engine_find_breaker(userdata, name);
+
+        return breaker && !breaker->of_pool && !breaker->from_file;
+}
+
+static int load_config(Daemon *daemon, Config **ret) {
+        const ConfigMade made = {
+                .limiter = limiter_was_made,
+                .breaker = breaker_was_made,
+                .userdata = daemon->engine,
+        };
+
+        return config_load(daemon->options->dirs, default_fairness(daemon->options), &made, ret);
+}
+
 static int load_pools(Daemon *daemon) {
         _cleanup_(config_freep) Config *config = NULL;
         _cleanup_strv_ char **faults = NULL;
         int r;
 
-        r = config_load(daemon->options->dirs, default_fairness(daemon->options), &config);
+        r = load_config(daemon, &config);
         if (r < 0)
                 return log_error_errno(r, "Cannot read the settings");
         log_faults(config);
@@ -390,7 +413,7 @@ static int reload(Daemon *daemon, char **ret_error) {
         _cleanup_strv_ char **faults = NULL;
         int r;
 
-        r = config_load(daemon->options->dirs, default_fairness(daemon->options), &config);
+        r = load_config(daemon, &config);
         if (r < 0)
                 return r;
         if (strv_length(config->faults) > 0)

@@ -177,7 +177,7 @@ static int check(const Arguments *arguments) {
         _cleanup_(config_freep) Config *config = NULL;
         int r;
 
-        r = config_load(arguments->options.dirs, FAIRNESS_NONE, &config);
+        r = config_load(arguments->options.dirs, FAIRNESS_NONE, /* made= */ NULL, &config);
         if (r < 0) {
                 (void) fprintf(stderr, "sluiced: %s\n", strerror(-r));
                 return EXIT_FAILURE;

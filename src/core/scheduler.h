@@ -33,6 +33,7 @@ typedef enum AdmitFlag {
         ADMIT_MAY_WAIT = 1 << 0, /* a refusal for lack of room is not final, so it is not counted */
         ADMIT_SERVED = 1 << 1,   /* it was its turn in the line, so those behind it do not matter */
         ADMIT_NO_DROP = 1 << 2,  /* only into room that is free, whatever the overflow rule */
+        ADMIT_AGAIN = 1 << 3,    /* was accepted before, so an open breaker only makes it wait */
 } AdmitFlag;
 
 /* What happens to a submit that finds the queue full. */

@@ -899,7 +899,8 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         if (pool->scheduler.draining)
                 return RETRY_DRAINING;
         /* This is no submit that could be rejected, and takes nobody's place. */
-        r = pool_admit(pool, 1, submission->owner, job->priority, ADMIT_MAY_WAIT | ADMIT_NO_DROP);
+        r = pool_admit(pool, 1, submission->owner, job->priority,
+                ADMIT_MAY_WAIT | ADMIT_NO_DROP | ADMIT_AGAIN);
         if (r < 0)
                 return r;
         if (r != ADMIT_YES)

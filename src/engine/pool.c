@@ -49,8 +49,7 @@ int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigne
         int r;
 
         mail_init(&mail);
-        /* What was accepted before may have its turn once more, when the breaker lets it. */
-        if (!(flags & ADMIT_NO_DROP) && unlikely(pool_is_refusing(pool, &retry_after))) {
+        if (!(flags & ADMIT_AGAIN) && unlikely(pool_is_refusing(pool, &retry_after))) {
                 pool_lock(pool);
                 scheduler_reject(&pool->scheduler, n);
                 pool_unlock(pool);

@@ -141,6 +141,8 @@ static void an_open_breaker_refuses_submits(void **state) {
         call_fails(root, POOL_PATH "p", POOL, "Submit", "aya{sv}", "0 0", X "CircuitOpen", " us");
         call_fails(root, POOL_PATH "p", POOL, "RunMany", "aaya{sv}", "1 1 65 0", X "CircuitOpen",
                 "retry after");
+        call_fails(root, POOL_PATH "p", POOL, "SubmitMany", "aaya{sv}", "1 1 65 1 Partial b true",
+                X "CircuitOpen", "retry after");
         call_fails(stranger, POOL_PATH "p", POOL, "Submit", "aya{sv}", "0 0", E "AccessDenied", "");
         (void) submit(root, "holds", "x", "0");
         call_fails(root, M, "RemoveBreaker", "sb", "b true", X "InvalidState",

@@ -316,6 +316,7 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         uint64_t queue_max = request->pool->config->queue_max;
         bool may_wait = request->options.wait > 0 && !request->options.partial;
         unsigned flags = may_wait ? ADMIT_MAY_WAIT : 0;
+        uint64_t n_left = 0;
         int r;
 
         if (request->n > queue_max && !request->options.partial)
@@ -328,8 +329,10 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
                 /* What fits is what finds room without dropping others. With no room at all the
                  * refusal below says why. */
                 flags |= ADMIT_NO_DROP;
-                if (room > 0)
-                        request->n = MIN(request->n, room);
+                if (room > 0) {
+                        n_left = request->n - MIN(request->n, room);
+                        request->n -= n_left;
+                }
         }
         if (borrow) {
                 submission->backing = sd_bus_message_ref(m);
@@ -338,6 +341,8 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         r = submit_request(request, flags);
         if (r < 0)
                 return bus_error_oom(error);
+        if (n_left > 0)
+                pool_reject(request->pool, n_left);
         if (r == ADMIT_YES)
                 return accepted(m, submission);
         if (r == ADMIT_FULL && may_wait)

@@ -105,6 +105,12 @@ int pool_kick(Pool *pool, Job *job, usec_t now) {
         return r;
 }
 
+void pool_reject(Pool *pool, uint64_t n) {
+        pool_lock(pool);
+        scheduler_reject(&pool->scheduler, n);
+        pool_unlock(pool);
+}
+
 uint64_t pool_room(Pool *pool) {
         const Scheduler *s = &pool->scheduler;
         uint64_t room;

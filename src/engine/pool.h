@@ -146,6 +146,9 @@ AdmitWaiter *pool_line_serve(Pool *pool);
 /* Gives a finished job, which was admitted, another life. 0 or -ENOMEM. */
 int pool_kick(Pool *pool, Job *job, usec_t now);
 
+/* Counts n jobs of a submit that were not even tried, for there is no room for them. */
+void pool_reject(Pool *pool, uint64_t n);
+
 /* How many jobs would be admitted now. */
 uint64_t pool_room(Pool *pool);
 

@@ -243,6 +243,33 @@ static void partial_neither_waits_nor_drops(void **state) {
         peer_free(peer);
 }
 
+static void what_partial_leaves_out_counts_as_rejected(void **state) {
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0), *waiting = peer_new(test, 0);
+        Pool *pool = make_pool(test, peer, "reject");
+        Reply line;
+
+        /* Two fit. */
+        call_done(peer, P, "SubmitMany", "aaya{sv}", "5 0 0 0 0 0 1 Partial b true");
+        assert_int_equal(view_of(pool).counters.submitted, 2);
+        assert_int_equal(view_of(pool).counters.rejected, 3);
+        call_fails(peer, P, "SubmitPacked", "auaya{sv}", "4 0 0 0 0 0 1 Partial b true",
+                X "QueueFull", "");
+        assert_int_equal(view_of(pool).counters.rejected, 7);
+
+        /* Where somebody waits, there is room that is not for others. */
+        call_start(waiting, &line, P, "SubmitMany", "aaya{sv}", "2 0 0 1 WaitUSec t " FOREVER);
+        wait_line(test, pool, 1);
+        call_done(peer, MANAGER_PATH, MANAGER, "CancelJob", "t", "1");
+        call_fails(
+                peer, P, "SubmitMany", "aaya{sv}", "3 0 0 0 1 Partial b true", X "QueueFull", "");
+        assert_int_equal(view_of(pool).counters.rejected, 10);
+        assert_int_equal(view_of(pool).counters.submitted, 2);
+        reply_done(&line);
+        peer_free(waiting);
+        peer_free(peer);
+}
+
 /* ---- dropping ---- */
 
 static void callers_of_dropped_jobs_are_told(void **state) {
@@ -366,6 +393,7 @@ int main(void) {
                 TEST(who_waits_hears_of_a_drain),
                 TEST(who_waits_hears_that_the_pool_goes),
                 TEST(partial_neither_waits_nor_drops),
+                TEST(what_partial_leaves_out_counts_as_rejected),
                 TEST(callers_of_dropped_jobs_are_told),
                 TEST(attempts_are_bounded_by_pool_and_option),
                 TEST(failed_jobs_are_kicked_and_retried),

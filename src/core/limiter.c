@@ -104,6 +104,7 @@ void limiter_set(Limiter *l, const LimiterConfig *config, usec_t now) {
 
         limiter_advance(l, now);
         due = l->tat - limiter_clock(l, l->latest) + l->forgiven;
+        l->changed_at = l->latest;
         limiter_configure(l, config);
         due = limiter_convert(due, old_cost, l->cost);
         delays = MIN(due, limiter_cost(l, MAX(l->config.burst, l->credit)));
@@ -166,14 +167,20 @@ LimiterVerdict limiter_try(Limiter *l, usec_t now, uint64_t n, usec_t *ret_at) {
 }
 
 /* Had the tokens not been taken, then since `taken_at` up to that much could have been lost in a
- * bucket that was full; it has come in instead. */
+ * bucket that was full; it has come in instead. How much that was at another rate is not known any
+ * more: then all of it may have come in. What is due beyond the burst was forgiven last. */
 void limiter_give_back(Limiter *l, uint64_t n, usec_t taken_at) {
         LimiterTime came_in = limiter_clock(l, usec_sub(l->latest, taken_at));
         LimiterTime back = limiter_cost(l, n), above = l->tat - limiter_floor(l, l->latest);
+        LimiterTime forgiven;
 
-        if (back > came_in)
-                l->tat -= MIN(back - came_in, above);
         l->granted -= MIN(l->granted, n);
+        if (back <= came_in || taken_at < l->changed_at)
+                return;
+        back -= came_in;
+        forgiven = MIN(back, l->forgiven);
+        l->forgiven -= forgiven;
+        l->tat -= MIN(back - forgiven, above);
 }
 
 uint64_t limiter_tokens(const Limiter *l, usec_t now) {

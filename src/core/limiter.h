@@ -60,6 +60,7 @@ struct Limiter {
                                  below latest x speed + credit x cost */
         LimiterTime forgiven; /* due beyond the burst since that was made smaller */
         usec_t latest;        /* the latest moment that it was told */
+        usec_t changed_at;    /* when rate, period or burst were changed last */
         usec_t held_until;
         uint64_t credit; /* of all pools */
         uint64_t wanted; /* of all waiters */
@@ -94,7 +95,8 @@ LimiterVerdict limiter_try(Limiter *limiter, usec_t now, uint64_t n, usec_t *ret
 
 /* Gives back n tokens of a limiter_take() that answered `taken_at` and that were not used after
  * all. What came in since then is not counted twice, so this is exact at once, and later may give
- * back less: at most what would have come in meanwhile is lost. */
+ * back less: at most what would have come in meanwhile is lost. Tokens taken before the last
+ * limiter_set() are lost. */
 void limiter_give_back(Limiter *limiter, uint64_t n, usec_t taken_at);
 
 /* How many tokens could be taken now if nobody waited. */

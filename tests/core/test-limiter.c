@@ -212,6 +212,36 @@ static void what_is_not_used_goes_back_but_what_came_in_counts_once(void **state
         walk(5, rows, ELEMENTSOF(rows));
 }
 
+/* Had they not been taken, then less would have been forgiven. */
+static void what_goes_back_was_forgiven_first(void **state) {
+        static const Row rows[] = {
+                { 0, TAKE, 3, LIMITER_TAKEN },
+                { 0, SET, 10, 1 },
+                { 0, BACK, 2, .until = 0 },
+                { 0, TOKENS, .expect = 0 },
+                { 0, SET, 10, 5 },
+                { 0, TOKENS, .expect = 4 },
+        };
+
+        walk(5, rows, ELEMENTSOF(rows));
+}
+
+/* Both had come in by then, at a rate that is no more. */
+static void what_was_taken_at_another_rate_is_not_made_anew(void **state) {
+        static const Row rows[] = {
+                { 0, TAKE, 2, LIMITER_TAKEN },
+                { 200000, TAKE, 3, LIMITER_TAKEN },
+                { 200000, SET, 1, 5 },
+                { 200000, BACK, 2, .until = 0 },
+                { 200000, TOKENS, .expect = 2 },
+                { 200000, GRANTED, .expect = 3 },
+                { 200000, BACK, 3, .until = 200000 },
+                { 200000, TOKENS, .expect = 5 },
+        };
+
+        walk(5, rows, ELEMENTSOF(rows));
+}
+
 static void a_drained_bucket_fills_at_the_rate(void **state) {
         static const Row rows[] = {
                 { 0, DRAIN },
@@ -565,6 +595,8 @@ int main(void) {
                 cmocka_unit_test(more_than_the_burst_is_never_waited_for),
                 cmocka_unit_test(a_clock_that_goes_back_gives_nothing),
                 cmocka_unit_test(what_is_not_used_goes_back_but_what_came_in_counts_once),
+                cmocka_unit_test(what_goes_back_was_forgiven_first),
+                cmocka_unit_test(what_was_taken_at_another_rate_is_not_made_anew),
                 cmocka_unit_test(a_drained_bucket_fills_at_the_rate),
                 cmocka_unit_test(nothing_is_granted_while_it_is_held),
                 cmocka_unit_test(a_small_wish_never_passes_a_large_one),

@@ -7,7 +7,6 @@
 #include <assert.h>
 #include <stdbool.h>
 
-#include "core/random.h"
 #include "core/scheduler-history.h"
 #include "core/scheduler-model.h"
 #include "core/scheduler.h"
@@ -57,16 +56,8 @@ typedef struct History {
                         (h)->fault = #condition; \
         } while (0)
 
-/* 0 to n - 1; 0 where a fuzzer's bytes are used up. */
 static unsigned choose(History *h, unsigned n) {
-        Choices *c = h->choices;
-
-        if (!c->data)
-                return (unsigned) random_below(&c->random, n);
-        if (c->size == 0)
-                return 0;
-        c->size--;
-        return *c->data++ % n;
+        return choices_below(h->choices, n);
 }
 
 static bool is_over(const History *h) {

@@ -5,16 +5,7 @@
  * model, which are compared after every call. The choices come from a seed, or from the bytes of a
  * fuzzer. */
 
-#include <stddef.h>
-#include <stdint.h>
-
-typedef struct Choices Choices;
-
-struct Choices {
-        uint64_t random;     /* state of the generator; used where data is NULL */
-        const uint8_t *data; /* borrowed; what is read of it is cut off at the front */
-        size_t size;
-};
+#include "core/choices.h"
 
 /* Lives through one history. Returns NULL, or the rule that was broken; *ret_step is the number of
  * the call at which the history ended. */

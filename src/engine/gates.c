@@ -4,44 +4,75 @@
  * needs nobody else to get its tokens. Only a pool with work and idle workers stands in the
  * limiter's line, once for all of its jobs, and wants no more than these workers could take. In the
  * critical section in which that ends it leaves, so nobody waits behind a pool that has no use for
- * tokens. */
+ * tokens.
+ *
+ * Of short jobs a worker takes many at a time, and reports many. What is decided for one of them is
+ * a few nanoseconds; to lock and unlock is ten times that. So a turn locks the leaves once, for all
+ * the jobs that it takes, and once more for all that it reports. Tokens and permits are still asked
+ * for job by job and all at one moment, so nobody sees any that are taken and not used. */
 
 #include <assert.h>
 
 #include "engine/gates.h"
 #include "util/mutex.h"
 
+/* ---- a turn ---- */
+
+/* A lock per job would cost more than all that is decided under it. */
+static void enter(GateTurn *turn) {
+        if (turn->entered)
+                return;
+        turn->entered = true;
+        if (turn->gates->limiter)
+                mutex_lock(&turn->gates->limiter->lock);
+        if (turn->gates->breaker)
+                mutex_lock(&turn->gates->breaker->lock);
+}
+
+void gate_turn_done(GateTurn *turn) {
+        SharedLimiter *limiter = turn->gates->limiter;
+        SharedBreaker *breaker = turn->gates->breaker;
+
+        if (!turn->entered)
+                return;
+        turn->entered = false;
+        if (breaker) {
+                if (turn->tells)
+                        shared_breaker_arm(breaker, /* at_once= */ true);
+                mutex_unlock(&breaker->lock);
+        }
+        if (limiter) {
+                /* Who is next in line was waiting for the credit to be used. */
+                if (turn->used_credit)
+                        shared_limiter_arm(limiter);
+                mutex_unlock(&limiter->lock);
+        }
+}
+
 /* A token for one job: from the credit, or directly if nobody is in line. */
 static bool take_token(GateTurn *turn, usec_t now) {
         PoolGates *gates = turn->gates;
-        SharedLimiter *limiter = gates->limiter;
-        bool taken;
+        Limiter *limiter = &gates->limiter->limiter;
         usec_t at;
 
-        mutex_lock(&limiter->lock);
-        if (gates->engaged && limiter_take_credit(&limiter->limiter, &gates->waiter, now)) {
-                at = limiter->limiter.latest;
-                taken = true;
-                /* Who is next in line was waiting for this. */
-                shared_limiter_arm(limiter);
-        } else
-                taken = limiter_take(&limiter->limiter, now, 1, &at) == LIMITER_TAKEN;
-        mutex_unlock(&limiter->lock);
-
-        if (taken && turn->n_passed == 0)
+        if (gates->engaged && limiter_take_credit(limiter, &gates->waiter, now)) {
+                at = limiter->latest;
+                turn->used_credit = true;
+        } else if (limiter_take(limiter, now, 1, &at) != LIMITER_TAKEN)
+                return false;
+        if (turn->n_passed == 0)
                 turn->taken_at = at;
-        return taken;
+        return true;
 }
 
-static void give_token_back(PoolGates *gates, uint64_t n, usec_t taken_at) {
-        SharedLimiter *limiter = gates->limiter;
+static uint64_t take_permit(GateTurn *turn, usec_t now) {
+        Breaker *breaker = &turn->gates->breaker->breaker;
+        BreakerState old = breaker->state;
+        uint64_t permit;
 
-        if (!limiter)
-                return;
-        mutex_lock(&limiter->lock);
-        limiter_give_back(&limiter->limiter, n, taken_at);
-        shared_limiter_arm(limiter);
-        mutex_unlock(&limiter->lock);
+        (void) breaker_ask(breaker, now, &permit);
+        turn->tells |= breaker->state != old;
+        return permit;
 }
 
 static usec_t refuse(GateTurn *turn, GateReason reason) {
@@ -54,24 +85,21 @@ static usec_t pass(void *userdata, const Job *job, usec_t now) {
         GateTurn *turn = userdata;
         PoolGates *gates = turn->gates;
         uint64_t permit = 0;
-        bool probe;
 
+        enter(turn);
         if (gates->breaker) {
-                if (shared_breaker_rejects(gates->breaker, now, &probe))
+                BreakerVerdict verdict = breaker_peek(&gates->breaker->breaker, now);
+
+                if (verdict == BREAKER_REJECT)
                         return refuse(turn, GATE_BREAKER);
                 /* What probes find out is to be known before the next one. */
-                if (probe && turn->n_passed > 0)
+                if (verdict == BREAKER_PROBE && turn->n_passed > 0)
                         return refuse(turn, GATE_OPEN);
         }
         if (gates->limiter && !take_token(turn, now))
                 return refuse(turn, GATE_RATE);
-        if (gates->breaker) {
-                permit = shared_breaker_ask(gates->breaker, now);
-                if (permit == 0) {
-                        give_token_back(gates, 1, turn->taken_at);
-                        return refuse(turn, GATE_BREAKER);
-                }
-        }
+        if (gates->breaker)
+                permit = take_permit(turn, now);
         turn->permits[turn->n_passed++] = permit;
         return 0;
 }
@@ -84,6 +112,8 @@ const Gates *gate_turn_init(GateTurn *turn, PoolGates *gates, uint64_t *permits)
         };
         return pool_gates_exist(gates) ? &turn->table : NULL;
 }
+
+/* ---- the gates of a pool ---- */
 
 void pool_gates_init(PoolGates *gates, SharedLimiter *limiter, SharedBreaker *breaker) {
         *gates = (PoolGates){ .limiter = limiter, .breaker = breaker, .waiter.is_pool = true };
@@ -105,25 +135,62 @@ void pool_gates_done(PoolGates *gates) {
         gates->breaker = NULL;
 }
 
+static void give_tokens_back(SharedLimiter *limiter, unsigned n, usec_t taken_at) {
+        mutex_lock(&limiter->lock);
+        limiter_give_back(&limiter->limiter, n, taken_at);
+        shared_limiter_arm(limiter);
+        mutex_unlock(&limiter->lock);
+}
+
+static void cancel_permits(SharedBreaker *breaker, const uint64_t *permits, unsigned n) {
+        bool tells = false;
+
+        mutex_lock(&breaker->lock);
+        for (unsigned i = 0; i < n; i++)
+                tells |= breaker_cancel(&breaker->breaker, permits[i]);
+        if (tells)
+                shared_breaker_arm(breaker, /* at_once= */ true);
+        mutex_unlock(&breaker->lock);
+}
+
 void pool_gates_give_back(PoolGates *gates, const uint64_t *permits, unsigned n, usec_t taken_at) {
-        if (n > 0)
-                give_token_back(gates, n, taken_at);
-        for (unsigned i = 0; gates->breaker && i < n; i++)
-                shared_breaker_cancel(gates->breaker, permits[i]);
+        if (gates->limiter)
+                give_tokens_back(gates->limiter, n, taken_at);
+        if (gates->breaker)
+                cancel_permits(gates->breaker, permits, n);
 }
 
-void pool_gates_report(PoolGates *gates, uint64_t *permit, bool succeeded, usec_t now) {
-        if (!gates->breaker || *permit == 0)
-                return;
-        shared_breaker_report(gates->breaker, *permit, succeeded, now);
-        *permit = 0;
+/* Returns whether others would be answered differently now. */
+static bool end_permit(Breaker *breaker, uint64_t permit, GateEnd end, usec_t now) {
+        switch (end) {
+
+        case GATE_SUCCEEDED:
+        case GATE_FAILED:
+                return breaker_report(breaker, permit, end == GATE_SUCCEEDED, now);
+
+        case GATE_CANCELLED:
+                break;
+        }
+        return breaker_cancel(breaker, permit);
 }
 
-void pool_gates_cancel(PoolGates *gates, uint64_t *permit) {
-        if (!gates->breaker || *permit == 0)
+void pool_gates_report(
+        PoolGates *gates, uint64_t *permits, const GateEnd *ends, unsigned n, usec_t now) {
+        SharedBreaker *breaker = gates->breaker;
+        bool tells = false;
+
+        if (!breaker)
                 return;
-        shared_breaker_cancel(gates->breaker, *permit);
-        *permit = 0;
+        mutex_lock(&breaker->lock);
+        for (unsigned i = 0; i < n; i++) {
+                if (permits[i] == 0)
+                        continue;
+                tells |= end_permit(&breaker->breaker, permits[i], ends[i], now);
+                permits[i] = 0;
+        }
+        if (tells)
+                shared_breaker_arm(breaker, /* at_once= */ true);
+        mutex_unlock(&breaker->lock);
 }
 
 void pool_gates_wait(PoolGates *gates, uint64_t wants) {

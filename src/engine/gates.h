@@ -15,6 +15,13 @@
 typedef struct GateTurn GateTurn;
 typedef struct PoolGates PoolGates;
 
+/* How a job that had passed has ended. */
+typedef enum GateEnd {
+        GATE_SUCCEEDED,
+        GATE_FAILED,
+        GATE_CANCELLED, /* says nothing of what the breaker watches */
+} GateEnd;
+
 typedef enum GateReason {
         GATE_OPEN,
         GATE_RATE,    /* no token */
@@ -39,6 +46,9 @@ struct GateTurn {
         PoolGates *gates;
         uint64_t *permits; /* borrowed: where that of each job goes */
         unsigned n_passed;
+        bool entered;          /* the limiter's and the breaker's locks are held */
+        bool used_credit;      /* and others in the limiter's line may be due earlier for it */
+        bool tells;            /* the breaker's state has changed */
         usec_t taken_at;       /* when the first token was taken */
         GateReason refused_by; /* why the job that is next now may not start */
 };
@@ -52,15 +62,18 @@ static inline bool pool_gates_exist(const PoolGates *gates) {
 }
 
 /* What scheduler_take() is to be given: NULL where there is no gate. `permits` has room for as many
- * jobs as are asked for. */
+ * jobs as are asked for. The first job that is asked for locks the limiter and the breaker, and
+ * gate_turn_done(), which is to follow at once, unlocks them. */
 const Gates *gate_turn_init(GateTurn *turn, PoolGates *gates, uint64_t *permits);
+void gate_turn_done(GateTurn *turn);
 
-/* n jobs that had passed were not begun: gives their tokens and permits back. */
+/* n >= 1 jobs that had passed were not begun: gives their tokens and permits back. */
 void pool_gates_give_back(PoolGates *gates, const uint64_t *permits, unsigned n, usec_t taken_at);
 
-/* A job that had passed has come to its end; or it was cancelled, which says nothing. */
-void pool_gates_report(PoolGates *gates, uint64_t *permit, bool succeeded, usec_t now);
-void pool_gates_cancel(PoolGates *gates, uint64_t *permit);
+/* n jobs that had passed have ended, in this order. Their permits are 0 then, and 0 is what was
+ * reported already. */
+void pool_gates_report(
+        PoolGates *gates, uint64_t *permits, const GateEnd *ends, unsigned n, usec_t now);
 
 /* The pool has idle workers and work for them, and nobody asks: waits in line for so many tokens,
  * and keeps its place if it does so already. */

@@ -164,6 +164,21 @@ static uint64_t next_random(Pool *pool) {
         return pool->random * UINT64_C(0x2545f4914f6cdd1d);
 }
 
+/* Tells the breaker how the jobs of the turn up to number `n` ended. A time-out was told when it
+ * came. */
+static void report_to_gates(Pool *pool, Worker *worker, unsigned n, usec_t now) {
+        unsigned first = worker->n_published;
+        GateEnd ends[TURN_JOBS_MAX];
+
+        if (!pool->gates.breaker)
+                return;
+        for (unsigned i = first; i < n; i++)
+                ends[i - first] = worker->results[i].outcome == OUTCOME_SUCCESS  ? GATE_SUCCEEDED
+                                  : job_stop(worker->jobs[i]) == JOB_STOP_CANCEL ? GATE_CANCELLED
+                                                                                 : GATE_FAILED;
+        pool_gates_report(&pool->gates, worker->permits + first, ends, n - first, now);
+}
+
 /* Publishes the results of the turn up to number `n` of the `n_begun` that have begun; the lock is
  * held. True if it is urgent. */
 bool pool_publish(
@@ -172,6 +187,7 @@ bool pool_publish(
         bool urgent = pool_note_started(pool, worker, n_begun, mail);
         uint32_t n_sharing = 0;
 
+        report_to_gates(pool, worker, n, now);
         for (unsigned i = worker->n_published; i < n; i++) {
                 Job *job = worker->jobs[i];
                 WorkerResult *result = &worker->results[i];
@@ -181,12 +197,6 @@ bool pool_publish(
                 else
                         histogram_add(&pool->run_time, result->duration, 1);
                 publish_details(job, worker, result, now);
-                /* A time-out was told when it came. */
-                if (result->outcome != OUTCOME_SUCCESS && job_stop(job) == JOB_STOP_CANCEL)
-                        pool_gates_cancel(&pool->gates, &worker->permits[i]);
-                else
-                        pool_gates_report(&pool->gates, &worker->permits[i],
-                                result->outcome == OUTCOME_SUCCESS, now);
                 if (likely(result->outcome == OUTCOME_SUCCESS))
                         publish_output(job, result);
                 else

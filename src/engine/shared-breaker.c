@@ -19,11 +19,6 @@
 /* As that of the mailbox: what lets work go on comes before new work. */
 #define TELL_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
 
-/* With the lock held. */
-static void arm(SharedBreaker *breaker, bool at_once) {
-        timer_arm(&breaker->timer, at_once ? 0 : breaker_wake_at(&breaker->breaker));
-}
-
 static void tell(SharedBreaker *breaker) {
         Engine *engine = breaker->engine;
         BreakerState old = breaker->told_state, state;
@@ -31,7 +26,7 @@ static void tell(SharedBreaker *breaker) {
         mutex_lock(&breaker->lock);
         (void) breaker_advance(&breaker->breaker, usec_now(CLOCK_MONOTONIC));
         state = breaker->breaker.state;
-        arm(breaker, /* at_once= */ false);
+        shared_breaker_arm(breaker, /* at_once= */ false);
         mutex_unlock(&breaker->lock);
 
         breaker->told_state = state;
@@ -211,19 +206,9 @@ void shared_breaker_view(SharedBreaker *breaker, BreakerView *ret) {
         mutex_unlock(&breaker->lock);
 }
 
-/* ---- calls ---- */
+/* ---- permits of others ---- */
 
-bool shared_breaker_rejects(SharedBreaker *breaker, usec_t now, bool *ret_probe) {
-        BreakerVerdict verdict;
-
-        mutex_lock(&breaker->lock);
-        verdict = breaker_peek(&breaker->breaker, now);
-        mutex_unlock(&breaker->lock);
-        *ret_probe = verdict == BREAKER_PROBE;
-        return verdict == BREAKER_REJECT;
-}
-
-uint64_t shared_breaker_ask(SharedBreaker *breaker, usec_t now) {
+static uint64_t ask(SharedBreaker *breaker, usec_t now) {
         BreakerState old;
         uint64_t permit;
 
@@ -231,32 +216,30 @@ uint64_t shared_breaker_ask(SharedBreaker *breaker, usec_t now) {
         old = breaker->breaker.state;
         (void) breaker_ask(&breaker->breaker, now, &permit);
         if (breaker->breaker.state != old)
-                arm(breaker, /* at_once= */ true);
+                shared_breaker_arm(breaker, /* at_once= */ true);
         mutex_unlock(&breaker->lock);
         return permit;
 }
 
-void shared_breaker_report(SharedBreaker *breaker, uint64_t permit, bool succeeded, usec_t now) {
+static void report(SharedBreaker *breaker, uint64_t permit, bool succeeded, usec_t now) {
         mutex_lock(&breaker->lock);
         if (breaker_report(&breaker->breaker, permit, succeeded, now))
-                arm(breaker, /* at_once= */ true);
+                shared_breaker_arm(breaker, /* at_once= */ true);
         mutex_unlock(&breaker->lock);
 }
 
-void shared_breaker_cancel(SharedBreaker *breaker, uint64_t permit) {
+static void cancel(SharedBreaker *breaker, uint64_t permit) {
         mutex_lock(&breaker->lock);
         if (breaker_cancel(&breaker->breaker, permit))
-                arm(breaker, /* at_once= */ true);
+                shared_breaker_arm(breaker, /* at_once= */ true);
         mutex_unlock(&breaker->lock);
 }
-
-/* ---- permits of others ---- */
 
 void breaker_permit_report(BreakerPermit *permit, bool succeeded) {
         SharedBreaker *breaker = permit->breaker;
 
         end_permit(permit);
-        shared_breaker_report(breaker, permit->permit, succeeded, usec_now(CLOCK_MONOTONIC));
+        report(breaker, permit->permit, succeeded, usec_now(CLOCK_MONOTONIC));
 }
 
 static int on_permit_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -270,13 +253,13 @@ static int on_permit_deadline(sd_event_source *source, uint64_t usec, void *user
 int shared_breaker_allow(SharedBreaker *breaker, BreakerPermit *permit) {
         int r;
 
-        permit->permit = shared_breaker_ask(breaker, usec_now(CLOCK_MONOTONIC));
+        permit->permit = ask(breaker, usec_now(CLOCK_MONOTONIC));
         if (permit->permit == 0)
                 return 0;
         r = sd_event_add_time_relative(breaker->engine->event, &permit->deadline, CLOCK_MONOTONIC,
                 BREAKER_PERMIT_USEC, USEC_PER_MSEC, on_permit_deadline, permit);
         if (r < 0) {
-                shared_breaker_cancel(breaker, permit->permit);
+                cancel(breaker, permit->permit);
                 return r;
         }
         permit->breaker = breaker;

@@ -34,8 +34,8 @@ struct SharedBreaker {
         sd_event_source *source; /* owned: of the timer */
         UT_hash_handle by_name;  /* in Engine.breakers_by_name */
 
-        /* Guards everything below. A leaf: taken with a pool's lock held, and nothing is taken
-         * under it. */
+        /* Guards everything below. A leaf: taken with a pool's lock held, and a limiter's, and
+         * nothing is taken under it. */
         pthread_mutex_t lock;
         Breaker breaker;
         Timer timer; /* armed by any thread: for breaker_wake_at(), and at once when pools are to
@@ -82,8 +82,8 @@ void shared_breaker_view(SharedBreaker *breaker, BreakerView *ret);
 int shared_breaker_allow(SharedBreaker *breaker, BreakerPermit *permit);
 void breaker_permit_report(BreakerPermit *permit, bool succeeded); /* and it is over */
 
-/* These are for any thread. */
-bool shared_breaker_rejects(SharedBreaker *breaker, usec_t now, bool *ret_probe);
-uint64_t shared_breaker_ask(SharedBreaker *breaker, usec_t now); /* 0: rejected */
-void shared_breaker_report(SharedBreaker *breaker, uint64_t permit, bool succeeded, usec_t now);
-void shared_breaker_cancel(SharedBreaker *breaker, uint64_t permit); /* it was not used */
+/* What has become of it is answered differently from now on, which pools are to hear of at once; or
+ * will be, when it is time for that. With the lock held; any thread. */
+static inline void shared_breaker_arm(SharedBreaker *breaker, bool at_once) {
+        timer_arm(&breaker->timer, at_once ? 0 : breaker_wake_at(&breaker->breaker));
+}

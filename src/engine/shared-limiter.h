@@ -33,8 +33,8 @@ struct SharedLimiter {
         sd_event_source *source; /* owned: of the timer */
         UT_hash_handle by_name;  /* in Engine.limiters_by_name */
 
-        /* Guards everything below. A leaf: taken with a pool's lock held, and nothing is taken
-         * under it. */
+        /* Guards everything below. Taken with a pool's lock held; under it only the lock of a
+         * breaker is taken, by those who ask both (engine/gates.h). */
         pthread_mutex_t lock;
         Limiter limiter;
         Timer timer; /* armed by any thread, for limiter_wake_at() */

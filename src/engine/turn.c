@@ -129,6 +129,7 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                         gates = gate_turn_init(&gate_turn, &pool->gates, worker->permits);
                         verdict = scheduler_take(&pool->scheduler, now, gates, pool_turn_size(pool),
                                 worker->jobs, &n, &until);
+                        gate_turn_done(&gate_turn);
                 } while (verdict != TAKE_JOBS && !pool->scheduler.paused &&
                          gate_turn.refused_by == GATE_OPEN && pool_reclaim_most(pool));
                 urgent |= pool_post_ended(pool, &mail, now);
@@ -211,7 +212,8 @@ bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
 
         i = worker->n_jobs - 1;
         if (scheduler_stop_timed_out(&pool->scheduler, worker->jobs[i])) {
-                pool_gates_report(&pool->gates, &worker->permits[i], /* succeeded= */ false, now);
+                pool_gates_report(
+                        &pool->gates, &worker->permits[i], &(GateEnd){ GATE_FAILED }, 1, now);
                 worker_poke(worker, i, JOB_STOP_TIMEOUT);
         }
         pool_watch_stop(pool, worker, now);

@@ -9,6 +9,7 @@
 
 #include "core/random.h"
 #include "engine/limiter-config.h"
+#include "engine/shared-breaker.h"
 
 #define RARELY ((LimiterConfig){ .rate = 1, .period = USEC_PER_HOUR, .burst = 1 })
 
@@ -274,6 +275,56 @@ static void what_is_taken_back_gives_its_tokens_back(void **state) {
         assert_int_equal(look(limiter).granted, 11);
 }
 
+static Pool *doubly_gated_pool(Try *t, const char *name) {
+        PoolConfig *config = try_config(name, &try_several, 2);
+        _cleanup_free_ char *error = NULL;
+        Pool *pool;
+
+        config->limiter = strdup("l");
+        config->breaker = strdup("b");
+        assert_non_null(config->limiter);
+        assert_non_null(config->breaker);
+        assert_int_equal(engine_add_pool(t->engine, config, &pool, &error), 0);
+        return pool;
+}
+
+static void turns_of_several_jobs_pass_both_gates_job_by_job(void **state) {
+        Try *t = *state;
+        const BreakerConfig config = {
+                .window_size = 20,
+                .half_open_probes = 1,
+                .successes_to_close = 1,
+        };
+        SharedLimiter *limiter = add_rarely(t, 600);
+        SharedBreaker *breaker;
+        BreakerView view;
+        Pool *pools[2];
+
+        assert_int_equal(engine_add_breaker(t->engine, "b", &config, &breaker), 0);
+        for (unsigned i = 0; i < ELEMENTSOF(pools); i++) {
+                pools[i] = doubly_gated_pool(t, i == 0 ? "p" : "q");
+                engine_pause_pool(t->engine, pools[i], true);
+                (void) try_submit(t, pools[i], TRY_ECHO, 400);
+                try_pretend_short(pools[i]);
+        }
+        for (unsigned i = 0; i < ELEMENTSOF(pools); i++)
+                engine_pause_pool(t->engine, pools[i], false);
+
+        try_until(t, t->n_finished == 600);
+        assert_int_equal(look(limiter).granted, 600);
+        assert_int_equal(look(limiter).tokens, 0);
+        shared_breaker_view(breaker, &view);
+        assert_int_equal(view.in_flight, 0);
+        assert_int_equal(breaker->breaker.n_succeeded, 600);
+
+        make_generous(t, limiter);
+        try_until(t, t->n_finished == 800);
+        assert_int_equal(look(limiter).granted, 800);
+        shared_breaker_view(breaker, &view);
+        assert_int_equal(view.in_flight, 0);
+        assert_int_equal(breaker->breaker.n_succeeded, 800);
+}
+
 static void a_pools_own_limiter_comes_and_goes_with_it(void **state) {
         Try *t = *state;
         PoolConfig *config = try_config("p", &try_singly, 1);
@@ -521,6 +572,7 @@ int main(void) {
                 TEST(a_queue_that_becomes_empty_leaves_the_line),
                 TEST(nobody_waits_behind_a_pool_that_is_removed),
                 TEST(what_is_taken_back_gives_its_tokens_back),
+                TEST(turns_of_several_jobs_pass_both_gates_job_by_job),
                 TEST(a_pools_own_limiter_comes_and_goes_with_it),
                 TEST(acquires_are_served_in_order),
                 TEST(an_acquire_ends_with_a_smaller_burst_and_with_the_limiter),

@@ -71,8 +71,9 @@ struct Pool {
         UT_hash_handle by_name; /* in Engine.by_name */
 
         /* Guards everything below, and the mutable fields of jobs that were submitted and not
-         * posted yet. May be held while the mailbox's, the output stock's and a limiter's locks are
-         * taken; never while another pool's is, nor across a call that can block. */
+         * posted yet. May be held while the mailbox's, the output stock's, a limiter's and a
+         * breaker's locks are taken; never while another pool's is, nor across a call that can
+         * block. */
         pthread_mutex_t lock;
         Scheduler scheduler;
         PoolGates gates;

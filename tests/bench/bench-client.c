@@ -34,6 +34,9 @@ typedef struct Payload Payload;
 struct Bench {
         sd_bus *bus;
         char *pool_path;
+        char *limiter_path; /* of the pool's own limiter */
+        unsigned n_priorities;
+        uint64_t *starts; /* when each job began, for the verb that wants to know */
 };
 
 /* The bytes of a job: its number, and the complement of that. */
@@ -48,7 +51,7 @@ struct CallKind {
         const char *name;
         const char *unit;
         int (*build)(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret);
-        int (*check)(sd_bus_message *reply, uint64_t first, uint64_t n);
+        int (*check)(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n);
 };
 
 struct Flood {
@@ -56,6 +59,8 @@ struct Flood {
         const CallKind *kind;
         uint64_t n_jobs, block;  /* the last call has what is left over */
         uint64_t n_sent, n_done; /* jobs */
+        uint64_t *latencies;     /* ns from the sending of each call to its checked answer */
+        uint64_t n_latencies;
         int error;
 };
 
@@ -63,6 +68,7 @@ struct Flood {
 struct Call {
         Flood *flood;
         uint64_t first, n;
+        uint64_t sent_at; /* ns */
 };
 
 static void sd_bus_closep(sd_bus **bus) {
@@ -111,9 +117,11 @@ static int new_pool_call(const Bench *bench, const char *member, sd_bus_message 
 }
 
 /* The priorities are spread over the blocks. */
-static int append_options(sd_bus_message *m, uint64_t first, uint64_t n) {
+static int append_options(const Bench *bench, sd_bus_message *m, uint64_t first, uint64_t n) {
+        if (bench->n_priorities == 1)
+                return sd_bus_message_append(m, "a{sv}", 0);
         return sd_bus_message_append(
-                m, "a{sv}", 1, "Priority", "i", (int) (first / n % N_PRIORITIES));
+                m, "a{sv}", 1, "Priority", "i", (int) (first / n % bench->n_priorities));
 }
 
 static int append_payloads(sd_bus_message *m, uint64_t first, uint64_t n) {
@@ -143,7 +151,7 @@ static int build_many(
         r = append_payloads(m, first, n);
         if (r < 0)
                 return r;
-        r = append_options(m, first, n);
+        r = append_options(bench, m, first, n);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);
@@ -154,7 +162,7 @@ static int build_run_many(const Bench *bench, uint64_t first, uint64_t n, sd_bus
         return build_many(bench, "RunMany", first, n, ret);
 }
 
-static int check_run_many(sd_bus_message *reply, uint64_t first, uint64_t n) {
+static int check_run_many(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
         int r;
 
         r = sd_bus_message_enter_container(reply, 'a', "(tsay)");
@@ -215,14 +223,14 @@ static int build_run_packed(const Bench *bench, uint64_t first, uint64_t n, sd_b
                 /* An array of bytes is not aligned for anything larger. */
                 memcpy(payloads + i, &payload, sizeof(payload));
         }
-        r = append_options(m, first, n);
+        r = append_options(bench, m, first, n);
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(m);
         return 0;
 }
 
-static int check_run_packed(sd_bus_message *reply, uint64_t first, uint64_t n) {
+static int check_run_packed(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
         size_t results_size, lengths_size, outputs_size;
         const void *results, *lengths, *outputs;
         uint64_t first_id;
@@ -253,6 +261,36 @@ static int check_run_packed(sd_bus_message *reply, uint64_t first, uint64_t n) {
         return 0;
 }
 
+/* The jobs are those of bench-clock.c. */
+static int check_run_clock(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
+        size_t results_size, lengths_size, outputs_size;
+        const void *results, *lengths, *outputs;
+        uint64_t first_id;
+        int r;
+
+        r = sd_bus_message_read(reply, "t", &first_id);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(reply, 'y', &results, &results_size);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(reply, 'u', &lengths, &lengths_size);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_read_array(reply, 'y', &outputs, &outputs_size);
+        if (r < 0)
+                return r;
+        if (results_size != n || lengths_size != n * sizeof(uint32_t) ||
+                outputs_size != n * sizeof(uint64_t))
+                return -EBADMSG;
+        for (uint64_t i = 0; i < n; i++)
+                if (((const uint8_t *) results)[i] != 0 ||
+                        ((const uint32_t *) lengths)[i] != sizeof(uint64_t))
+                        return -EBADMSG;
+        memcpy(bench->starts + first, outputs, outputs_size);
+        return 0;
+}
+
 static int build_run(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
         const Payload payload = payload_of(first);
         _cleanup_message_ sd_bus_message *m = NULL;
@@ -271,7 +309,7 @@ static int build_run(const Bench *bench, uint64_t first, uint64_t n, sd_bus_mess
         return 0;
 }
 
-static int check_run(sd_bus_message *reply, uint64_t first, uint64_t n) {
+static int check_run(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
         const void *output;
         size_t size;
         int r;
@@ -287,15 +325,42 @@ static int build_empty(const Bench *bench, uint64_t first, uint64_t n, sd_bus_me
                 bench->bus, ret, SERVICE, "/org/sluice1", "org.freedesktop.DBus.Peer", "Ping");
 }
 
-static int check_empty(sd_bus_message *reply, uint64_t first, uint64_t n) {
+static int check_empty(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
         return sd_bus_message_is_empty(reply) > 0 ? 0 : -EBADMSG;
+}
+
+static int build_try_acquire(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                bench->bus, &m, SERVICE, bench->limiter_path, SERVICE ".Limiter", "TryAcquire");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "t", n);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+static int check_try_acquire(
+        const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
+        uint64_t wait;
+        int granted, r;
+
+        r = sd_bus_message_read(reply, "bt", &granted, &wait);
+        if (r < 0)
+                return r;
+        return granted ? 0 : -EBADMSG;
 }
 
 static int build_submit_many(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
         return build_many(bench, "SubmitMany", first, n, ret);
 }
 
-static int check_submit_many(sd_bus_message *reply, uint64_t first, uint64_t n) {
+static int check_submit_many(
+        const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
         uint32_t n_accepted;
         uint64_t first_id;
         int r;
@@ -318,6 +383,20 @@ static const CallKind kind_run_packed = {
         .unit = "jobs/s",
         .build = build_run_packed,
         .check = check_run_packed,
+};
+
+static const CallKind kind_run_clock = {
+        .name = "paced",
+        .unit = "jobs/s",
+        .build = build_run_packed,
+        .check = check_run_clock,
+};
+
+static const CallKind kind_try_acquire = {
+        .name = "try-acquire-pipelined",
+        .unit = "calls/s",
+        .build = build_try_acquire,
+        .check = check_try_acquire,
 };
 
 static const CallKind kind_run = {
@@ -351,6 +430,7 @@ static int flood_send(Flood *flood, Call *call) {
 
         call->first = flood->n_sent;
         call->n = MIN(flood->block, flood->n_jobs - flood->n_sent);
+        call->sent_at = nsec_now();
         flood->n_sent += call->n;
         r = flood->kind->build(flood->bench, call->first, call->n, &m);
         if (r < 0)
@@ -364,9 +444,10 @@ static int flood_advance(Flood *flood, Call *call, sd_bus_message *reply) {
         r = reply_result(reply);
         if (r < 0)
                 return r;
-        r = flood->kind->check(reply, call->first, call->n);
+        r = flood->kind->check(flood->bench, reply, call->first, call->n);
         if (r < 0)
                 return r;
+        flood->latencies[flood->n_latencies++] = nsec_now() - call->sent_at;
         flood->n_done += call->n;
         return flood->n_sent < flood->n_jobs ? flood_send(flood, call) : 0;
 }
@@ -382,18 +463,32 @@ static int flood_on_reply(sd_bus_message *reply, void *userdata, sd_bus_error *r
         return 0;
 }
 
-/* Sends calls of `block` jobs each until `n_jobs` are answered, `n_in_flight` at a time. Returns 0
- * and the time that it took, or a negative errno; the connection is of no use after that. */
+static int compare_uint64(const void *a, const void *b) {
+        const uint64_t *x = a, *y = b;
+
+        return (*x > *y) - (*x < *y);
+}
+
+static uint64_t percentile(const uint64_t *sorted, uint64_t n, uint64_t percent) {
+        return sorted[(n - 1) * percent / 100];
+}
+
+/* Sends calls of `block` jobs each until `n_jobs` are answered, `n_in_flight` at a time. Returns 0,
+ * the time that it took and the 99th percentile of the calls' times, or a negative errno; the
+ * connection is of no use after that. */
 static int flood_run(const Bench *bench, const CallKind *kind, uint64_t n_jobs, uint64_t block,
-        uint64_t n_in_flight, uint64_t *ret_nsec) {
+        uint64_t n_in_flight, uint64_t *ret_nsec, uint64_t *ret_p99) {
         Flood flood = { .bench = bench, .kind = kind, .n_jobs = n_jobs, .block = block };
+        _cleanup_free_ uint64_t *latencies = NULL;
         _cleanup_free_ Call *calls = NULL;
         uint64_t begin;
         int r;
 
         calls = calloc(n_in_flight, sizeof(*calls));
-        if (!calls)
+        latencies = calloc((n_jobs + block - 1) / block, sizeof(*latencies));
+        if (!calls || !latencies)
                 return -ENOMEM;
+        flood.latencies = latencies;
         begin = nsec_now();
         for (uint64_t i = 0; i < n_in_flight && flood.n_sent < n_jobs; i++) {
                 calls[i].flood = &flood;
@@ -411,21 +506,26 @@ static int flood_run(const Bench *bench, const CallKind *kind, uint64_t n_jobs, 
                         return flood.error;
         }
         *ret_nsec = nsec_now() - begin;
+        qsort(latencies, flood.n_latencies, sizeof(*latencies), compare_uint64);
+        *ret_p99 = percentile(latencies, flood.n_latencies, 99);
         return 0;
 }
 
 static int flood_measure(const Bench *bench, const CallKind *kind, uint64_t n_jobs, uint64_t block,
         uint64_t n_in_flight) {
-        uint64_t nsec;
+        uint64_t n_warm = MAX(n_jobs / 10, UINT64_C(1)), nsec, p99;
+        char name[64];
         int r;
 
-        r = flood_run(bench, kind, MAX(n_jobs / 10, UINT64_C(1)), block, n_in_flight, &nsec);
+        r = flood_run(bench, kind, n_warm, block, n_in_flight, &nsec, &p99);
         if (r < 0)
                 return r;
-        r = flood_run(bench, kind, n_jobs, block, n_in_flight, &nsec);
+        r = flood_run(bench, kind, n_jobs, block, n_in_flight, &nsec, &p99);
         if (r < 0)
                 return r;
         print_figure(kind->name, (double) n_jobs * 1e9 / (double) nsec, kind->unit);
+        (void) snprintf(name, sizeof(name), "%s-p99", kind->name);
+        print_figure(name, (double) p99 / 1e3, "us");
         return 0;
 }
 
@@ -453,21 +553,22 @@ static int single_round_trip(
         r = call_and_wait(bench, m, &reply);
         if (r < 0)
                 return r;
-        r = kind->check(reply, number, 1);
+        r = kind->check(bench, reply, number, 1);
         if (r < 0)
                 return r;
         *ret_nsec = nsec_now() - begin;
         return 0;
 }
 
-static int single_turns(const Bench *bench, uint64_t n, uint64_t *run_nsec, uint64_t *empty_nsec) {
+static int single_turns(const Bench *bench, const CallKind *kind, uint64_t n, uint64_t *kind_nsec,
+        uint64_t *empty_nsec) {
         int r;
 
         for (uint64_t turn = 0; turn < n; turn += SINGLE_TURN) {
                 const uint64_t end = MIN(turn + SINGLE_TURN, n);
 
                 for (uint64_t i = turn; i < end; i++) {
-                        r = single_round_trip(bench, &kind_run, i, run_nsec + i);
+                        r = single_round_trip(bench, kind, i, kind_nsec + i);
                         if (r < 0)
                                 return r;
                 }
@@ -480,15 +581,35 @@ static int single_turns(const Bench *bench, uint64_t n, uint64_t *run_nsec, uint
         return 0;
 }
 
-static int compare_uint64(const void *a, const void *b) {
-        const uint64_t *x = a, *y = b;
+static void print_percentiles(const char *name, uint64_t *nsec, uint64_t n) {
+        char line[64];
 
-        return (*x > *y) - (*x < *y);
+        qsort(nsec, n, sizeof(*nsec), compare_uint64);
+        for (size_t i = 0; i < 2; i++) {
+                const uint64_t percent = i == 0 ? 50 : 99;
+
+                (void) snprintf(line, sizeof(line), "%s-p%" PRIu64, name, percent);
+                print_figure(line, (double) percentile(nsec, n, percent) / 1e3, "us");
+        }
 }
 
-static void print_percentile(
-        const char *name, const uint64_t *sorted, uint64_t n, uint64_t percent) {
-        print_figure(name, (double) sorted[(n - 1) * percent / 100] / 1e3, "us");
+static int single_measure(const Bench *bench, const CallKind *kind, const char *name, uint64_t n) {
+        _cleanup_free_ uint64_t *kind_nsec = NULL, *empty_nsec = NULL;
+        int r;
+
+        kind_nsec = calloc(n, sizeof(*kind_nsec));
+        empty_nsec = calloc(n, sizeof(*empty_nsec));
+        if (!kind_nsec || !empty_nsec)
+                return -ENOMEM;
+        r = single_turns(bench, kind, MAX(n / 10, UINT64_C(1)), kind_nsec, empty_nsec);
+        if (r < 0)
+                return r;
+        r = single_turns(bench, kind, n, kind_nsec, empty_nsec);
+        if (r < 0)
+                return r;
+        print_percentiles(name, kind_nsec, n);
+        print_percentiles("empty-single", empty_nsec, n);
+        return 0;
 }
 
 /* The verbs. */
@@ -501,37 +622,102 @@ static int verb_run_packed(const Bench *bench, const uint64_t *args) {
         return flood_measure(bench, &kind_run_packed, args[0], args[1], args[2]);
 }
 
+static int verb_run_many_flat(const Bench *bench, const uint64_t *args) {
+        Bench flat = *bench;
+
+        flat.n_priorities = 1;
+        return verb_run_many(&flat, args);
+}
+
+static int verb_run_packed_flat(const Bench *bench, const uint64_t *args) {
+        Bench flat = *bench;
+
+        flat.n_priorities = 1;
+        return verb_run_packed(&flat, args);
+}
+
 /* Both kinds on the one connection, one after the other. */
-static int verb_pipelined(const Bench *bench, const uint64_t *args) {
+static int pipelined_measure(
+        const Bench *bench, const CallKind *kind, uint64_t n, uint64_t n_in_flight) {
         int r;
 
-        r = flood_measure(bench, &kind_run, args[0], 1, args[1]);
+        r = flood_measure(bench, kind, n, 1, n_in_flight);
         if (r < 0)
                 return r;
-        return flood_measure(bench, &kind_empty, args[0], 1, args[1]);
+        return flood_measure(bench, &kind_empty, n, 1, n_in_flight);
+}
+
+static int verb_pipelined(const Bench *bench, const uint64_t *args) {
+        return pipelined_measure(bench, &kind_run, args[0], args[1]);
 }
 
 static int verb_single(const Bench *bench, const uint64_t *args) {
-        _cleanup_free_ uint64_t *run_nsec = NULL, *empty_nsec = NULL;
-        const uint64_t n = args[0];
+        return single_measure(bench, &kind_run, "run-single", args[0]);
+}
+
+static int verb_try_acquire(const Bench *bench, const uint64_t *args) {
+        return pipelined_measure(bench, &kind_try_acquire, args[0], args[1]);
+}
+
+static int verb_try_acquire_single(const Bench *bench, const uint64_t *args) {
+        return single_measure(bench, &kind_try_acquire, "try-acquire-single", args[0]);
+}
+
+/* What the times at which jobs began tell of the limiter that let them in. The bucket was full when
+ * the first call was sent, and no token was taken before: by the time of each start, no more jobs
+ * than burst + rate x time since the call may have begun. That holds however late a job begins
+ * after it got its token.
+ *
+ * For a window that begins later it does not: jobs that got their tokens before it, and were late,
+ * begin in it together with those that are in time. So for the fullest window it is only told how
+ * late they must have been for the limiter to be right. (That it is, to the token, is what
+ * bench-limiter shows.)
+ *
+ * All sums are in units of a token x ns per s, which makes them integers, below 2^62 for an hour at
+ * 10^6 per second. */
+static void print_pace(
+        const uint64_t *starts, uint64_t n, uint64_t called_at, uint64_t rate, uint64_t burst) {
+        const int64_t second = INT64_C(1000000000);
+        int64_t least = INT64_MAX, most = INT64_MIN, over = INT64_MIN;
+
+        for (uint64_t i = 0; i < n; i++) {
+                int64_t level = (int64_t) i * second - (int64_t) (rate * (starts[i] - called_at));
+
+                over = MAX(over, level + second);
+                least = MIN(least, level);
+                most = MAX(most, level + second - least);
+        }
+        over -= (int64_t) burst * second;
+        most -= (int64_t) burst * second;
+        print_figure("paced-rate",
+                (double) (n - burst) * 1e9 / (double) (starts[n - 1] - starts[0]), "jobs/s");
+        print_figure("paced-over", (double) over / 1e9, "jobs");
+        print_figure("paced-late", most > 0 ? (double) most / (double) rate / 1e3 : 0, "us");
+}
+
+/* Runs jobs of bench-clock.c in a pool that is new, and whose limiter has this rate per second and
+ * this burst. No warm-up, which would take tokens. */
+static int verb_paced(const Bench *bench, const uint64_t *args) {
+        const uint64_t n = args[0], rate = args[3], burst = args[4];
+        _cleanup_free_ uint64_t *starts = NULL;
+        uint64_t called_at, nsec, p99;
+        Bench paced = *bench;
         int r;
 
-        run_nsec = calloc(n, sizeof(*run_nsec));
-        empty_nsec = calloc(n, sizeof(*empty_nsec));
-        if (!run_nsec || !empty_nsec)
+        if (n <= burst)
+                return -EINVAL;
+        starts = calloc(n, sizeof(*starts));
+        if (!starts)
                 return -ENOMEM;
-        r = single_turns(bench, MAX(n / 10, UINT64_C(1)), run_nsec, empty_nsec);
+        paced.n_priorities = 1;
+        paced.starts = starts;
+        /* The daemon's clock has microseconds. */
+        called_at = nsec_now() / 1000 * 1000;
+        r = flood_run(&paced, &kind_run_clock, n, args[1], args[2], &nsec, &p99);
         if (r < 0)
                 return r;
-        r = single_turns(bench, n, run_nsec, empty_nsec);
-        if (r < 0)
-                return r;
-        qsort(run_nsec, n, sizeof(*run_nsec), compare_uint64);
-        qsort(empty_nsec, n, sizeof(*empty_nsec), compare_uint64);
-        print_percentile("run-single-p50", run_nsec, n, 50);
-        print_percentile("run-single-p99", run_nsec, n, 99);
-        print_percentile("empty-single-p50", empty_nsec, n, 50);
-        print_percentile("empty-single-p99", empty_nsec, n, 99);
+        qsort(starts, n, sizeof(*starts), compare_uint64);
+        print_pace(starts, n, called_at, rate, burst);
         return 0;
 }
 
@@ -539,7 +725,7 @@ static int verb_single(const Bench *bench, const uint64_t *args) {
  * the memory that is measured from outside. */
 static int verb_submit_many(const Bench *bench, const uint64_t *args) {
         _cleanup_message_ sd_bus_message *pause = NULL, *reply = NULL;
-        uint64_t nsec;
+        uint64_t nsec, p99;
         int r;
 
         r = new_pool_call(bench, "Pause", &pause);
@@ -548,7 +734,7 @@ static int verb_submit_many(const Bench *bench, const uint64_t *args) {
         r = call_and_wait(bench, pause, &reply);
         if (r < 0)
                 return r;
-        r = flood_run(bench, &kind_submit_many, args[0], args[1], 2, &nsec);
+        r = flood_run(bench, &kind_submit_many, args[0], args[1], 2, &nsec, &p99);
         if (r < 0)
                 return r;
         print_figure(kind_submit_many.name, (double) args[0] * 1e9 / (double) nsec,
@@ -662,7 +848,7 @@ static int verb_true(const Bench *bench, const uint64_t *args) {
 
 /* The command line. */
 
-#define ARGS_MAX 3
+#define ARGS_MAX 5
 
 /* Writes one reply of RunMany as the daemon would, on this side of the connection. */
 static int build_results(const Bench *bench, uint64_t n, sd_bus_message **ret) {
@@ -769,6 +955,11 @@ static const struct Verb {
 } verbs[] = {
         { "runmany", "N BLOCK INFLIGHT", 3, verb_run_many },
         { "runpacked", "N BLOCK INFLIGHT", 3, verb_run_packed },
+        { "runmany-flat", "N BLOCK INFLIGHT", 3, verb_run_many_flat },
+        { "runpacked-flat", "N BLOCK INFLIGHT", 3, verb_run_packed_flat },
+        { "paced", "N BLOCK INFLIGHT RATE BURST", 5, verb_paced },
+        { "try-acquire", "N INFLIGHT", 2, verb_try_acquire },
+        { "try-acquire-single", "N", 1, verb_try_acquire_single },
         { "pipelined", "N INFLIGHT", 2, verb_pipelined },
         { "single", "N", 1, verb_single },
         { "submit-many", "N BLOCK", 2, verb_submit_many },
@@ -823,18 +1014,28 @@ static int connect_to(const char *address, sd_bus **ret) {
 }
 
 static int run(
-        const char *address, const char *pool, const struct Verb *verb, const uint64_t *args) {
+        const char *address, const char *name, const struct Verb *verb, const uint64_t *args) {
+        _cleanup_free_ char *pool_path = NULL, *limiter_path = NULL;
         _cleanup_(sd_bus_closep) sd_bus *bus = NULL;
-        _cleanup_free_ char *pool_path = NULL;
         int r;
 
         r = connect_to(address, &bus);
         if (r < 0)
                 return r;
-        r = sd_bus_path_encode("/org/sluice1/pool", pool, &pool_path);
+        r = sd_bus_path_encode("/org/sluice1/pool", name, &pool_path);
         if (r < 0)
                 return r;
-        return verb->run(&(Bench){ .bus = bus, .pool_path = pool_path }, args);
+        r = sd_bus_path_encode("/org/sluice1/limiter", name, &limiter_path);
+        if (r < 0)
+                return r;
+        return verb->run(
+                &(Bench){
+                        .bus = bus,
+                        .pool_path = pool_path,
+                        .limiter_path = limiter_path,
+                        .n_priorities = N_PRIORITIES,
+                },
+                args);
 }
 
 int main(int argc, char *argv[]) {

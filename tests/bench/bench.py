@@ -32,6 +32,15 @@ ROOT = SOURCE.parent.parent
 BEGIN, END = "<!-- bench:begin -->", "<!-- bench:end -->"
 IN_FLIGHT = 4  # calls of many jobs under way
 PIPELINED = 64  # calls of one job under way
+PACE, PACE_BURST = 100000, 10000  # jobs per second, and at once
+
+# Each takes part in every job and stops none: with so many tokens at the start the rate does not
+# matter, echo does not fail, and the calls are of a multiple of 16 jobs.
+POLICIES = {
+    "limiter": "[Limiter]\nRate=10000000/s\nBurst=1000000000\n",
+    "breaker": "[Breaker]\nMaxFailures=5\n",
+    "batches of 16": "[Batch]\nSize=16\nTimeout=10ms\n",
+}
 
 
 class Failure(Exception):
@@ -52,6 +61,8 @@ class Sizes:
     waiting: int
     waiting_repeats: int
     queue_lengths: tuple[int, ...]
+    paced: int
+    paced_runs: int
     idle_seconds: float
     settle_seconds: float
     judged: bool
@@ -59,9 +70,10 @@ class Sizes:
 
 FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, pipelined=200000, single=5000,
              waiting=1000000, waiting_repeats=3, queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7),
-             idle_seconds=30, settle_seconds=2, judged=True)
+             paced=1000000, paced_runs=3, idle_seconds=30, settle_seconds=2, judged=True)
 QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, pipelined=2000, single=200,
-              waiting=20000, waiting_repeats=1, queue_lengths=(10**3, 10**4), idle_seconds=1,
+              waiting=20000, waiting_repeats=1, queue_lengths=(10**3, 10**4), paced=20000, paced_runs=1,
+              idle_seconds=1,
               settle_seconds=0.2, judged=False)
 
 
@@ -78,6 +90,7 @@ class Row:
     ours: str = ""
     rival: str = ""
     judged: bool = True
+    digits: int | None = None  # behind the point
 
     def reaches(self, limit):
         median = statistics.median(self.values)
@@ -101,7 +114,7 @@ class Row:
         return f"{'≤' if self.lower_is_better else '≥'} {value:g}"
 
     def cells(self):
-        digits = 2 if self.unit == "×" else 0
+        digits = self.digits if self.digits is not None else 2 if self.unit == "×" else 0
         spread = [min(self.values), statistics.median(self.values), max(self.values)]
         return [self.title, self.ours, self.rival, *(f"{v:,.{digits}f}" for v in spread), self.unit,
                 self.limit(self.bar), self.limit(self.goal), self.verdict()]
@@ -136,19 +149,28 @@ def figures(output):
     return {fields[0]: float(fields[1]) for fields in map(str.split, output.splitlines())}
 
 
+@dataclasses.dataclass
+class Table:
+    """Figures that belong together and do not fit into rows."""
+
+    title: str
+    columns: list[str]
+    lines: list[list[str]]
+
+
 class Daemon:
     """A sluiced with settings of its own, on a direct socket in a directory that goes away."""
 
-    def __init__(self, sluiced, pools):
-        self.sluiced, self.pools = sluiced, pools
+    def __init__(self, sluiced, files):
+        self.sluiced, self.files = sluiced, files
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="sluice-bench-")
         top = pathlib.Path(self.directory.name)
         (top / "config").mkdir()
         (top / "state").mkdir()
-        for name, text in self.pools.items():
-            (top / "config" / f"{name}.pool").write_text(text)
+        for name, text in self.files.items():
+            (top / "config" / name).write_text(text)
         self.socket = top / "bus"
         self.log = (top / "log").open("w+")
         self.process = subprocess.Popen(
@@ -220,7 +242,8 @@ class Bench:
         self.sluiced = build / "src/daemon/sluiced"
         self.client_program = build / "tests/bench/bench-client"
         self.prioq_program = build / "tests/core/bench-prioq"
-        self.notes = []
+        self.limiter_program = build / "tests/bench/bench-limiter"
+        self.notes, self.tables = [], []
 
     # The parts.
 
@@ -231,9 +254,9 @@ class Bench:
                 return path
         raise Failure(f"the echo plug-in is not in {self.build / 'src/modules'}")
 
-    def echo_pool(self, workers="Workers=1"):
-        return (f"[Pool]\nHandler=module\n{workers}\nQueueMax=2000000\n"
-                f"[Module]\nPath={self.echo_module()}\n")
+    def echo_pool(self, *settings, workers="Workers=1", module=None):
+        return "\n".join(["[Pool]", "Handler=module", workers, "QueueMax=2000000",
+                          f"[Module]\nPath={module or self.echo_module()}", *settings, ""])
 
     @staticmethod
     def true_pool(workers="Workers=2"):
@@ -241,7 +264,23 @@ class Bench:
                 "[Command]\nExecStart=/bin/true\n")
 
     def daemon(self, **pools):
-        return Daemon(self.sluiced, pools)
+        return Daemon(self.sluiced, {f"{name}.pool": text for name, text in pools.items()})
+
+    def accepts(self, what, settings):
+        """Does the daemon know these settings? If not, a note says what is left out, and why."""
+        with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory:
+            file = pathlib.Path(directory, "try.pool")
+            file.write_text(self.echo_pool(settings, workers="MinWorkers=1\nMaxWorkers=4"))
+            result = subprocess.run([self.sluiced, "--check", f"--config={directory}"],
+                                    capture_output=True, text=True)
+        if result.returncode == 0:
+            return True
+        fault = (result.stdout + result.stderr).strip().splitlines() or ["no reason given"]
+        note = (f"Left out, as this daemon refuses the settings: {what} "
+                f"({fault[0].removeprefix(f'{file}:')}).")
+        if note not in self.notes:
+            self.notes.append(note)
+        return False
 
     def client(self, daemon, pool, verb, *args):
         return figures(run([self.client_program, f"unix:path={daemon.socket}", pool, verb, *args]))
@@ -367,18 +406,147 @@ class Bench:
             yield Row("queue, push and pop at 1,000,000 / at 1,000",
                       ratios(found[1000000], found[1000]), bar=3.0, lower_is_better=True)
 
+    def limiter(self):
+        """What a token costs, and whether a rate is kept."""
+        found = [figures(run([self.limiter_program])) for _ in range(self.sizes.pairs)]
+        for name, title in (("limiter-granted", "a token, granted, `core/limiter` alone"),
+                            ("limiter-refused", "a token, refused, `core/limiter` alone"),
+                            ("try-granted", "a token, granted, with clock and lock"),
+                            ("try-refused", "a token, refused, with clock and lock")):
+            yield Row(title, [f[name] for f in found], unit="ns", digits=1)
+        yield from self.try_acquire()
+        yield from self.windows()
+        yield from self.pace()
+
+    def try_acquire(self):
+        with self.daemon(echo=self.echo_pool(POLICIES["limiter"])) as daemon:
+            many = [self.client(daemon, "echo", "try-acquire", self.sizes.pipelined, PIPELINED)
+                    for _ in range(self.sizes.pairs)]
+            single = [self.client(daemon, "echo", "try-acquire-single", self.sizes.single)
+                      for _ in range(self.sizes.pairs)]
+        ours = [f["try-acquire-pipelined"] for f in many]
+        rivals = [f["empty-pipelined"] for f in many]
+        yield Row(f"`TryAcquire`, {PIPELINED} in flight / empty calls", ratios(ours, rivals),
+                  ours=rate(ours), rival=rate(rivals))
+        for percentile in ("p50", "p99"):
+            ours = [f[f"try-acquire-single-{percentile}"] for f in single]
+            rivals = [f[f"empty-single-{percentile}"] for f in single]
+            yield Row(f"`TryAcquire`, one at a time / empty call, {percentile}",
+                      ratios(ours, rivals), ours=f"{statistics.median(ours):.0f} us",
+                      rival=f"{statistics.median(rivals):.0f} us")
+
+    def windows(self):
+        msec = self.sizes.paced * 1000 // PACE
+        found = [figures(run([self.limiter_program, "windows", PACE, PACE_BURST, msec]))
+                 for _ in range(self.sizes.paced_runs)]
+        yield Row(f"`core/limiter` at {PACE:,}/s, tokens over the bound in the fullest window",
+                  [f["windows-over"] for f in found], unit="tokens", bar=0, lower_is_better=True,
+                  digits=2, ours=rate([f["windows-rate"] for f in found]))
+
+    def pace(self):
+        found = []
+        pool = self.echo_pool(f"[Limiter]\nRate={PACE}/s\nBurst={PACE_BURST}",
+                              module=self.build / "tests/bench/bench-clock.so")
+        for _ in range(self.sizes.paced_runs):
+            # A new one each time: the bucket is to be full.
+            with self.daemon(clock=pool) as daemon:
+                found.append(self.client(daemon, "clock", "paced", self.sizes.paced, 10000,
+                                         IN_FLIGHT, PACE, PACE_BURST))
+        title = f"{self.sizes.paced:,} jobs at {PACE:,}/s"
+        yield Row(f"{title}, rate off by", [abs(f["paced-rate"] / PACE - 1) * 100 for f in found],
+                  unit="%", bar=0.1, lower_is_better=True, digits=3,
+                  ours=f"{statistics.median(f['paced-rate'] for f in found):,.0f}/s")
+        yield Row(f"{title}, most begun beyond burst + rate × time",
+                  [f["paced-over"] for f in found], unit="jobs", bar=0, lower_is_better=True,
+                  digits=2)
+        yield Row(f"{title}, lateness that explains the fullest window",
+                  [f["paced-late"] for f in found], unit="us", digits=1)
+
+    def policies(self):
+        """What each policy costs a job."""
+        sections = {name: text for name, text in POLICIES.items() if self.accepts(name, text)}
+        everything = "all at once"
+        if len(sections) < len(POLICIES):
+            everything += f", without {', '.join(n for n in POLICIES if n not in sections)}"
+        # Side by side: what is judged comes first.
+        patterns = {"plain": ([], "-flat"), everything: ([*sections.values()], ""),
+                    "+ 10 priorities": ([], ""),
+                    **{f"+ {name}": ([text], "-flat") for name, text in sections.items()}}
+        table = Table("What each policy costs", ["call", "pattern", "jobs/s", "ns/job",
+                                                 "p99 of a call", "of plain"], [])
+        pools = {f"pool{i}": self.echo_pool(*p[0]) for i, p in enumerate(patterns.values())}
+        with self.daemon(**pools) as daemon:
+            for verb, call, block, n in (("runpacked", "RunPacked", 1000, self.sizes.packed),
+                                         ("runpacked", "RunPacked", 10000, self.sizes.packed),
+                                         ("runmany", "RunMany", 1000, self.sizes.many)):
+                rates = {name: [] for name in patterns}
+                p99s = {name: [] for name in patterns}
+                for _ in range(self.sizes.pairs):
+                    for pool, (name, (_, flat)) in zip(pools, patterns.items()):
+                        found = self.client(daemon, pool, verb + flat, n, block, IN_FLIGHT)
+                        rates[name].append(found[verb])
+                        p99s[name].append(found[f"{verb}-p99"])
+                for name in ("plain", *list(patterns)[2:], everything):
+                    kept = statistics.median(ratios(rates[name], rates["plain"]))
+                    table.lines.append([f"`{call}`, blocks of {block:,}", name,
+                                        rate(rates[name], of=""),
+                                        f"{1e9 / statistics.median(rates[name]):.0f}",
+                                        f"{statistics.median(p99s[name]) / 1000:.2f} ms",
+                                        f"{kept:.0%}"])
+                yield Row(f"`{call}`, blocks of {block:,}, {everything} / plain",
+                          ratios(rates[everything], rates["plain"]), bar=0.6,
+                          ours=rate(rates[everything]), rival=rate(rates["plain"]))
+        self.tables.append(table)
+
     def idle(self):
         """What the daemon does while there is nothing to do."""
         kinds = (self.echo_pool(workers=""), self.true_pool(workers=""))
         with self.daemon(**{f"pool{i}": kinds[i % 2] for i in range(10)}) as daemon:
-            time.sleep(self.sizes.settle_seconds)
-            before = daemon.wakeups()
-            time.sleep(self.sizes.idle_seconds)
-            wakeups, resident = daemon.wakeups() - before, daemon.resident_kib()
-        yield Row(f"wake-ups in {self.sizes.idle_seconds:g} s, 10 idle pools", [wakeups],
-                  unit="wake-ups", bar=0, lower_is_better=True)
+            wakeups, resident = self.wakeups(daemon), daemon.resident_kib()
+        yield self.wakeups_row("10 idle pools", wakeups)
         yield Row("resident memory, 10 idle pools", [resident], unit="KiB", bar=6 * 1024,
                   lower_is_better=True)
+        yield from self.idle_policies()
+
+    def idle_policies(self):
+        """The same with all policies, most of which have had work."""
+        names = ["limiters", "breakers"]
+        batch = "[Batch]\nSize=16\nTimeout=250ms"
+        scale = "[Scale]\nMode=queue\nInterval=1s"
+        batch = batch if self.accepts("batches of 16", batch) else ""
+        scale = scale if self.accepts("elastic pools", scale) else ""
+        names += [name for name, text in (("batches of 16", batch), ("elastic pools", scale)) if text]
+        files = {"shared.limiter": "[Limiter]\nRate=5000/s\nBurst=10\n",
+                 "shared.breaker": "[Breaker]\nMaxFailures=5\n"}
+        elastic = []
+        for i in range(10):
+            pool = f"pool{i}"
+            gates = ([files["shared.limiter"], files["shared.breaker"]] if i % 2 == 0
+                     else ["[Pool]\nLimiter=shared\nBreaker=shared"])
+            workers = "Workers=2"
+            if scale and i % 3 == 0:
+                gates.append(scale)
+                workers = "MinWorkers=1\nMaxWorkers=4"
+                elastic.append(pool)
+            files[f"{pool}.pool"] = self.echo_pool(*gates, batch if i % 4 < 2 else "",
+                                                   workers=workers)
+        with Daemon(self.sluiced, files) as daemon:
+            for i in range(10):
+                # Elastic pools take their time to become small again, which is not idling.
+                if f"pool{i}" not in elastic:
+                    self.client(daemon, f"pool{i}", "runpacked", 200, 50, IN_FLIGHT)
+            wakeups = self.wakeups(daemon)
+        yield self.wakeups_row(f"10 idle pools with {', '.join(names)}", wakeups)
+
+    def wakeups(self, daemon):
+        time.sleep(self.sizes.settle_seconds)
+        before = daemon.wakeups()
+        time.sleep(self.sizes.idle_seconds)
+        return daemon.wakeups() - before
+
+    def wakeups_row(self, what, wakeups):
+        return Row(f"wake-ups in {self.sizes.idle_seconds:g} s, {what}", [wakeups], unit="wake-ups",
+                   bar=0, lower_is_better=True)
 
     # All of it.
 
@@ -409,20 +577,27 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "many", "wire", "pipelined", "single", "memory", "prioq", "idle"]
+COMPARISONS = ["command", "many", "wire", "pipelined", "single", "memory", "prioq", "limiter",
+               "policies", "idle"]
 
 
-def as_text(rows):
-    table = [COLUMNS, *(row.cells() for row in rows)]
-    widths = [max(len(line[i]) for line in table) for i in range(len(COLUMNS))]
+def as_text(columns, lines):
+    table = [columns, *lines]
+    widths = [max(len(line[i]) for line in table) for i in range(len(columns))]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip()
                      for line in table)
 
 
-def as_markdown(rows, machine, notes):
-    lines = [COLUMNS, ["---"] * len(COLUMNS), *(row.cells() for row in rows)]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    return "\n\n".join([f"{BEGIN}\nMeasured on {machine}.", table, *notes]) + f"\n{END}"
+def as_markdown(columns, lines):
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in [columns, ["---"] * len(columns), *lines])
+
+
+def as_section(rows, bench):
+    parts = [f"{BEGIN}\nMeasured on {bench.machine()}.",
+             as_markdown(COLUMNS, [row.cells() for row in rows])]
+    for table in bench.tables:
+        parts += [f"{table.title}:", as_markdown(table.columns, table.lines)]
+    return "\n\n".join([*parts, *bench.notes]) + f"\n{END}"
 
 
 def write_section(path, section):
@@ -436,14 +611,17 @@ def write_section(path, section):
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    explained = "\n".join(f"  {name:<12}{getattr(Bench, name).__doc__}" for name in COMPARISONS)
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
+                                     epilog=f"comparisons:\n{explained}",
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", type=pathlib.Path, default=ROOT / "build",
                         help="the build directory (default: %(default)s)")
     parser.add_argument("--quick", action="store_true",
                         help="only see that it all works: small numbers, nothing is judged")
     parser.add_argument("--pairs", type=int, help=f"pairs per comparison (default: {FULL.pairs})")
-    parser.add_argument("--only", action="append", choices=COMPARISONS, metavar="NAME",
-                        help=f"one comparison; may be repeated: {' '.join(COMPARISONS)}")
+    parser.add_argument("--only", action="extend", nargs="+", choices=COMPARISONS, metavar="NAME",
+                        help="only these comparisons, of those below")
     parser.add_argument("--write", action="store_true", help="put the table into the document")
     parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs/benchmarks.md",
                         help="where --write writes (default: %(default)s)")
@@ -473,13 +651,16 @@ def main():
     rows = bench.measure(arguments.only or COMPARISONS)
     print()
     print(f"On {bench.machine()}:")
-    print(as_text(rows))
+    print(as_text(COLUMNS, [row.cells() for row in rows]))
+    for table in bench.tables:
+        print(f"\n{table.title}:")
+        print(as_text(table.columns, table.lines))
     for note in bench.notes:
         print(note)
     if arguments.quick:
         print("These are too few to judge by: the figures only show that all of it works.")
     if arguments.write:
-        write_section(arguments.document, as_markdown(rows, bench.machine(), bench.notes))
+        write_section(arguments.document, as_section(rows, bench))
     return 1 if arguments.strict and any(row.is_short() for row in rows) else 0
 
 

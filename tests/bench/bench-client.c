@@ -970,7 +970,7 @@ static const struct Verb {
 static int usage(void) {
         fputs("usage: bench-client ADDRESS POOL VERB ARGUMENT…\n", stderr);
         for (size_t i = 0; i < ELEMENTSOF(verbs); i++)
-                fprintf(stderr, "  %-16s %s\n", verbs[i].name, verbs[i].usage);
+                fprintf(stderr, "  %-18s %s\n", verbs[i].name, verbs[i].usage);
         return 2;
 }
 

@@ -3,6 +3,7 @@
 /* A plug-in whose output is the moment at which the job began, in nanoseconds of CLOCK_MONOTONIC,
  * so that a client learns when each of its jobs was let in. */
 
+#include <stdint.h>
 #include <string.h>
 #include <time.h>
 

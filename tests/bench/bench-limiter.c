@@ -15,6 +15,7 @@
  *     windows-over N tokens    the most that any window had over burst + rate x window; exact, and
  *                              0 or less if the limiter keeps its word */
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -32,15 +32,32 @@ int object_path_or_none(const ObjectKind *kind, const void *object, char **ret) 
         return *ret ? 0 : -ENOMEM;
 }
 
+/* The name in the path, or 0 if there is none. Most labels are the name itself, as only '_' begins
+ * an escape: these need no memory, and a call is quicker for it. *ret_memory is the caller's. */
+static int read_name(
+        const char *path, const char *prefix, const char **ret_name, char **ret_memory) {
+        size_t n = strlen(prefix);
+        int r;
+
+        if (strncmp(path, prefix, n) == 0 && path[n] == '/' && !strchr(path + n, '_')) {
+                *ret_name = path + n + 1;
+                return 1;
+        }
+        r = sd_bus_path_decode(path, prefix, ret_memory);
+        *ret_name = *ret_memory;
+        return r;
+}
+
 static int find(sd_bus *bus, const char *path, const char *interface, void *userdata,
         void **ret_found, sd_bus_error *error) {
-        _cleanup_free_ char *name = NULL;
+        _cleanup_free_ char *memory = NULL;
         const ObjectNode *node = userdata;
         Link *link = node->link;
+        const char *name;
         void *object;
         int r;
 
-        r = sd_bus_path_decode(path, node->kind->prefix, &name);
+        r = read_name(path, node->kind->prefix, &name, &memory);
         if (r <= 0)
                 return r;
         object = node->kind->find(link->server->engine, name);

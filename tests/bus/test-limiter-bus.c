@@ -273,10 +273,35 @@ static void wrong_calls_are_refused_and_change_nothing(void **state) {
         peer_free(root);
 }
 
+static void a_name_and_its_escaped_path_are_the_same_object(void **state) {
+        static const char *const names[] = { "l", "a-b", "3.l", "under_score", "9" };
+        Peer *root = peer_new(*state, 0);
+
+        for (size_t i = 0; i < ELEMENTSOF(names); i++) {
+                char settings[128], *encoded = NULL;
+                const char *path;
+                sd_bus_message *m;
+
+                (void) snprintf(settings, sizeof(settings), "%s 1 Rate s 1/h", names[i]);
+                call_done(root, M, "CreateLimiter", "sa{sv}", settings);
+                assert_true(sd_bus_path_encode("/org/sluice1/limiter", names[i], &encoded) >= 0);
+                m = call_ok(root, M, "GetLimiter", "s", names[i]);
+                assert_true(sd_bus_message_read(m, "o", &path) > 0);
+                assert_string_equal(path, encoded);
+                sd_bus_message_unref(m);
+
+                m = call_ok(root, encoded, PROPERTIES, "Get", "ss", LIMITER " Name");
+                sd_bus_message_unref(m);
+                free(encoded);
+        }
+        peer_free(root);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bus_test_setup, bus_test_teardown)
                 TEST(a_limiter_can_be_made_used_and_removed),
+                TEST(a_name_and_its_escaped_path_are_the_same_object),
                 TEST(an_acquire_waits_for_its_tokens),
                 TEST(who_waits_is_told_of_the_removal_with_cancel_or_without),
                 TEST(what_is_used_names_its_users),

@@ -65,10 +65,9 @@ static int method_allow(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         list_init(&permit->permit.links);
         permit->permit.gone = on_permit_gone;
         permit->client = client;
-        r = shared_breaker_allow(found->object, &permit->permit);
-        if (r <= 0) {
+        if (!shared_breaker_allow(found->object, &permit->permit)) {
                 free(permit);
-                return r < 0 ? bus_error_oom(error) : sd_bus_reply_method_return(m, "bt", false, 0);
+                return sd_bus_reply_method_return(m, "bt", false, UINT64_C(0));
         }
         permit->id = ++client->link->server->last_permit;
         list_append(&client->permits, &permit->links);

@@ -19,6 +19,16 @@
 /* As that of the mailbox: what lets work go on comes before new work. */
 #define TELL_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
 
+/* The permits of others, which end in the order in which they were given out, are known to the main
+ * thread alone. It arms for the first one when that is given out, and again whenever the timer has
+ * fired. With the lock held. */
+static void arm_for_permits(SharedBreaker *breaker) {
+        const List *l = list_first(&breaker->permits);
+
+        if (l)
+                timer_arm(&breaker->timer, list_entry(l, BreakerPermit, links)->ends_at);
+}
+
 static void tell(SharedBreaker *breaker) {
         Engine *engine = breaker->engine;
         BreakerState old = breaker->told_state, state;
@@ -27,6 +37,7 @@ static void tell(SharedBreaker *breaker) {
         (void) breaker_advance(&breaker->breaker, usec_now(CLOCK_MONOTONIC));
         state = breaker->breaker.state;
         shared_breaker_arm(breaker, /* at_once= */ false);
+        arm_for_permits(breaker);
         mutex_unlock(&breaker->lock);
 
         breaker->told_state = state;
@@ -50,6 +61,7 @@ static int on_timer(sd_event_source *source, int fd, uint32_t events, void *user
         mutex_lock(&breaker->lock);
         timer_acknowledge(&breaker->timer);
         mutex_unlock(&breaker->lock);
+        shared_breaker_end_overdue(breaker, usec_now(CLOCK_MONOTONIC));
         tell(breaker);
         return 0;
 }
@@ -123,7 +135,6 @@ int engine_add_breaker(
 /* Takes the permit out of the holder's hands. */
 static void end_permit(BreakerPermit *permit) {
         list_remove(&permit->links);
-        permit->deadline = sd_event_source_disable_unref(permit->deadline);
         permit->breaker = NULL;
 }
 
@@ -228,13 +239,6 @@ static void report(SharedBreaker *breaker, uint64_t permit, bool succeeded, usec
         mutex_unlock(&breaker->lock);
 }
 
-static void cancel(SharedBreaker *breaker, uint64_t permit) {
-        mutex_lock(&breaker->lock);
-        if (breaker_cancel(&breaker->breaker, permit))
-                shared_breaker_arm(breaker, /* at_once= */ true);
-        mutex_unlock(&breaker->lock);
-}
-
 void breaker_permit_report(BreakerPermit *permit, bool succeeded) {
         SharedBreaker *breaker = permit->breaker;
 
@@ -242,27 +246,31 @@ void breaker_permit_report(BreakerPermit *permit, bool succeeded) {
         report(breaker, permit->permit, succeeded, usec_now(CLOCK_MONOTONIC));
 }
 
-static int on_permit_deadline(sd_event_source *source, uint64_t usec, void *userdata) {
-        BreakerPermit *permit = userdata;
+void shared_breaker_end_overdue(SharedBreaker *breaker, usec_t now) {
+        List *l;
 
-        breaker_permit_report(permit, /* succeeded= */ false);
-        permit->gone(permit);
-        return 0;
+        while ((l = list_first(&breaker->permits))) {
+                BreakerPermit *permit = list_entry(l, BreakerPermit, links);
+
+                if (permit->ends_at > now)
+                        return;
+                end_permit(permit);
+                report(breaker, permit->permit, /* succeeded= */ false, now);
+                permit->gone(permit);
+        }
 }
 
-int shared_breaker_allow(SharedBreaker *breaker, BreakerPermit *permit) {
-        int r;
+bool shared_breaker_allow(SharedBreaker *breaker, BreakerPermit *permit) {
+        usec_t now = usec_now(CLOCK_MONOTONIC);
 
-        permit->permit = ask(breaker, usec_now(CLOCK_MONOTONIC));
+        permit->permit = ask(breaker, now);
         if (permit->permit == 0)
-                return 0;
-        r = sd_event_add_time_relative(breaker->engine->event, &permit->deadline, CLOCK_MONOTONIC,
-                BREAKER_PERMIT_USEC, USEC_PER_MSEC, on_permit_deadline, permit);
-        if (r < 0) {
-                cancel(breaker, permit->permit);
-                return r;
-        }
+                return false;
         permit->breaker = breaker;
+        permit->ends_at = usec_add(now, BREAKER_PERMIT_USEC);
         list_append(&breaker->permits, &permit->links);
-        return 1;
+        mutex_lock(&breaker->lock);
+        arm_for_permits(breaker);
+        mutex_unlock(&breaker->lock);
+        return true;
 }

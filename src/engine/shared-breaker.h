@@ -28,7 +28,7 @@ struct SharedBreaker {
         bool from_file;
         uint64_t digest;         /* of that file */
         uint32_t n_users;        /* pools */
-        List permits;            /* BreakerPermit.links: those of others than pools */
+        List permits;            /* BreakerPermit.links: those of others than pools, by age */
         BreakerState told_state; /* what listeners and pools were told last */
         Engine *engine;          /* borrowed */
         sd_event_source *source; /* owned: of the timer */
@@ -39,7 +39,7 @@ struct SharedBreaker {
         pthread_mutex_t lock;
         Breaker breaker;
         Timer timer; /* armed by any thread: for breaker_wake_at(), and at once when pools are to
-                        ask again */
+                        ask again; by main for the end of a permit */
 };
 
 /* A permit that is held by somebody who is no pool. It counts as a failure after
@@ -50,7 +50,7 @@ struct BreakerPermit {
         uint64_t permit;
         void (*gone)(BreakerPermit *permit); /* it was ended for its holder: by time, or with the
                                                 breaker; its memory is the holder's */
-        sd_event_source *deadline;           /* owned */
+        usec_t ends_at;
 };
 
 #define BREAKER_PERMIT_USEC (60 * USEC_PER_SEC)
@@ -78,9 +78,12 @@ int shared_breaker_trip(SharedBreaker *breaker);
 int shared_breaker_reset(SharedBreaker *breaker);
 void shared_breaker_view(SharedBreaker *breaker, BreakerView *ret);
 
-/* Asks for one call: 1 with the permit in the holder's hands, 0 if it may not start, -errno. */
-int shared_breaker_allow(SharedBreaker *breaker, BreakerPermit *permit);
+/* Asks for one call: true with the permit in the holder's hands, false if it may not start. */
+bool shared_breaker_allow(SharedBreaker *breaker, BreakerPermit *permit);
 void breaker_permit_report(BreakerPermit *permit, bool succeeded); /* and it is over */
+
+/* Ends the permits that are over their time at `now`, as the timer does. */
+void shared_breaker_end_overdue(SharedBreaker *breaker, usec_t now);
 
 /* What has become of it is answered differently from now on, which pools are to hear of at once; or
  * will be, when it is time for that. With the lock held; any thread. */

@@ -265,16 +265,70 @@ static void permits_of_others_count(void **state) {
         for (unsigned i = 0; i < 3; i++) {
                 holders[i].permit.gone = on_gone;
                 list_init(&holders[i].permit.links);
-                assert_int_equal(shared_breaker_allow(breaker, &holders[i].permit), 1);
+                assert_true(shared_breaker_allow(breaker, &holders[i].permit));
         }
         assert_int_equal(look(breaker).in_flight, 3);
         breaker_permit_report(&holders[0].permit, false);
         breaker_permit_report(&holders[1].permit, false);
         assert_int_equal(look(breaker).state, BREAKER_OPEN);
-        assert_int_equal(shared_breaker_allow(breaker, &holders[0].permit), 0);
+        assert_false(shared_breaker_allow(breaker, &holders[0].permit));
         assert_int_equal(engine_remove_breaker(t->engine, breaker), 0);
         assert_int_equal(holders[2].n_gone, 1);
         assert_int_equal(holders[0].n_gone, 0);
+}
+
+static void permits_of_others_end_as_failures_in_time(void **state) {
+        Try *t = *state;
+        SharedBreaker *breaker = add(t, LONG);
+        usec_t before = usec_now(CLOCK_MONOTONIC), end;
+        Holder holders[3] = {};
+
+        for (unsigned i = 0; i < 3; i++) {
+                holders[i].permit.gone = on_gone;
+                list_init(&holders[i].permit.links);
+                assert_true(shared_breaker_allow(breaker, &holders[i].permit));
+        }
+        end = holders[0].permit.ends_at;
+        assert_true(end >= before + BREAKER_PERMIT_USEC);
+        assert_true(end <= usec_now(CLOCK_MONOTONIC) + BREAKER_PERMIT_USEC);
+        assert_int_equal(breaker->timer.armed_at, end);
+        /* Each has its own time, also where the clock has not moved in between. */
+        holders[1].permit.ends_at = end + 1;
+        holders[2].permit.ends_at = end + 2;
+
+        shared_breaker_end_overdue(breaker, end - 1);
+        assert_int_equal(look(breaker).in_flight, 3);
+        shared_breaker_end_overdue(breaker, end);
+        assert_int_equal(holders[0].n_gone, 1);
+        assert_int_equal(holders[1].n_gone, 0);
+        assert_int_equal(look(breaker).failures, 1);
+        assert_int_equal(look(breaker).in_flight, 2);
+
+        /* What was reported in time does not end once more. */
+        breaker_permit_report(&holders[1].permit, true);
+        assert_int_equal(look(breaker).failures, 0);
+        shared_breaker_end_overdue(breaker, end + 2);
+        assert_int_equal(holders[1].n_gone, 0);
+        assert_int_equal(holders[2].n_gone, 1);
+        assert_int_equal(look(breaker).failures, 1);
+        assert_int_equal(look(breaker).in_flight, 0);
+        assert_true(list_is_empty(&breaker->permits));
+}
+
+/* The timer that fires for another reason is armed for the permits again. */
+static void the_timer_keeps_the_permits_of_others_in_mind(void **state) {
+        Try *t = *state;
+        SharedBreaker *breaker = add(t, SHORT);
+        Holder holder = { .permit.gone = on_gone };
+
+        list_init(&holder.permit.links);
+        assert_true(shared_breaker_allow(breaker, &holder.permit));
+        assert_int_equal(shared_breaker_trip(breaker), 0);
+        assert_true(breaker->timer.armed_at < holder.permit.ends_at);
+        try_until(t, look(breaker).state == BREAKER_HALF_OPEN &&
+                             breaker->told_state == BREAKER_HALF_OPEN);
+        assert_int_equal(breaker->timer.armed_at, holder.permit.ends_at);
+        breaker_permit_report(&holder.permit, true);
 }
 
 static void a_mode_is_not_changed_by_hand(void **state) {
@@ -302,6 +356,8 @@ int main(void) {
                 TEST(what_is_taken_back_gives_its_permit_back),
                 TEST(pools_share_a_breaker),
                 TEST(permits_of_others_count),
+                TEST(permits_of_others_end_as_failures_in_time),
+                TEST(the_timer_keeps_the_permits_of_others_in_mind),
                 TEST(a_mode_is_not_changed_by_hand),
 #undef TEST
         };

@@ -4,12 +4,18 @@
 #include <stdlib.h>
 
 #include "bus/call.h"
+#include "bus/error.h"
 
-int call_new(Client *client, sd_bus_message *message, Call **ret) {
-        Call *call = malloc(sizeof(*call));
+int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *error) {
+        Call *call;
 
+        if (client->n_calls >= CALLS_MAX)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED,
+                        "%d calls of this connection wait for their answers, no more are allowed",
+                        CALLS_MAX);
+        call = malloc(sizeof(*call));
         if (!call)
-                return -ENOMEM;
+                return bus_error_oom(error);
         *call = (Call){
                 .client = client,
                 .message = sd_bus_message_ref(message),
@@ -18,6 +24,7 @@ int call_new(Client *client, sd_bus_message *message, Call **ret) {
         list_init(&call->pool_watch.links);
         acquire_watch_init(&call->acquire_watch, NULL);
         list_append(&client->calls, &call->links);
+        client->n_calls++;
         *ret = call;
         return 0;
 }
@@ -26,6 +33,7 @@ Call *call_free(Call *call) {
         if (!call)
                 return NULL;
         list_remove(&call->links);
+        call->client->n_calls--;
         engine_unwatch(&call->job_watch);
         pool_unwatch(&call->pool_watch);
         acquire_leave(&call->acquire_watch);

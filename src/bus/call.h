@@ -29,8 +29,13 @@ struct Call {
         void (*waiting_free)(void *waiting); /* … and how it is let go */
 };
 
-/* Makes a call of `message` for `client`, which owns it from then on. */
-int call_new(Client *client, sd_bus_message *message, Call **ret);
+/* Calls that may wait on behalf of one client. A bus daemon allows no more than 128, but on a
+ * direct link nothing else bounds what those who only ask make us keep. */
+#define CALLS_MAX 4096
+
+/* Makes a call of `message` for `client`, which owns it from then on. Negative, with the error, if
+ * it cannot be. */
+int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *error);
 
 /* Forgets the call and whatever it waits for; the message must have been answered, unless its
  * client has gone. Returns NULL. */

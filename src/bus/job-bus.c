@@ -103,7 +103,7 @@ static void on_wait_timeout(Call *call) {
 }
 
 int job_bus_wait(sd_bus_message *m, Link *link, Job *job, usec_t timeout, sd_bus_error *error) {
-        Call *call;
+        Call *call = NULL;
         int r;
 
         if (timeout == 0)
@@ -112,9 +112,9 @@ int job_bus_wait(sd_bus_message *m, Link *link, Job *job, usec_t timeout, sd_bus
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "A time-out of %" PRIu64 " us, allowed are up to %" PRIu64 " or infinity",
                         timeout, USEC_SPAN_MAX);
-        r = call_new(client_of(link, m), m, &call);
+        r = call_new(client_of(link, m), m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         call->job_id = job->id;
         call->job_watch.finished = on_job_finished;
         r = engine_watch_job(job, &call->job_watch);

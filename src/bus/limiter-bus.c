@@ -71,7 +71,7 @@ static void on_acquire_timeout(Call *call) {
 static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
         uint64_t n, timeout;
-        Call *call;
+        Call *call = NULL;
         int r;
 
         r = read_tokens(m, found, &n, error);
@@ -84,9 +84,9 @@ static int method_acquire(sd_bus_message *m, void *userdata, sd_bus_error *error
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "A time-out of %" PRIu64 " us, allowed are up to %" PRIu64 " or infinity",
                         timeout, USEC_SPAN_MAX);
-        r = call_new(client_of(found->link, m), m, &call);
+        r = call_new(client_of(found->link, m), m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         acquire_watch_init(&call->acquire_watch, on_acquired);
         r = shared_limiter_acquire(found->object, n, &call->acquire_watch);
         if (r > 0 && timeout > 0) {

@@ -166,7 +166,7 @@ static int method_cancel_jobs(sd_bus_message *m, void *userdata, sd_bus_error *e
         Client *client = client_of(link, m);
         JobFilter filter;
         bool none;
-        Call *call;
+        Call *call = NULL;
         int r;
 
         r = options_read_filter(m, engine, client, &filter, &none, error);
@@ -175,9 +175,9 @@ static int method_cancel_jobs(sd_bus_message *m, void *userdata, sd_bus_error *e
         if (none)
                 return sd_bus_reply_method_return(m, "u", 0);
         filter.unfinished = true;
-        r = call_new(client, m, &call);
+        r = call_new(client, m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         r = engine_sweep(engine, &filter, NULL, on_jobs_cancelled, call, &call->sweep);
         if (r < 0) {
                 call_free(call);

@@ -106,7 +106,7 @@ static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         Client *client = client_of(found->link, m);
         Pool *pool = found->object;
         uint64_t timeout;
-        Call *call;
+        Call *call = NULL;
         int r;
 
         r = auth_may_manage(client, error);
@@ -122,9 +122,9 @@ static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         engine_drain_pool(engine, pool, true);
         if (timeout == 0)
                 return sd_bus_reply_method_return(m, "b", (int) pool_is_empty(pool));
-        r = call_new(client, m, &call);
+        r = call_new(client, m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         call->pool_watch.done = on_drained;
         engine_watch_empty(engine, pool, &call->pool_watch);
         r = call_set_timeout(call, timeout, on_drain_timeout);
@@ -152,15 +152,15 @@ static int method_clear(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 .result = _JOB_RESULT_INVALID,
                 .waiting = true,
         };
-        Call *call;
+        Call *call = NULL;
         int r;
 
         r = auth_may_manage(client, error);
         if (r < 0)
                 return r;
-        r = call_new(client, m, &call);
+        r = call_new(client, m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         r = engine_sweep(found->link->server->engine, &filter, "its pool was cleared", on_cleared,
                 call, &call->sweep);
         if (r < 0) {
@@ -460,12 +460,12 @@ static void on_pool_gone(PoolWatch *watch) {
 
 static int remove_pool(
         sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
-        Call *call;
+        Call *call = NULL;
         int r;
 
-        r = call_new(client_of(link, m), m, &call);
+        r = call_new(client_of(link, m), m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         call->pool_watch.done = on_pool_gone;
         r = engine_remove_pool(link->server->engine, object, cancel, &call->pool_watch);
         if (r < 0) {

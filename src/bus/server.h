@@ -97,7 +97,8 @@ struct Client {
         gid_t *gids; /* owned */
         size_t n_gids;
         bool subscribed;
-        List calls;   /* Call.links: calls that wait for an answer; owned */
+        List calls; /* Call.links: calls that wait for an answer; owned */
+        uint32_t n_calls;
         List permits; /* of breakers, see breaker-bus.c; owned */
         uint32_t n_permits;
         List submissions; /* Submission.links: those that end or change with the client */

@@ -275,14 +275,18 @@ static void on_no_room(Call *call) {
 /* Gets in line. `call` is the one that goes on afterwards, or NULL. */
 static int wait_for_room(
         Request *request, sd_bus_message *m, Call *call, Accepted accepted, sd_bus_error *error) {
+        _cleanup_free_ Waiting *memory = calloc(1, sizeof(*memory));
         bool call_goes_on = call;
         Waiting *waiting;
+        int r;
 
-        waiting = calloc(1, sizeof(*waiting));
-        if (!waiting || (!call && call_new(request->client, m, &call) < 0)) {
-                free(waiting);
-                return bus_error_oom(error);
+        r = !memory ? bus_error_oom(error) : call ? 0 : call_new(request->client, m, &call, error);
+        if (r < 0) {
+                /* There was no room, and the pool was told that the submit would wait. */
+                pool_reject(request->pool, request->n);
+                return r;
         }
+        waiting = TAKE_PTR(memory); /* the call's from here on */
         *waiting = (Waiting){
                 .watch.served = on_served,
                 .request = *request,
@@ -483,7 +487,7 @@ static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
         int (*reply_nothing)(sd_bus_message *m), void (*finished)(Submission *submission),
         sd_bus_error *error) {
         _cleanup_request_ Request request = {};
-        Call *call;
+        Call *call = NULL;
         int r;
 
         r = request_init(&request, m, link, pool, error);
@@ -499,9 +503,9 @@ static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
         if (request.n == 0)
                 return reply_nothing(m);
 
-        r = call_new(request.client, m, &call);
+        r = call_new(request.client, m, &call, error);
         if (r < 0)
-                return bus_error_oom(error);
+                return r;
         request.submission->bulk = true;
         request.submission->finished = finished;
         request.submission->userdata = call;

@@ -13,10 +13,12 @@
 #include <unistd.h>
 
 #include "bus-test.h"
+#include "bus/call.h"
 #include "util/macro.h"
 
 #define ALICE 1000
 #define BOB 1001
+#define E "org.freedesktop.DBus.Error."
 #define X "org.sluice1.Error."
 
 #define FOREVER "18446744073709551615"
@@ -659,6 +661,47 @@ static void drain_says_whether_the_pool_is_empty(void **state) {
         peer_free(root);
 }
 
+static void calls_that_wait_are_bounded_per_client(void **state) {
+        static Reply replies[CALLS_MAX];
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0), *other = peer_new(test, 0);
+        Pool *pool = make_pool(test, "echo");
+        Reply foreign = {};
+        PoolView view;
+
+        call_done(peer, ECHO, "Pause", "", "");
+        call_done(peer, ECHO, "Set", "a{sv}", "1 QueueMax t 1");
+        assert_int_equal(submit(peer, "echo", "x", "0"), 1);
+        for (size_t i = 0; i < CALLS_MAX; i++)
+                call_start(peer, &replies[i], M, "WaitJob", "tt", "1 " FOREVER);
+        call_fails(peer, M, "WaitJob", "tt", "1 " FOREVER, E "LimitsExceeded", "4096 calls");
+        assert_int_equal(peer->client->n_calls, CALLS_MAX);
+
+        /* One that would wait for room is refused for good, and counted. */
+        call_fails(peer, ECHO, "Submit", "aya{sv}", "1 x 1 WaitUSec t " FOREVER, E "LimitsExceeded",
+                "4096 calls");
+        pool_view(pool, &view);
+        assert_int_equal(view.counters.rejected, 1);
+        call_fails(peer, ECHO, "Run", "aya{sv}", "1 x 0", E "LimitsExceeded", "4096 calls");
+
+        /* What is answered at once is, and others are not concerned. */
+        call_done(peer, M, "WaitJob", "tt", "1 0");
+        call_start(other, &foreign, M, "WaitJob", "tt", "1 " FOREVER);
+        call_done(other, M, "CancelJob", "t", "1");
+        for (size_t i = 0; i < CALLS_MAX; i++) {
+                reply_wait(peer, &replies[i]);
+                assert_null(sd_bus_message_get_error(replies[i].message));
+                reply_done(&replies[i]);
+        }
+        reply_wait(other, &foreign);
+        assert_null(sd_bus_message_get_error(foreign.message));
+        reply_done(&foreign);
+        assert_int_equal(peer->client->n_calls, 0);
+        assert_int_equal(other->client->n_calls, 0);
+        peer_free(other);
+        peer_free(peer);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, bus_test_setup, bus_test_teardown)
         const struct CMUnitTest tests[] = {
@@ -682,6 +725,7 @@ int main(void) {
                 TEST(a_caller_that_goes_while_much_is_cleared_is_forgotten),
                 TEST(a_second_removal_overrides_the_first),
                 TEST(drain_says_whether_the_pool_is_empty),
+                TEST(calls_that_wait_are_bounded_per_client),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

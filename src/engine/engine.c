@@ -518,6 +518,9 @@ static bool sweep_some(Engine *engine, Sweep *sweep) {
         unsigned n_cancels = 0;
         usec_t retry_after;
 
+        /* Nothing is left, and the pool may be gone. */
+        if (sweep->cursor >= sweep->last)
+                return true;
         if (sweep->refuse && !pool_is_refusing(sweep->filter.pool, &retry_after))
                 return true;
 

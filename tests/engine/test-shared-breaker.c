@@ -142,6 +142,20 @@ static void an_open_breaker_refuses_what_is_queued(void **state) {
         assert_int_equal(look(breaker).state, BREAKER_OPEN);
 }
 
+static void what_is_to_be_refused_may_be_gone_with_its_pool(void **state) {
+        Try *t = *state;
+        SharedBreaker *breaker = add(t, LONG);
+
+        for (unsigned i = 1; i <= 10; i++) {
+                Pool *pool = guarded_pool(t, "p", &try_singly, 1, /* hold= */ false);
+
+                assert_int_equal(engine_remove_pool(t->engine, pool, false, NULL), 0);
+                /* Each time its sweep begins anew, so it is under way when the pool goes. */
+                try_until(t, shared_breaker_trip(breaker) == 0 && t->n_pools_removed == i);
+                try_until(t, list_is_empty(&t->engine->sweeps));
+        }
+}
+
 static void the_timer_half_opens_it_and_one_probe_closes_it(void **state) {
         Try *t = *state;
         SharedBreaker *breaker = add(t, SHORT);
@@ -349,6 +363,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
                 TEST(an_open_breaker_holds_what_is_queued),
                 TEST(an_open_breaker_refuses_what_is_queued),
+                TEST(what_is_to_be_refused_may_be_gone_with_its_pool),
                 TEST(the_timer_half_opens_it_and_one_probe_closes_it),
                 TEST(a_failed_probe_opens_it_again),
                 TEST(a_time_out_is_a_failure_at_once),

@@ -105,10 +105,13 @@ static void who_waits_in_vain_is_refused_in_time(void **state) {
         BusTest *test = *state;
         Peer *peer = peer_new(test, 0);
         Pool *pool = make_pool(test, peer, "reject");
+        usec_t start;
 
         (void) submit(peer, "p", "", "0");
         (void) submit(peer, "p", "", "0");
+        start = usec_now(CLOCK_MONOTONIC);
         call_fails(peer, P, "Submit", "aya{sv}", "0 1 WaitUSec t 2000", X "QueueFull", "2");
+        assert_true(usec_now(CLOCK_MONOTONIC) - start >= 2000);
         call_fails(peer, P, "Run", "aya{sv}", "0 1 WaitUSec t 2000", X "QueueFull", "2");
         call_fails(
                 peer, P, "SubmitMany", "aaya{sv}", "2 0 0 1 WaitUSec t 2000", X "QueueFull", "2");

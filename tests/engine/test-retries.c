@@ -170,6 +170,19 @@ static void a_job_in_back_off_waits_for_its_time(void **state) {
         assert_int_equal(t->n_finished, 0);
 }
 
+/* By the timer alone: each delay is at least half of Backoff, doubled each time. */
+static void retries_are_made_when_their_time_has_come_and_not_before(void **state) {
+        Try *t = *state;
+        Pool *pool = make_pool(t, &try_singly, 1, 3, 20 * USEC_PER_MSEC);
+        usec_t start = usec_now(CLOCK_MONOTONIC);
+        uint64_t id = try_submit(t, pool, TRY_FAIL_TIMES(2), 1);
+
+        try_until(t, t->n_finished == 1);
+        assert_true(usec_now(CLOCK_MONOTONIC) - start >= (10 + 20) * USEC_PER_MSEC);
+        assert_int_equal(try_result(t, id), JOB_SUCCEEDED);
+        assert_int_equal(counters_of(pool).retried, 2);
+}
+
 static void what_is_cancelled_in_back_off_says_so(void **state) {
         Try *t = *state;
         Pool *pool = make_pool(t, &try_singly, 1, 2, USEC_PER_HOUR);
@@ -401,6 +414,7 @@ int main(void) {
                 TRY_TEST(running_out_of_time_is_a_failure_like_others),
                 TRY_TEST(a_call_for_many_is_answered_when_the_last_retry_has_ended),
                 TRY_TEST(a_job_in_back_off_waits_for_its_time),
+                TRY_TEST(retries_are_made_when_their_time_has_come_and_not_before),
                 TRY_TEST(what_is_cancelled_in_back_off_says_so),
                 TRY_TEST(a_cancelled_job_has_no_other_attempt),
                 TRY_TEST(what_is_out_of_its_time_can_still_be_cancelled),

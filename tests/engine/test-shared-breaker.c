@@ -260,6 +260,53 @@ static void pools_share_a_breaker(void **state) {
         assert_int_equal(engine_remove_breaker(t->engine, breaker), 0);
 }
 
+/* ---- time ---- */
+
+typedef struct Watched {
+        BreakerState states[4];
+        usec_t at[4];
+        unsigned n;
+} Watched;
+
+static void on_state_changed(
+        void *userdata, SharedBreaker *breaker, BreakerState old, BreakerState new) {
+        Watched *watched = userdata;
+
+        assert_true(watched->n < ELEMENTSOF(watched->states));
+        assert_int_equal(old, watched->n > 0 ? watched->states[watched->n - 1] : BREAKER_CLOSED);
+        watched->at[watched->n] = usec_now(CLOCK_MONOTONIC);
+        watched->states[watched->n++] = new;
+}
+
+/* Not a moment too early, and told without anybody who asks; there is no pool at all. */
+static void time_alone_moves_it_and_says_so(void **state) {
+        static const EngineListener listener = { .breaker_state_changed = on_state_changed };
+        Try *t = *state;
+        SharedBreaker *breaker = add(t, SHORT);
+        usec_t start = usec_now(CLOCK_MONOTONIC);
+        BreakerPermit permit = { .gone = NULL };
+        Watched watched = {};
+
+        engine_set_listener(t->engine, &listener, &watched);
+        list_init(&permit.links);
+        assert_int_equal(shared_breaker_trip(breaker), 0);
+        try_until(t, watched.n == 2);
+        assert_int_equal(watched.states[0], BREAKER_OPEN);
+        assert_int_equal(watched.states[1], BREAKER_HALF_OPEN);
+        assert_true(watched.at[1] - start >= SHORT);
+        assert_int_equal(look(breaker).retry_after, 0);
+
+        /* A probe fails, and it is the same again. */
+        start = usec_now(CLOCK_MONOTONIC);
+        assert_int_equal(shared_breaker_allow(breaker, &permit), 1);
+        breaker_permit_report(&permit, false);
+        try_until(t, watched.n == 4);
+        assert_int_equal(watched.states[2], BREAKER_OPEN);
+        assert_int_equal(watched.states[3], BREAKER_HALF_OPEN);
+        assert_true(watched.at[3] - start >= SHORT);
+        engine_set_listener(t->engine, NULL, NULL);
+}
+
 /* ---- others ---- */
 
 typedef struct Holder {
@@ -370,6 +417,7 @@ int main(void) {
                 TEST(what_is_cancelled_says_nothing),
                 TEST(what_is_taken_back_gives_its_permit_back),
                 TEST(pools_share_a_breaker),
+                TEST(time_alone_moves_it_and_says_so),
                 TEST(permits_of_others_count),
                 TEST(permits_of_others_end_as_failures_in_time),
                 TEST(the_timer_keeps_the_permits_of_others_in_mind),

@@ -153,6 +153,43 @@ static void an_open_breaker_refuses_submits(void **state) {
         peer_free(root);
 }
 
+typedef struct Changes {
+        char text[64]; /* of all of them: "old new " */
+        usec_t at;     /* of the last one */
+} Changes;
+
+static int on_state_changed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        Changes *changes = userdata;
+        const char *old, *new;
+        size_t n = strlen(changes->text);
+
+        assert_true(sd_bus_message_read(m, "ss", &old, &new) > 0);
+        (void) snprintf(changes->text + n, sizeof(changes->text) - n, "%s %s ", old, new);
+        changes->at = usec_now(CLOCK_MONOTONIC);
+        return 0;
+}
+
+static bool is_half_open(void *userdata) {
+        return strstr(((const Changes *) userdata)->text, "open half-open ");
+}
+
+/* Nobody asks and no job comes: it is the timer that moves it. */
+static void changes_of_the_state_are_told_by_the_time_alone(void **state) {
+        Peer *root = make(*state, "b 1 ResetTimeout s 20ms");
+        usec_t start = usec_now(CLOCK_MONOTONIC);
+        Changes changes = {};
+
+        assert_return_code(
+                sd_bus_match_signal_async(root->bus, NULL, SLUICE_BUS_NAME, BREAKER_PATH "b",
+                        BREAKER, "StateChanged", on_state_changed, NULL, &changes),
+                0);
+        call_done(root, B, "Trip", "", "");
+        bus_test_until(*state, is_half_open, &changes);
+        assert_string_equal(changes.text, "closed open open half-open ");
+        assert_true(changes.at - start >= 20 * USEC_PER_MSEC);
+        peer_free(root);
+}
+
 static void wrong_calls_are_refused_and_change_nothing(void **state) {
         static const struct {
                 const char *path, *interface, *member, *types, *text, *error, *contains;
@@ -192,6 +229,7 @@ int main(void) {
                 TEST(permits_are_bound_to_the_connection),
                 TEST(permits_end_with_the_breaker_with_cancel_or_without),
                 TEST(an_open_breaker_refuses_submits),
+                TEST(changes_of_the_state_are_told_by_the_time_alone),
                 TEST(wrong_calls_are_refused_and_change_nothing),
 #undef TEST
         };

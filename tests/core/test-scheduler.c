@@ -383,6 +383,11 @@ static void the_oldest_are_dropped_whatever_their_priority(void **state) {
                 { 3, STATE, 3, .expect = JOB_QUEUED },
                 { 3, STATE, 4, .expect = JOB_SCHEDULED },
                 { 3, REJECTED, .expect = 10 },
+                { 3, SUBMIT, 5 },
+                { 4, SUBMIT, 6 },
+                { 5, ADMIT, .max = 1, .expect = ADMIT_YES },
+                { 5, ENDED, .expect = 1 },
+                { 5, RESULT, 3, .expect = JOB_DROPPED },
         };
 
         WALK(plain, steps);
@@ -504,10 +509,10 @@ static void a_retry_waits_longer_each_time_and_keeps_its_key(void **state) {
                 { 0, ATTEMPTS, .max = 4 },
                 { 0, SUBMIT, 1 },
                 { 0, TAKE, 1 },
+                { 3, SUBMIT, 2 },
                 { 5, RETRY, 1, .outcome = OUTCOME_FAILURE, .until = 15 },
                 { 5, IS_EMPTY, .expect = false },
                 { 5, WAKE_AT, .until = 15 },
-                { 6, SUBMIT, 2 },
                 { 14, POSITION, 1, .expect = 2 },
                 { 15, TAKE, 1 }, /* the older one */
                 { 20, RETRY, 1, .outcome = OUTCOME_LOST, .until = 40 },

@@ -115,6 +115,7 @@ typedef struct HeapLink {
 struct JobDetails {
         Job *job;        /* borrowed: whose details these are */
         HeapLink order;  /* place in the side heap (by key) or among the scheduled (by ready_at) */
+        HeapLink age;    /* place in the side heap by age */
         usec_t ready_at; /* of a scheduled job: when it is queued */
         bool kicked;     /* put back after it had failed: its QueueTimeout is over */
         HeapLink expiry; /* place among the jobs that expire */
@@ -185,6 +186,12 @@ const char *job_state_to_string(JobState s); /* NULL for what has no name */
 JobState job_state_from_string(const char *s);
 const char *job_result_to_string(JobResult r);
 JobResult job_result_from_string(const char *s);
+
+/* Since when a queued job has been due. The key of another attempt is as old as the job, its wait
+ * is not. */
+static inline usec_t job_waits_since(const Job *job) {
+        return job->details && job->details->attempt > 0 ? job->details->ready_at : job->due_at;
+}
 
 static inline bool job_is_waiting(const Job *job) {
         return job->state == JOB_SCHEDULED || job->state == JOB_QUEUED;

@@ -46,6 +46,17 @@ static bool side_before(const HeapLink *a, const HeapLink *b, const void *userda
         return prioq_before(userdata, job_of_order(a), job_of_order(b));
 }
 
+static Job *job_of_age(const HeapLink *link) {
+        return container_of(link, JobDetails, age)->job;
+}
+
+static bool older(const HeapLink *a, const HeapLink *b, const void *userdata) {
+        const Job *ja = job_of_age(a), *jb = job_of_age(b);
+        usec_t ta = job_waits_since(ja), tb = job_waits_since(jb);
+
+        return ta != tb ? ta < tb : ja->id < jb->id;
+}
+
 int prioq_init(Prioq *q, usec_t aging_interval) {
         uint16_t *index = calloc(N_PRIORITIES, sizeof(*index));
 
@@ -53,6 +64,7 @@ int prioq_init(Prioq *q, usec_t aging_interval) {
                 return -ENOMEM;
         *q = (Prioq){ .aging_interval = aging_interval, .index = index };
         heap_init(&q->side, side_before, q);
+        heap_init(&q->ages, older, NULL);
         return 0;
 }
 
@@ -192,6 +204,21 @@ static void level_insert_after(PrioqLevel *level, Job *after, Job *job) {
         after->next = job;
 }
 
+/* ---- the side heap ---- */
+
+static void side_add(Prioq *q, Job *job) {
+        assert(job->details);
+        heap_insert(&q->side, &job->details->order);
+        heap_insert(&q->ages, &job->details->age);
+        q->n_side++;
+}
+
+static void side_remove(Prioq *q, Job *job) {
+        heap_remove(&q->side, &job->details->order);
+        heap_remove(&q->ages, &job->details->age);
+        q->n_side--;
+}
+
 /* ---- jobs ---- */
 
 void prioq_push(Prioq *q, Job *job) {
@@ -207,11 +234,15 @@ void prioq_push(Prioq *q, Job *job) {
                 else
                         level_add_head(q, level, job);
         } else {
-                assert(job->details);
                 job->flags |= JOB_OUT_OF_ORDER;
-                heap_insert(&q->side, &job->details->order);
-                q->n_side++;
+                side_add(q, job);
         }
+}
+
+void prioq_push_aside(Prioq *q, Job *job) {
+        q->n_jobs++;
+        job->flags |= JOB_OUT_OF_ORDER;
+        side_add(q, job);
 }
 
 void prioq_unpop(Prioq *q, Job *job) {
@@ -220,8 +251,7 @@ void prioq_unpop(Prioq *q, Job *job) {
 
         q->n_jobs++;
         if (unlikely(job->flags & JOB_OUT_OF_ORDER)) {
-                heap_insert(&q->side, &job->details->order);
-                q->n_side++;
+                side_add(q, job);
                 return;
         }
 
@@ -245,9 +275,13 @@ Job *prioq_first(const Prioq *q) {
         return job;
 }
 
-static void side_remove(Prioq *q, Job *job) {
-        heap_remove(&q->side, &job->details->order);
-        q->n_side--;
+usec_t prioq_oldest(const Prioq *q) {
+        const HeapLink *side = heap_first(&q->ages);
+        usec_t t = side ? job_waits_since(job_of_age(side)) : USEC_INFINITY;
+
+        for (uint16_t i = 0; i < q->n_heap; i++)
+                t = MIN(t, q->levels[q->heap[i]].head->due_at);
+        return t;
 }
 
 void prioq_remove(Prioq *q, Job *job) {

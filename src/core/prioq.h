@@ -16,7 +16,8 @@ typedef struct Prioq Prioq;
 typedef struct PrioqLevel PrioqLevel;
 
 /* Jobs of one priority, linked by Job.next and Job.prev. Both due_at and id only grow from head to
- * tail, so they are in order under any aging interval. */
+ * tail, so they are in order under any aging interval. All of them wait since their due_at, so the
+ * head is also the one that waits longest. */
 struct PrioqLevel {
         Job *head, *tail;   /* borrowed */
         int64_t key;        /* of the head; valid while there is one */
@@ -35,6 +36,7 @@ struct Prioq {
         uint16_t *index;    /* owned: priority - PRIORITY_MIN to index of its level + 1; 0 = none */
         uint16_t n_levels, n_allocated, n_heap;
         Heap side;
+        Heap ages;               /* the same jobs, by job_waits_since() */
         uint64_t n_jobs, n_side; /* all, and those in `side` */
 };
 
@@ -48,6 +50,9 @@ int prioq_reserve(Prioq *q, int16_t priority);
  * that of a job that was pushed at this priority before. */
 void prioq_push(Prioq *q, Job *job);
 
+/* The same for one whose due_at does not tell since when it waits: always beside the levels. */
+void prioq_push_aside(Prioq *q, Job *job);
+
 /* Puts back a job as it came out by prioq_pop(). O(1) if the last one out is the first one back,
  * otherwise it passes those that are back before it. */
 void prioq_unpop(Prioq *q, Job *job);
@@ -55,6 +60,9 @@ void prioq_unpop(Prioq *q, Job *job);
 Job *prioq_first(const Prioq *q); /* NULL if empty; the job stays in */
 Job *prioq_pop(Prioq *q);         /* NULL if empty */
 void prioq_remove(Prioq *q, Job *job);
+
+/* Since when the job waits that waits longest; USEC_INFINITY if empty. O(levels). */
+usec_t prioq_oldest(const Prioq *q);
 
 /* Does a come before b? (due_at - priority x aging_interval, id), or with an infinite interval
  * (-priority, id). A strict total order that waiting does not change. */

@@ -10,7 +10,11 @@
  * before those that are in, which is what lets them be appended.
  *
  * Owners with queued jobs form a ring of turns. An owner joins it at the end, however long it was
- * away, so nobody saves up turns. */
+ * away, so nobody saves up turns.
+ *
+ * A batch is no container that jobs are put into, but a condition for a take. So nothing has to be
+ * flushed, a job that leaves the queue leaves no hole, and the time-out is that of the oldest job
+ * that is queued at the moment, not of a timer that was set for another one. */
 
 #include <assert.h>
 #include <errno.h>
@@ -211,6 +215,19 @@ static void enqueue(Scheduler *s, Job *job) {
 
         job_transition(job, JOB_EVENT_QUEUE);
         prioq_push(&owner->queue, job);
+        owner_update_turn(s, owner);
+        s->n_queued++;
+}
+
+/* The same for one that was put off. */
+static void requeue(Scheduler *s, Job *job) {
+        SchedulerOwner *owner = owner_of(s, job);
+
+        job_transition(job, JOB_EVENT_QUEUE);
+        if (job->details->attempt > 0)
+                prioq_push_aside(&owner->queue, job);
+        else
+                prioq_push(&owner->queue, job);
         owner_update_turn(s, owner);
         s->n_queued++;
 }
@@ -443,7 +460,7 @@ void scheduler_advance(Scheduler *s, usec_t now) {
                 if (job->details->ready_at > now)
                         break;
                 leave_scheduled(s, job);
-                enqueue(s, job);
+                requeue(s, job);
         }
 }
 
@@ -469,12 +486,77 @@ static Job *claim(Scheduler *s, SchedulerOwner *owner) {
         return job;
 }
 
+/* Jobs that are taken make room for somebody who waits for it. */
+static bool is_full(const Scheduler *s) {
+        return n_waiting(s) >= s->config.queue_max || !list_is_empty(&s->line);
+}
+
+/* Claimed ones are not eligible, and some can be left from before there were batches. */
+static uint64_t n_eligible(const Scheduler *s) {
+        uint64_t n = 0;
+
+        list_for_each (l, &s->turns)
+                n += list_entry(l, SchedulerOwner, turn)->queue.n_jobs;
+        return n;
+}
+
+static usec_t oldest_times_out_at(const Scheduler *s) {
+        usec_t oldest = USEC_INFINITY;
+
+        list_for_each (l, &s->turns)
+                oldest = MIN(oldest, prioq_oldest(&list_entry(l, SchedulerOwner, turn)->queue));
+        return usec_add(oldest, s->config.batch_timeout);
+}
+
+bool scheduler_gathers(const Scheduler *s) {
+        return s->config.batch_size > 1 && !list_is_empty(&s->turns) && !s->draining &&
+               !is_full(s) && n_eligible(s) < s->config.batch_size &&
+               oldest_times_out_at(s) > s->latest;
+}
+
+usec_t scheduler_batch_at(const Scheduler *s) {
+        return !s->paused && scheduler_gathers(s) ? oldest_times_out_at(s) : USEC_INFINITY;
+}
+
+static TakeVerdict take_nothing(const Scheduler *s, usec_t until, usec_t *ret_until) {
+        until = MIN(until, scheduler_wake_at(s));
+        if (until == USEC_INFINITY)
+                return TAKE_NEVER;
+        *ret_until = until;
+        return TAKE_UNTIL;
+}
+
+static TakeVerdict take_batch(Scheduler *s, usec_t now, const Gates *gates, size_t max,
+        Job **ret_jobs, size_t *ret_n, usec_t *ret_until) {
+        SchedulerOwner *owner = owner_in_turn(s);
+        usec_t until;
+        size_t n = 0;
+
+        if (!scheduler_has_work(s))
+                return take_nothing(s, scheduler_batch_at(s), ret_until);
+        if (gates) {
+                until = gates->pass(gates->userdata, prioq_first(&owner->queue), now);
+                if (until > 0)
+                        return take_nothing(s, until, ret_until);
+        }
+
+        max = MIN(max, s->config.batch_size);
+        do {
+                ret_jobs[n] = claim(s, owner);
+                scheduler_start(s, ret_jobs[n]);
+        } while (++n < max && (owner = owner_in_turn(s)));
+        *ret_n = n;
+        return TAKE_JOBS;
+}
+
 TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t max, Job **ret_jobs,
         size_t *ret_n, usec_t *ret_until) {
         usec_t until = USEC_INFINITY;
         size_t n = 0;
 
         scheduler_advance(s, now);
+        if (unlikely(s->config.batch_size > 1))
+                return take_batch(s, now, gates, max, ret_jobs, ret_n, ret_until);
 
         while (n < max && !s->paused) {
                 SchedulerOwner *owner = owner_in_turn(s);
@@ -494,11 +576,7 @@ TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t 
                 *ret_n = n;
                 return TAKE_JOBS;
         }
-        until = MIN(until, scheduler_wake_at(s));
-        if (until == USEC_INFINITY)
-                return TAKE_NEVER;
-        *ret_until = until;
-        return TAKE_UNTIL;
+        return take_nothing(s, until, ret_until);
 }
 
 void scheduler_start(Scheduler *s, Job *job) {
@@ -631,7 +709,10 @@ int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority) {
         assert(!(job->flags & JOB_CLAIMED));
         prioq_remove(&owner->queue, job);
         job->priority = priority;
-        prioq_push(&owner->queue, job);
+        if (job->details->attempt > 0)
+                prioq_push_aside(&owner->queue, job);
+        else
+                prioq_push(&owner->queue, job);
         return 0;
 }
 
@@ -675,7 +756,7 @@ usec_t scheduler_wake_at(const Scheduler *s) {
 }
 
 bool scheduler_has_work(const Scheduler *s) {
-        return !s->paused && !list_is_empty(&s->turns);
+        return !s->paused && !list_is_empty(&s->turns) && !scheduler_gathers(s);
 }
 
 Job *scheduler_next(const Scheduler *s) {

@@ -64,6 +64,8 @@ struct SchedulerConfig {
         bool fair;             /* owners take turns */
         Overflow overflow;
         RetryConfig retry;
+        uint32_t batch_size;  /* up to so many jobs are one call; 0 or 1 = each is one */
+        usec_t batch_timeout; /* finite: the oldest one waits no longer for the batch to fill */
 };
 
 /* A submit that waits for room. */
@@ -151,7 +153,12 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now);
 /* Takes up to `max` jobs, in order. The first one is JOB_RUNNING then. The others are claimed:
  * still JOB_QUEUED, with JOB_CLAIMED, until scheduler_start(), scheduler_finish() or
  * scheduler_unclaim(). *ret_n is their number; *ret_until the moment of TAKE_UNTIL. `gates` may be
- * NULL. Jobs that expired meanwhile are among scheduler_ended(). */
+ * NULL. Jobs that expired meanwhile are among scheduler_ended().
+ *
+ * With a batch_size they are one batch: up to that many of them, all JOB_RUNNING, and the gates are
+ * asked once. That is only where so many are queued, the oldest of them has waited for
+ * batch_timeout, there is no room for more, or no more come since it drains. A batch is nothing but
+ * such a take: what is queued belongs to none. */
 TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t max, Job **ret_jobs,
         size_t *ret_n, usec_t *ret_until);
 
@@ -202,7 +209,14 @@ Job *scheduler_ended(Scheduler *s);
  */
 usec_t scheduler_wake_at(const Scheduler *s);
 
-/* Is there a job that could be taken now, gates aside? */
+/* When what is queued becomes a batch by time alone: to be looked at where somebody could take it.
+ * USEC_INFINITY: nothing waits for that. */
+usec_t scheduler_batch_at(const Scheduler *s);
+
+/* Is anything queued, but not enough and not for long enough to be a batch? */
+bool scheduler_gathers(const Scheduler *s);
+
+/* Is there a job that could be taken now, gates aside? As of the latest moment that it was told. */
 bool scheduler_has_work(const Scheduler *s);
 
 /* The job that would be taken next; NULL if none is queued that is not claimed. It stays in. */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The workers behave as the engine's do: an idle one takes up to a few jobs, begins the first, then
- * begins or gives back the others from its claim. Everything else (submits, cancels, settings, the
- * passing of time) happens in between. A history ends with all jobs finished. */
+ * begins or gives back the others from its claim; or it runs them all as one batch. Everything else
+ * (submits, cancels, settings, the passing of time) happens in between. A history ends with all
+ * jobs finished. */
 
 #include <assert.h>
 #include <stdbool.h>
@@ -18,7 +19,8 @@
 
 typedef struct Worker {
         Run run;
-        size_t running;            /* index of a job */
+        size_t running[CLAIMS_MAX + 1]; /* indices of jobs: several are a batch */
+        size_t n_running;
         size_t claims[CLAIMS_MAX]; /* indices of jobs, in the order in which they were taken */
         size_t n_claims;
         bool busy;
@@ -230,12 +232,12 @@ static void call_kick(History *h) {
         scheduler_kick(&h->scheduler, &job->job, now);
 }
 
-static void begin(History *h, Worker *worker, size_t i) {
+static void begin(History *h, Worker *worker) {
         static const usec_t timeouts[] = { 5, 20, USEC_INFINITY };
 
-        h->model.jobs[i].place = MODEL_RUNNING;
+        for (size_t k = 0; k < worker->n_running; k++)
+                h->model.jobs[worker->running[k]].place = MODEL_RUNNING;
         worker->busy = true;
-        worker->running = i;
         scheduler_add_run(
                 &h->scheduler, &worker->run, h->now, timeouts[choose(h, ELEMENTSOF(timeouts))]);
 }
@@ -243,19 +245,29 @@ static void begin(History *h, Worker *worker, size_t i) {
 /* What the model takes is what the scheduler is to take, job by job. */
 static void call_take(History *h, Worker *worker) {
         Gates gates = { .pass = gate_pass, .userdata = h };
-        size_t max = 1 + choose(h, CLAIMS_MAX + 1), n = 0, n_model = 0;
+        size_t max = 1 + choose(h, CLAIMS_MAX + 1), n = 0, n_model = 0, n_max = max;
         Job *jobs[CLAIMS_MAX + 1] = {};
         usec_t now = stale_now(h), until = 0, model_until = USEC_INFINITY;
+        bool batch = h->model.batch_size > 1;
         TakeVerdict verdict;
 
         verdict = scheduler_take(&h->scheduler, now, &gates, max, jobs, &n, &until);
         model_advance(&h->model, now);
         collect_ended(h);
 
-        for (ModelJob *job; n_model < max && (job = model_next(&h->model)); n_model++) {
+        if (batch)
+                n_max = MIN(max, h->model.batch_size);
+        if (!h->model.paused)
+                model_until = model_batch_at(&h->model);
+        if (model_until != USEC_INFINITY)
+                n_max = 0;
+        worker->n_running = 0;
+        for (ModelJob *job; n_model < n_max && (job = model_next(&h->model)); n_model++) {
                 size_t i = (size_t) (job - h->model.jobs);
 
-                if (job->priority < h->gate_priority && h->gate_until > 0) {
+                /* A batch passes the gates as one. */
+                if ((n_model == 0 || !batch) && job->priority < h->gate_priority &&
+                        h->gate_until > 0) {
                         model_until = h->gate_until;
                         break;
                 }
@@ -263,16 +275,16 @@ static void call_take(History *h, Worker *worker) {
                 if (h->fault)
                         return;
                 model_claim(&h->model, job);
-                if (n_model > 0)
+                if (n_model > 0 && !batch)
                         worker->claims[worker->n_claims++] = i;
                 else
-                        worker->running = i;
+                        worker->running[worker->n_running++] = i;
         }
         CHECK(h, n == n_model);
 
         if (n_model > 0) {
                 CHECK(h, verdict == TAKE_JOBS);
-                begin(h, worker, worker->running);
+                begin(h, worker);
                 return;
         }
         model_until = MIN(model_until, scheduler_wake_at(&h->scheduler));
@@ -303,7 +315,8 @@ static void finish(History *h, size_t i, Outcome outcome) {
 static void finish_running(History *h, Worker *worker) {
         scheduler_remove_run(&h->scheduler, &worker->run);
         worker->busy = false;
-        finish(h, worker->running, (Outcome) choose(h, OUTCOME_LOST + 1));
+        for (size_t k = 0; k < worker->n_running; k++)
+                finish(h, worker->running[k], (Outcome) choose(h, OUTCOME_LOST + 1));
 }
 
 static void unclaim_last(History *h, Worker *worker) {
@@ -346,7 +359,9 @@ static void call_work(History *h) {
                 finish(h, i, choose(h, 4) == 0 ? OUTCOME_FAILURE : OUTCOME_SUCCESS);
         } else {
                 scheduler_start(&h->scheduler, &h->jobs[i].job);
-                begin(h, worker, i);
+                worker->running[0] = i;
+                worker->n_running = 1;
+                begin(h, worker);
         }
 }
 
@@ -406,6 +421,8 @@ static SchedulerConfig config_of(const Model *m, bool fair) {
                 .fair = fair,
                 .overflow = m->overflow,
                 .retry = m->retry,
+                .batch_size = m->batch_size,
+                .batch_timeout = m->batch_timeout,
         };
 }
 
@@ -421,6 +438,8 @@ static void choose_config(History *h) {
                 .backoff = backoffs[choose(h, ELEMENTSOF(backoffs))],
                 .backoff_max = 1 + choose(h, 60),
         };
+        h->model.batch_size = choose(h, 2) ? 2 + choose(h, CLAIMS_MAX) : 1;
+        h->model.batch_timeout = choose(h, 30);
 }
 
 static void call_configure(History *h) {
@@ -469,8 +488,12 @@ static void stop_overdue(History *h) {
                         return;
 
                 worker = container_of(first, Worker, run);
-                CHECK(h, scheduler_stop_timed_out(&h->scheduler, &h->jobs[worker->running].job) ==
-                                 model_stop_timed_out(&h->model.jobs[worker->running]));
+                for (size_t k = 0; k < worker->n_running; k++) {
+                        size_t i = worker->running[k];
+
+                        CHECK(h, scheduler_stop_timed_out(&h->scheduler, &h->jobs[i].job) ==
+                                         model_stop_timed_out(&h->model.jobs[i]));
+                }
                 scheduler_remove_run(&h->scheduler, first);
         }
 }
@@ -482,12 +505,17 @@ static void advance(History *h) {
         stop_overdue(h);
 }
 
+/* When time alone changes something for a worker that has nothing to do. */
+static usec_t wake_at(const History *h) {
+        return MIN(scheduler_wake_at(&h->scheduler), scheduler_batch_at(&h->scheduler));
+}
+
 /* Time passes, or jumps to the moment at which something is to happen, and not a moment less. */
 static void call_wait(History *h) {
-        usec_t wake_at = scheduler_wake_at(&h->scheduler);
+        usec_t t = wake_at(h);
 
-        if (choose(h, 2) && wake_at != USEC_INFINITY)
-                h->now = MAX(h->now, wake_at);
+        if (choose(h, 2) && t != USEC_INFINITY)
+                h->now = MAX(h->now, t);
         else
                 h->now += choose(h, 12);
         if (choose(h, 2))
@@ -535,6 +563,7 @@ static void check_one_job(History *h, size_t i) {
 static void check(History *h) {
         const Scheduler *s = &h->scheduler;
         uint64_t places[MODEL_FINISHED + 1] = {}, n_backoff = 0;
+        usec_t batch_at;
 
         for (size_t i = 0; i < h->model.n_jobs; i++) {
                 const ModelJob *model = &h->model.jobs[i];
@@ -558,7 +587,11 @@ static void check(History *h) {
                 CHECK(h, s->counters.results[i] == h->model.n_results[i]);
 
         CHECK(h, scheduler_is_empty(s) == (s->n_queued + s->n_running + n_backoff == 0));
-        CHECK(h, scheduler_has_work(s) == (places[MODEL_QUEUED] > 0 && !h->model.paused));
+        batch_at = model_batch_at(&h->model);
+        CHECK(h, scheduler_gathers(s) == (batch_at != USEC_INFINITY));
+        CHECK(h, scheduler_batch_at(s) == (h->model.paused ? USEC_INFINITY : batch_at));
+        CHECK(h, scheduler_has_work(s) == (places[MODEL_QUEUED] > 0 && !h->model.paused &&
+                                                  batch_at == USEC_INFINITY));
         CHECK(h, scheduler_wake_at(s) == MIN(model_next_event(&h->model), next_deadline(h)));
         CHECK(h, scheduler_line_is_due(s) == model_line_is_due(&h->model));
 
@@ -604,10 +637,10 @@ static void wind_up(History *h) {
                 call_leave(h);
 
         for (unsigned turn = 0; !h->fault; turn++) {
-                usec_t wake_at = scheduler_wake_at(&h->scheduler);
+                usec_t t = wake_at(h);
                 bool idle = true;
 
-                h->now = wake_at > h->now ? MIN(wake_at, h->now + 50) : h->now;
+                h->now = t > h->now ? MIN(t, h->now + 50) : h->now;
                 advance(h);
                 for (size_t w = 0; w < N_WORKERS && !h->fault; w++) {
                         Worker *worker = &h->workers[w];

@@ -198,6 +198,22 @@ ModelJob *model_next(Model *m) {
         return first;
 }
 
+usec_t model_batch_at(const Model *m) {
+        size_t n_queued = model_count(m, MODEL_QUEUED);
+        size_t n_waiting =
+                n_queued + model_count(m, MODEL_SCHEDULED) + model_count(m, MODEL_CLAIMED);
+        usec_t oldest = USEC_INFINITY;
+
+        if (m->batch_size == 1 || n_queued == 0 || n_queued >= m->batch_size)
+                return USEC_INFINITY;
+        if (m->draining || n_waiting >= m->queue_max || m->n_line > 0)
+                return USEC_INFINITY;
+        for (size_t i = 0; i < m->n_jobs; i++)
+                if (m->jobs[i].place == MODEL_QUEUED && m->jobs[i].ready_at < oldest)
+                        oldest = m->jobs[i].ready_at;
+        return oldest + m->batch_timeout > m->latest ? oldest + m->batch_timeout : USEC_INFINITY;
+}
+
 void model_claim(Model *m, ModelJob *job) {
         leave_turns(m, owner_of(m, job));
         move(m, job, MODEL_CLAIMED);
@@ -263,7 +279,7 @@ bool model_finish(Model *m, ModelJob *job, Outcome outcome, bool has_details, us
 void model_kick(Model *m, ModelJob *job, usec_t now) {
         if (now > m->latest)
                 m->latest = now;
-        job->due_at = m->latest;
+        job->due_at = job->ready_at = m->latest;
         job->expires_at = USEC_INFINITY;
         job->n_attempts = job->n_asked = 0;
         job->timed_out = job->cancelled = false;

@@ -55,6 +55,8 @@ struct Model {
         usec_t aging_interval;
         Overflow overflow;
         RetryConfig retry;
+        uint32_t batch_size; /* 1 = each job is one call */
+        usec_t batch_timeout;
         usec_t latest;
         ModelJob jobs[MODEL_JOBS_MAX];
         size_t n_jobs;
@@ -80,6 +82,10 @@ ModelJob *model_submit(
 
 void model_advance(Model *m, usec_t now);
 ModelJob *model_next(Model *m); /* NULL = nothing that could be taken */
+
+/* When what is queued becomes a batch by time alone; USEC_INFINITY: it is one, or there is nothing.
+ */
+usec_t model_batch_at(const Model *m);
 void model_claim(Model *m, ModelJob *job);
 void model_unclaim(Model *m, ModelJob *job);
 

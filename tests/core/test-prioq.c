@@ -460,6 +460,15 @@ static uint64_t model_count_before(const Model *m, const Job *job) {
         return n;
 }
 
+static usec_t model_oldest(const Model *m) {
+        usec_t t = USEC_INFINITY;
+
+        for (size_t i = 0; i < N_JOBS; i++)
+                if (m->places[i] == INSIDE)
+                        t = MIN(t, m->jobs[i].job.due_at);
+        return t;
+}
+
 static Job *model_first(Model *m) {
         for (size_t i = 0; i < N_JOBS; i++)
                 if (m->places[i] == INSIDE && model_count_before(m, &m->jobs[i].job) == 0)
@@ -510,11 +519,15 @@ static void any_history_gives_what_a_searched_array_gives(void **state) {
                                 job->details = &m.jobs[i].details;
                                 job->details->job = job;
                                 assert_int_equal(prioq_reserve(&q, job->priority), 0);
-                                prioq_push(&q, job);
+                                if (random_below(&random, 8) == 0)
+                                        prioq_push_aside(&q, job);
+                                else
+                                        prioq_push(&q, job);
                                 m.places[i] = INSIDE;
                         }
 
                         assert_ptr_equal(prioq_first(&q), model_first(&m));
+                        assert_int_equal(prioq_oldest(&q), model_oldest(&m));
                         i = random_below(&random, N_JOBS);
                         if (m.places[i] == INSIDE)
                                 assert_int_equal(prioq_count_before(&q, &m.jobs[i].job, N_JOBS),

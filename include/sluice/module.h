@@ -70,10 +70,11 @@ struct sluice_host {
         int (*stopped)(struct sluice_job *job);
 
         /* A file descriptor that becomes readable when stopped() may have changed, for poll().
-         * Never read or close it. */
+         * Never read or close it. In a batch it is one for all, and says when none of the jobs is
+         * wanted any more; of a single one only stopped() tells. */
         int (*stop_fd)(struct sluice_job *job);
 
-        /* How far the job is, 0 to 1; shown as the property Progress. */
+        /* How far the job is, 0 to 1; shown as the property Progress. Not kept in a batch. */
         void (*progress)(struct sluice_job *job, double done);
 };
 
@@ -106,9 +107,10 @@ struct sluice_module {
         /* Does one job. Required, unless process_batch() is there. */
         int (*process)(void *state, struct sluice_job *job);
 
-        /* Does several jobs as one and writes the verdict of each to results[i] (SLUICE_FAILED
-         * where it writes none). Used by pools with a [Batch] section, and with n = 1 where
-         * process() is missing. May be NULL. */
+        /* Does several jobs as one and writes the verdict of jobs[i] to results[i], for i < n; a
+         * job without one has failed (SLUICE_FAILED), and the others do not suffer from that. Used
+         * by pools with a [Batch] section, and with n = 1 where process() is missing. May be NULL:
+         * then such a pool calls process() for one job of the batch after the other. */
         void (*process_batch)(void *state, struct sluice_job *const *jobs, size_t n, int *results);
 };
 

@@ -121,9 +121,10 @@ static int read_some(NetstringReader *reader, const uint8_t *data, size_t size, 
         case NETSTRING_IN_CONTENT:
                 return read_content(reader, data, size, used);
         case NETSTRING_AT_COMMA:
-                if (*data != ',')
+                if (*data != ',' && !(reader->marks && *data == '!'))
                         return -EBADMSG;
                 ++*used;
+                reader->marked = *data == '!';
                 reader->place = NETSTRING_COMPLETE;
                 return 0;
         case NETSTRING_COMPLETE:
@@ -155,7 +156,7 @@ uint8_t *netstring_reader_take(NetstringReader *reader, size_t *ret_size) {
 
         assert(reader->place == NETSTRING_COMPLETE);
         *ret_size = reader->size;
-        netstring_reader_init(reader, reader->max);
+        *reader = (NetstringReader){ .max = reader->max, .marks = reader->marks };
         return content;
 }
 

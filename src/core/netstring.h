@@ -2,8 +2,10 @@
 #pragma once
 
 /* Netstrings (D. J. Bernstein): "5:hello,". What a coprocess and a command with a batch read and
- * write. Pure; the reader takes bytes as they come, in pieces of any size. */
+ * write. Where it is said so one may end in "!" as well, which then says something about it. Pure;
+ * the reader takes bytes as they come, in pieces of any size. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -16,6 +18,7 @@ typedef struct NetstringReader NetstringReader;
 
 struct NetstringReader {
         size_t max; /* content may be so long */
+        bool marks; /* set by the owner: an exclamation mark may stand for the comma */
         enum {
                 NETSTRING_AT_START,
                 NETSTRING_IN_LENGTH,
@@ -27,6 +30,7 @@ struct NetstringReader {
         size_t size;      /* content that is here */
         size_t allocated; /* at most twice what has come, whatever was announced */
         uint8_t *content; /* owned */
+        bool marked;      /* the complete one ends in an exclamation mark */
         int error;        /* the fault that ended the stream, 0 = none */
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Handler=command: each job is a run of a program, with the payload as its standard input and its
- * standard output as the job's output.
+ * standard output as the job's output. With Batch=netstring a run is that of a batch of jobs, see
+ * handler/command-batch.h; its exit status is the verdict on all of them.
  *
  * A job costs one spawn and as few system calls around it as there can be. The pipes' writing ends
  * stay open here as well, so that a pipe never ends: what ends a job is its child's exit alone,
@@ -14,11 +15,13 @@
  * a bigger one into a memfd, which costs one copy and no further wake-up, where a pipe of 64 KiB
  * would need one for each time that it is full. */
 
+#include <assert.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <sched.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -26,6 +29,7 @@
 #include <sys/stat.h>
 
 #include "handler/child.h"
+#include "handler/command-batch.h"
 #include "handler/command-line.h"
 #include "handler/environment.h"
 #include "handler/handler.h"
@@ -48,6 +52,9 @@
 
 /* Up to this size an output is copied into memory of the engine's, and the buffer used again. */
 #define OUTPUT_COPY_MAX READ_SIZE
+
+/* "SLUICE_JOB=" or "SLUICE_BATCH=", and a number. */
+#define VARIABLE_SIZE ((size_t) 40)
 
 /* How often the stop flag is looked at while the eventfd is readable for no reason of this job. */
 #define SPURIOUS_PAUSE (50 * USEC_PER_MSEC)
@@ -78,17 +85,20 @@ typedef struct Pipe {
 
 #define PIPE_NONE ((Pipe){ .read_fd = -EBADF, .write_fd = -EBADF })
 
-/* One attempt, while it runs. */
+/* One run of the program, while it lasts. */
 typedef struct Run {
         Handler *handler;
         HandlerWorker *worker;
-        Attempt *attempt;
+        Attempt *const *attempts; /* those of the batch, or the one */
+        size_t n_attempts;
+        const Attempt *attempt; /* the first one, for what they have in common */
+        BatchReply reply;       /* where there are batches */
         Child child;
         int input_fd; /* owned */
         Pipe output, error;
         size_t output_size; /* in worker->output */
         size_t error_size;  /* in worker->error */
-        bool failed;        /* the attempt has its verdict already, whatever the status is */
+        bool failed;        /* the attempts have their verdict already, whatever the status is */
         bool stopping;
         usec_t kill_at; /* while stopping: when patience ends */
 } Run;
@@ -107,7 +117,37 @@ static void pipe_close(Pipe *pipe) {
         pipe->write_fd = fd_close(pipe->write_fd);
 }
 
+static bool run_has_batches(const Run *run) {
+        return run->handler->config->netstring_batches;
+}
+
+/* The verdict on all attempts. */
+_printf_(3, 4) static void run_fail(Run *run, Outcome outcome, const char *format, ...) {
+        char text[ATTEMPT_ERROR_MAX + 1];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(text, sizeof(text), format, ap);
+        va_end(ap);
+        for (size_t i = 0; i < run->n_attempts; i++)
+                attempt_fail(run->attempts[i], outcome, "%s", text);
+}
+
+static void run_set_exit_status(Run *run, int status) {
+        for (size_t i = 0; i < run->n_attempts; i++)
+                run->attempts[i]->exit_status = status;
+}
+
+/* One member of a batch that is to stop does not stop the others. */
+static bool run_is_to_stop(const Run *run) {
+        for (size_t i = 0; i < run->n_attempts; i++)
+                if (attempt_stop(run->attempts[i]) == JOB_STOP_NONE)
+                        return false;
+        return true;
+}
+
 static void run_done(Run *run) {
+        batch_reply_done(&run->reply);
         child_done(&run->child);
         pipe_close(&run->output);
         pipe_close(&run->error);
@@ -121,8 +161,15 @@ static void run_done(Run *run) {
         }
 }
 
-/* Puts the payload where the child can read it to its end, without anybody having to feed it. */
-static int input_from_pipe(const Attempt *attempt, int *ret) {
+/* Puts the input where the child can read it to its end, without anybody having to feed it. */
+static int input_write(const Run *run, int fd) {
+        if (run_has_batches(run))
+                return batch_input_write(
+                        run->attempts, run->n_attempts, fd, run->worker->read, READ_SIZE);
+        return fd_write_all(fd, run->attempt->payload, run->attempt->payload_size);
+}
+
+static int input_from_pipe(const Run *run, int *ret) {
         Pipe pipe = PIPE_NONE;
         int r;
 
@@ -130,16 +177,16 @@ static int input_from_pipe(const Attempt *attempt, int *ret) {
         if (r < 0)
                 return r;
 
-        r = fd_write_all(pipe.write_fd, attempt->payload, attempt->payload_size);
+        r = input_write(run, pipe.write_fd);
         if (r >= 0)
                 *ret = TAKE_FD(pipe.read_fd);
         pipe_close(&pipe);
         return r;
 }
 
-static int input_from_memory(const Attempt *attempt, int *ret) {
+static int input_from_memory(const Run *run, int *ret) {
         _cleanup_close_ int fd = -EBADF;
-        const char *payload = attempt->payload;
+        int r;
 
         fd = memfd_create("sluice-payload", MFD_CLOEXEC | MFD_ALLOW_SEALING | MFD_NOEXEC_SEAL);
         if (fd < 0 && errno == EINVAL) /* before Linux 6.3 */
@@ -147,14 +194,11 @@ static int input_from_memory(const Attempt *attempt, int *ret) {
         if (fd < 0)
                 return -errno;
 
-        /* pwrite() leaves the offset at 0, from where the child reads. */
-        for (size_t done = 0; done < attempt->payload_size;) {
-                ssize_t n = pwrite(fd, payload + done, attempt->payload_size - done, (off_t) done);
-
-                if (n < 0)
-                        return -errno;
-                done += (size_t) n;
-        }
+        r = input_write(run, fd);
+        if (r < 0)
+                return r;
+        if (lseek(fd, 0, SEEK_SET) < 0)
+                return -errno;
 
         /* The child gets an fd that it could write to as well. */
         if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
@@ -197,18 +241,21 @@ static int input_from_fd(int fd, int *ret, int *ret_owned) {
 
 static int run_open_input(Run *run, int *ret) {
         const Attempt *attempt = run->attempt;
+        size_t size;
         int r;
 
         if (attempt->payload_fd >= 0)
                 return input_from_fd(attempt->payload_fd, ret, &run->input_fd);
 
-        if (attempt->payload_size == 0) {
+        size = run_has_batches(run) ? batch_input_size(run->attempts, run->n_attempts)
+                                    : attempt->payload_size;
+        if (size == 0) {
                 *ret = run->handler->null_fd;
                 return 0;
         }
 
-        r = attempt->payload_size <= PIPE_BUF ? input_from_pipe(attempt, &run->input_fd)
-                                              : input_from_memory(attempt, &run->input_fd);
+        r = size <= PIPE_BUF ? input_from_pipe(run, &run->input_fd)
+                             : input_from_memory(run, &run->input_fd);
         if (r >= 0)
                 *ret = run->input_fd;
         return r;
@@ -218,16 +265,15 @@ static int run_open_input(Run *run, int *ret) {
 static void fail_spawn(Run *run, int r) {
         const HandlerConfig *config = run->handler->config;
         const char *program = config->exec_start[0];
-        Attempt *attempt = run->attempt;
         struct stat st;
 
         if (stat(config->working_directory, &st) < 0) {
-                attempt_fail(attempt, OUTCOME_FAILURE, "WorkingDirectory=%s: %m",
-                        config->working_directory);
+                run_fail(
+                        run, OUTCOME_FAILURE, "WorkingDirectory=%s: %m", config->working_directory);
                 return;
         }
         if (!S_ISDIR(st.st_mode)) {
-                attempt_fail(attempt, OUTCOME_FAILURE, "WorkingDirectory=%s: not a folder",
+                run_fail(run, OUTCOME_FAILURE, "WorkingDirectory=%s: not a folder",
                         config->working_directory);
                 return;
         }
@@ -235,16 +281,16 @@ static void fail_spawn(Run *run, int r) {
         switch (-r) {
         case ENOENT:
         case ENOTDIR:
-                attempt->exit_status = EXIT_MISSING;
-                attempt_fail(attempt, OUTCOME_FAILURE, "%s %s", program,
+                run_set_exit_status(run, EXIT_MISSING);
+                run_fail(run, OUTCOME_FAILURE, "%s %s", program,
                         stat(program, &st) < 0 ? "is missing"
                                                : "names an interpreter that is missing");
                 break;
         case EACCES:
         case ENOEXEC:
         case EISDIR:
-                attempt->exit_status = EXIT_NOT_EXECUTABLE;
-                attempt_fail(attempt, OUTCOME_FAILURE, "%s is not executable: %s", program,
+                run_set_exit_status(run, EXIT_NOT_EXECUTABLE);
+                run_fail(run, OUTCOME_FAILURE, "%s is not executable: %s", program,
                         stat(program, &st) >= 0 && S_ISDIR(st.st_mode) ? "it is a folder"
                                                                        : strerror(-r));
                 break;
@@ -253,12 +299,10 @@ static void fail_spawn(Run *run, int r) {
         case EMFILE:
         case ENFILE:
         case ETXTBSY:
-                attempt_fail(attempt, OUTCOME_RETRY, "%s cannot be started now: %s", program,
-                        strerror(-r));
+                run_fail(run, OUTCOME_RETRY, "%s cannot be started now: %s", program, strerror(-r));
                 break;
         default:
-                attempt_fail(attempt, OUTCOME_FAILURE, "%s cannot be started: %s", program,
-                        strerror(-r));
+                run_fail(run, OUTCOME_FAILURE, "%s cannot be started: %s", program, strerror(-r));
         }
 }
 
@@ -277,10 +321,29 @@ static int run_spawn_on_pool_cpus(const Run *run, const ChildSpec *spec, Child *
         return r;
 }
 
+/* The child's environment, of which the first variables are told what is run. *ret_tag is the
+ * caller's to free. NULL without memory. */
+static char **run_environment(const Run *run, char first[static VARIABLE_SIZE], char **ret_tag) {
+        char **envp = run->worker->envp;
+
+        if (run_has_batches(run)) {
+                (void) snprintf(first, VARIABLE_SIZE, "SLUICE_BATCH=%zu", run->n_attempts);
+                envp[1] = first;
+                return envp + 1;
+        }
+
+        (void) snprintf(first, VARIABLE_SIZE, "SLUICE_JOB=%" PRIu64, run->attempt->id);
+        if (asprintf(ret_tag, "SLUICE_TAG=%s", run->attempt->tag) < 0)
+                return NULL;
+        envp[0] = first;
+        envp[1] = *ret_tag;
+        return envp;
+}
+
 static int run_spawn(Run *run, int input_fd) {
         const HandlerConfig *config = run->handler->config;
         const Attempt *attempt = run->attempt;
-        char job[sizeof("SLUICE_JOB=") + 20];
+        char variable[VARIABLE_SIZE], **envp;
         _cleanup_free_ char *tag = NULL;
         _cleanup_strv_ char **line = NULL;
         int r;
@@ -291,17 +354,15 @@ static int run_spawn(Run *run, int input_fd) {
                         return r;
         }
 
-        (void) snprintf(job, sizeof(job), "SLUICE_JOB=%" PRIu64, attempt->id);
-        if (asprintf(&tag, "SLUICE_TAG=%s", attempt->tag) < 0)
+        envp = run_environment(run, variable, &tag);
+        if (!envp)
                 return -ENOMEM;
-        run->worker->envp[0] = job;
-        run->worker->envp[1] = tag;
 
         return run_spawn_on_pool_cpus(run,
                 &(ChildSpec){
                         .program = config->exec_start[0],
                         .argv = line ?: config->exec_start,
-                        .envp = run->worker->envp,
+                        .envp = envp,
                         .folder = config->working_directory,
                         .fds = { input_fd,
                                 run->output.write_fd >= 0 ? run->output.write_fd
@@ -312,13 +373,13 @@ static int run_spawn(Run *run, int input_fd) {
                 &run->child);
 }
 
-/* Opens the standard streams and starts the program; on failure the attempt says why. */
+/* Opens the standard streams and starts the program; on failure the attempts say why. */
 static int run_start(Run *run) {
         int input_fd = -EBADF, r;
 
         r = run_open_input(run, &input_fd);
         if (r < 0) {
-                attempt_fail(run->attempt, r == -EBADF ? OUTCOME_FATAL : OUTCOME_RETRY,
+                run_fail(run, r == -EBADF ? OUTCOME_FATAL : OUTCOME_RETRY,
                         "the payload cannot be given to the command: %s",
                         r == -EBADF ? "it came as an fd that is not open for reading"
                                     : strerror(-r));
@@ -345,10 +406,10 @@ static void run_stop(Run *run) {
         child_terminate(&run->child);
 }
 
-/* The verdict that the attempt will have, however the child ends, which it is asked to do now. */
+/* The verdict that the attempts will have, however the child ends, which it is asked to do now. */
 static void run_give_up(Run *run, Outcome outcome, const char *text) {
         run->failed = true;
-        attempt_fail(run->attempt, outcome, "%s", text);
+        run_fail(run, outcome, "%s", text);
         run_stop(run);
 }
 
@@ -356,9 +417,17 @@ static void run_give_up(Run *run, Outcome outcome, const char *text) {
  * read and forgotten, so that the child does not hang in a write() while it is to end. */
 static void run_keep_output(Run *run, size_t n) {
         HandlerWorker *worker = run->worker;
+        int r;
 
         if (run->failed)
                 return;
+        if (run_has_batches(run)) {
+                r = batch_reply_feed(&run->reply, worker->read, n);
+                if (r < 0)
+                        run_give_up(run, r == -ENOMEM ? OUTCOME_RETRY : OUTCOME_FAILURE,
+                                batch_reply_fault(&run->reply));
+                return;
+        }
         if (n > run->handler->config->output_max - run->output_size) {
                 run_give_up(run, OUTCOME_FAILURE, "more output than OutputMax= allows");
                 return;
@@ -466,7 +535,7 @@ static int run_wait(Run *run) {
                 if (fds[ERROR].revents)
                         (void) run_read(run, &run->error, READ_SIZE);
 
-                if (!run->stopping && attempt_stop(run->attempt) != JOB_STOP_NONE)
+                if (!run->stopping && run_is_to_stop(run))
                         run_stop(run);
                 else if (run->stopping && run->kill_at <= usec_now(CLOCK_MONOTONIC)) {
                         child_kill(&run->child);
@@ -478,8 +547,14 @@ static int run_wait(Run *run) {
 
 static void run_give_output(Run *run) {
         HandlerWorker *worker = run->worker;
-        Attempt *attempt = run->attempt;
+        Attempt *attempt = run->attempts[0];
         char *output;
+
+        if (run_has_batches(run)) {
+                if (batch_reply_end(&run->reply) < 0)
+                        run_fail(run, OUTCOME_FAILURE, "%s", batch_reply_fault(&run->reply));
+                return;
+        }
 
         attempt->outcome = OUTCOME_SUCCESS;
         if (run->output_size == 0)
@@ -522,42 +597,43 @@ static const char *run_error_text(Run *run, char text[static ERROR_KEEP + 3]) {
         return text;
 }
 
-/* From the child's status to the attempt's verdict. */
+/* From the child's status to the verdict. */
 static void run_judge(Run *run, const siginfo_t *status) {
-        Attempt *attempt = run->attempt;
         char text[ERROR_KEEP + 3];
 
         if (status->si_code != CLD_EXITED) {
                 const char *name = sigabbrev_np(status->si_status);
 
-                attempt->exit_status = 128 + status->si_status;
+                run_set_exit_status(run, 128 + status->si_status);
                 if (!run->failed)
-                        attempt_fail(attempt, OUTCOME_FAILURE, "killed by signal %d%s%s%s%s",
+                        run_fail(run, OUTCOME_FAILURE, "killed by signal %d%s%s%s%s",
                                 status->si_status, name ? " (" : "", name ?: "", name ? ")" : "",
                                 run_error_text(run, text));
                 return;
         }
 
-        attempt->exit_status = status->si_status;
+        run_set_exit_status(run, status->si_status);
         if (run->failed)
                 return;
         if (status->si_status != 0)
-                attempt_fail(attempt,
-                        status->si_status == EXIT_TEMPFAIL ? OUTCOME_RETRY : OUTCOME_FAILURE,
+                run_fail(run, status->si_status == EXIT_TEMPFAIL ? OUTCOME_RETRY : OUTCOME_FAILURE,
                         "exit status %d%s", status->si_status, run_error_text(run, text));
         else if (run->stopping)
                 /* Programs that end in good order when asked to have seldom done all their work. */
-                attempt_fail(attempt, OUTCOME_FAILURE, "ended because it was asked to stop%s",
+                run_fail(run, OUTCOME_FAILURE, "ended because it was asked to stop%s",
                         run_error_text(run, text));
         else
                 run_give_output(run);
 }
 
-static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
+static void command_run_batch(
+        Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n) {
         _cleanup_(run_done) Run run = {
                 .handler = handler,
                 .worker = worker,
-                .attempt = attempt,
+                .attempts = attempts,
+                .n_attempts = n,
+                .attempt = attempts[0],
                 .child = CHILD_NONE,
                 .input_fd = -EBADF,
                 .output = PIPE_NONE,
@@ -566,12 +642,14 @@ static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
         siginfo_t status;
         int r;
 
-        if (attempt_stop(attempt) != JOB_STOP_NONE) {
-                attempt_fail(attempt, OUTCOME_FAILURE, "stopped before it was started");
+        assert(n == 1 || handler->config->netstring_batches);
+        batch_reply_init(&run.reply, attempts, n, handler->config->output_max);
+        if (run_is_to_stop(&run)) {
+                run_fail(&run, OUTCOME_FAILURE, "stopped before it was started");
                 return;
         }
-        if (attempt->arguments && !handler->config->allow_arguments) {
-                attempt_fail(attempt, OUTCOME_FATAL, "arguments, in spite of AllowArguments=no");
+        if (run.attempt->arguments && !handler->config->allow_arguments) {
+                run_fail(&run, OUTCOME_FATAL, "arguments, in spite of AllowArguments=no");
                 return;
         }
 
@@ -580,20 +658,23 @@ static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
 
         r = run_wait(&run);
         if (r < 0) {
-                attempt_fail(
-                        attempt, OUTCOME_LOST, "cannot wait for the command: %s", strerror(-r));
+                run_fail(&run, OUTCOME_LOST, "cannot wait for the command: %s", strerror(-r));
                 return;
         }
 
         r = child_reap(&run.child, &status);
         if (r < 0) {
-                attempt_fail(attempt, OUTCOME_LOST, "the exit status is lost: %s", strerror(-r));
+                run_fail(&run, OUTCOME_LOST, "the exit status is lost: %s", strerror(-r));
                 return;
         }
 
         run_drain(&run, &run.output);
         run_drain(&run, &run.error);
         run_judge(&run, &status);
+}
+
+static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
+        command_run_batch(handler, worker, &attempt, 1);
 }
 
 static void command_worker_close(Handler *handler, HandlerWorker *worker) {
@@ -678,6 +759,22 @@ static int check_program(const char *program, char **ret_error) {
         return 0;
 }
 
+/* A batch has many jobs, so there is nothing that could stand for one of them. */
+static int check_batches(const HandlerConfig *config, char **ret_error) {
+        if (config->allow_arguments)
+                return handler_refuse(ret_error, -EINVAL,
+                        "AllowArguments=yes cannot be with Batch=netstring: the jobs of a batch "
+                        "have one command line");
+        STRV_FOREACH (word, config->exec_start)
+                for (const char *s = strchr(*word, '%'); s; s = strchr(s + 2, '%'))
+                        if (s[1] == 'j' || s[1] == 't')
+                                return handler_refuse(ret_error, -EINVAL,
+                                        "ExecStart=: %%%c in \"%s\" is that of one job, and with "
+                                        "Batch=netstring a command has several",
+                                        s[1], *word);
+        return 0;
+}
+
 static int check_config(const HandlerConfig *config, char **ret_error) {
         int r;
 
@@ -694,6 +791,11 @@ static int check_config(const HandlerConfig *config, char **ret_error) {
         r = command_line_check(config->exec_start + 1, ret_error);
         if (r < 0)
                 return r;
+        if (config->netstring_batches) {
+                r = check_batches(config, ret_error);
+                if (r < 0)
+                        return r;
+        }
         return check_program(config->exec_start[0], ret_error);
 }
 
@@ -732,4 +834,5 @@ const HandlerVTable command_vtable = {
         .worker_open = command_worker_open,
         .worker_close = command_worker_close,
         .run = command_run,
+        .run_batch = command_run_batch,
 };

@@ -91,9 +91,10 @@ struct HandlerConfig {
         char **exec_start; /* the words of ExecStart=; [0] is an absolute path */
         bool allow_arguments;
         char *working_directory;
-        char **environment; /* KEY=VALUE */
-        uint64_t output_max;
+        char **environment;  /* KEY=VALUE */
+        uint64_t output_max; /* per job */
         bool pin_commands;
+        bool netstring_batches; /* each run reads and writes netstrings, one per job of its batch */
         /* [Module] */
         char *module_path;    /* absolute, or a file name in the module directory */
         char *module_options; /* blank separated KEY=VALUE, may be "" */
@@ -127,6 +128,13 @@ typedef struct HandlerVTable {
 
         /* Does the attempt and leaves the verdict in it. */
         void (*run)(Handler *handler, HandlerWorker *worker, Attempt *attempt);
+
+        /* Does n >= 1 attempts as one and leaves a verdict in each; that of one without a verdict
+         * is its own failure alone. They share the worker and the eventfd, which becomes readable
+         * when all of them are to stop; of a single one only the flag says so. NULL: the kind
+         * knows no batches. */
+        void (*run_batch)(
+                Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n);
 } HandlerVTable;
 
 /* The kinds that run on threads. */

@@ -6,6 +6,7 @@
  * plug-in knows. It is crossed millions of times per second, so a call is one struct on the stack;
  * memory is only what the plug-in asks for. */
 
+#include <limits.h>
 #include <sluice/module.h>
 
 #include "handler/handler.h"
@@ -84,8 +85,11 @@ static Outcome outcome_of(int verdict) {
         }
 }
 
-static void module_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
-        Call call = {
+/* What a result is before the plug-in writes one; no verdict is like it. */
+#define NO_VERDICT INT_MIN
+
+static Call call_of(Attempt *attempt) {
+        return (Call){
                 .job = {
                         .host = &host,
                         .size = sizeof(struct sluice_job),
@@ -99,7 +103,24 @@ static void module_run(Handler *handler, HandlerWorker *worker, Attempt *attempt
                 },
                 .attempt = attempt,
         };
-        int verdict = SLUICE_FAILED;
+}
+
+/* From what the plug-in says of the job to what the engine is told. */
+static void judge(const Handler *handler, Attempt *attempt, int verdict) {
+        attempt->outcome = outcome_of(verdict);
+
+        if (unlikely(attempt->error) && attempt->outcome == OUTCOME_SUCCESS) {
+                free(attempt->error);
+                attempt->error = NULL;
+        } else if (unlikely(attempt->outcome != OUTCOME_SUCCESS) && !attempt->error)
+                attempt_fail(attempt, attempt->outcome, "the module %s gave no %s",
+                        handler->module->name ?: "without a name",
+                        verdict == NO_VERDICT ? "verdict on this job" : "reason");
+}
+
+static void module_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
+        Call call = call_of(attempt);
+        int verdict = NO_VERDICT;
 
         if (likely(handler->module->process))
                 verdict = handler->module->process(handler->state, &call.job);
@@ -107,14 +128,46 @@ static void module_run(Handler *handler, HandlerWorker *worker, Attempt *attempt
                 handler->module->process_batch(
                         handler->state, &(struct sluice_job *){ &call.job }, 1, &verdict);
 
-        attempt->outcome = outcome_of(verdict);
+        judge(handler, attempt, verdict);
+}
 
-        if (unlikely(attempt->error) && attempt->outcome == OUTCOME_SUCCESS) {
-                free(attempt->error);
-                attempt->error = NULL;
-        } else if (unlikely(attempt->outcome != OUTCOME_SUCCESS) && !attempt->error)
-                attempt_fail(attempt, attempt->outcome, "the module %s gave no reason",
-                        handler->module->name ?: "without a name");
+/* A plug-in that knows no batches does one after the other. */
+static void run_one_by_one(Handler *handler, Attempt *const *attempts, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (attempt_stop(attempts[i]) == JOB_STOP_NONE)
+                        module_run(handler, NULL, attempts[i]);
+                else
+                        attempt_fail(attempts[i], OUTCOME_FAILURE, "stopped before it was begun");
+}
+
+static void module_run_batch(
+        Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n) {
+        _cleanup_free_ struct sluice_job **jobs = NULL;
+        _cleanup_free_ int *verdicts = NULL;
+        _cleanup_free_ Call *calls = NULL;
+
+        if (!handler->module->process_batch) {
+                run_one_by_one(handler, attempts, n);
+                return;
+        }
+
+        calls = reallocarray(NULL, n, sizeof(*calls));
+        jobs = reallocarray(NULL, n, sizeof(struct sluice_job *));
+        verdicts = reallocarray(NULL, n, sizeof(*verdicts));
+        if (!calls || !jobs || !verdicts) {
+                for (size_t i = 0; i < n; i++)
+                        attempt_fail(attempts[i], OUTCOME_RETRY, "not enough memory for a batch");
+                return;
+        }
+
+        for (size_t i = 0; i < n; i++) {
+                calls[i] = call_of(attempts[i]);
+                jobs[i] = &calls[i].job;
+                verdicts[i] = NO_VERDICT;
+        }
+        handler->module->process_batch(handler->state, jobs, n, verdicts);
+        for (size_t i = 0; i < n; i++)
+                judge(handler, attempts[i], verdicts[i]);
 }
 
 static int module_open(const HandlerConfig *config, Handler **ret, char **ret_error) {
@@ -171,4 +224,5 @@ const HandlerVTable module_vtable = {
         .open = module_open,
         .close = module_close,
         .run = module_run,
+        .run_batch = module_run_batch,
 };

@@ -16,4 +16,9 @@ static int echo(void *state, struct sluice_job *job) {
         return SLUICE_OK;
 }
 
-SLUICE_MODULE(.name = "echo", .process = echo);
+static void echo_batch(void *state, struct sluice_job *const *jobs, size_t n, int *results) {
+        for (size_t i = 0; i < n; i++)
+                results[i] = echo(state, jobs[i]);
+}
+
+SLUICE_MODULE(.name = "echo", .process = echo, .process_batch = echo_batch);

@@ -4,7 +4,8 @@
  * payloads give equal outputs. Option: level=0 to 9 (default 6).
  *
  * A deflate stream is a quarter of a megabyte that takes longer to make than a small file to
- * compress. So streams are kept, as many as there ever were jobs at once, and used in turn. */
+ * compress. So streams are kept, as many as there ever were jobs at once, and used in turn; a batch
+ * of jobs uses one. */
 
 #include <limits.h>
 #include <pthread.h>
@@ -76,10 +77,6 @@ static Stream *stream_take(Gzip *gzip) {
 }
 
 static void stream_put(Gzip *gzip, Stream *stream) {
-        if (deflateReset(&stream->z) != Z_OK) {
-                stream_free(stream);
-                return;
-        }
         if (stream->buffer_size > BUFFER_KEEP) {
                 free(stream->buffer);
                 stream->buffer = NULL;
@@ -143,6 +140,8 @@ static int stream_process(Stream *stream, struct sluice_job *job) {
         size_t size;
         void *output;
 
+        /* First, as a stream that has ended gives another bound. */
+        (void) deflateReset(&stream->z); /* fails only for what deflateInit2() has not made */
         if (!stream_reserve(stream, job->payload_size))
                 return out_of_memory(job);
 
@@ -171,6 +170,17 @@ static int gzip_process(void *state, struct sluice_job *job) {
         verdict = stream_process(stream, job);
         stream_put(gzip, stream);
         return verdict;
+}
+
+static void gzip_process_batch(
+        void *state, struct sluice_job *const *jobs, size_t n, int *results) {
+        Gzip *gzip = state;
+        Stream *stream = stream_take(gzip);
+
+        for (size_t i = 0; i < n; i++)
+                results[i] = stream ? stream_process(stream, jobs[i]) : out_of_memory(jobs[i]);
+        if (stream)
+                stream_put(gzip, stream);
 }
 
 static void gzip_close(void *state) {
@@ -212,4 +222,5 @@ static int gzip_open(const char *const *options, void **state, char *error, size
         return 0;
 }
 
-SLUICE_MODULE(.name = "gzip", .open = gzip_open, .close = gzip_close, .process = gzip_process);
+SLUICE_MODULE(.name = "gzip", .open = gzip_open, .close = gzip_close, .process = gzip_process,
+        .process_batch = gzip_process_batch);

@@ -249,8 +249,29 @@ static void errors_have_names_of_their_own(void **state) {
                                 netstring_error_to_string(errors[j]));
 }
 
+static void a_mark_ends_one_only_where_it_may(void **state) {
+        NetstringReader reader;
+        size_t used, size;
+
+        for (int marks = 0; marks < 2; marks++) {
+                netstring_reader_init(&reader, 10);
+                reader.marks = marks;
+                assert_int_equal(
+                        netstring_reader_feed(&reader, "1:a!1:b,", 8, &used), marks ? 1 : -EBADMSG);
+                if (marks) {
+                        assert_int_equal(used, 4);
+                        assert_true(reader.marked);
+                        free(netstring_reader_take(&reader, &size));
+                        assert_int_equal(netstring_reader_feed(&reader, "1:b,", 4, &used), 1);
+                        assert_false(reader.marked);
+                }
+                netstring_reader_done(&reader);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(a_mark_ends_one_only_where_it_may),
                 cmocka_unit_test(each_stream_reads_as_the_table_says_however_it_is_split),
                 cmocka_unit_test(sizes_are_those_that_are_written),
                 cmocka_unit_test(what_was_appended_is_read_back),

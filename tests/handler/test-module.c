@@ -131,6 +131,114 @@ static void module_with_batches_only_gets_batches_of_one(void **state) {
         module_vtable.close(handler);
 }
 
+/* A batch of what the payloads say. */
+typedef struct Batch {
+        Try tries[8];
+        Attempt *attempts[8];
+        size_t n;
+} Batch;
+
+static void batch_init(Batch *batch, const char *const *payloads) {
+        *batch = (Batch){};
+        for (; payloads[batch->n]; batch->n++) {
+                Try *try = &batch->tries[batch->n];
+
+                try_init(try, payloads[batch->n], strlen(payloads[batch->n]));
+                batch->attempts[batch->n] = &try->attempt;
+        }
+}
+
+static void batch_done(Batch *batch) {
+        for (size_t i = 0; i < batch->n; i++)
+                try_done(&batch->tries[i]);
+}
+
+#define PAYLOADS(...) ((const char *const[]){ __VA_ARGS__, NULL })
+
+static void each_job_of_a_batch_has_a_verdict_of_its_own(void **state) {
+        Handler *handler = open_module(built("tests/handler/batch-odd.so"), "");
+        Batch batch;
+
+        batch_init(
+                &batch, PAYLOADS("0", "-", "1", "1 with a text", "2", "3", "9", "0 with a text"));
+        module_vtable.run_batch(handler, NULL, batch.attempts, batch.n);
+        assert_output(&batch.tries[0], NULL, 0);
+        assert_failed(&batch.tries[1], OUTCOME_FAILURE,
+                "the module batch-odd gave no verdict on this job");
+        assert_failed(&batch.tries[2], OUTCOME_FAILURE, "the module batch-odd gave no reason");
+        assert_failed(&batch.tries[3], OUTCOME_FAILURE, "said why");
+        assert_failed(&batch.tries[4], OUTCOME_FATAL, "the module batch-odd gave no reason");
+        assert_failed(&batch.tries[5], OUTCOME_RETRY, "the module batch-odd gave no reason");
+        assert_failed(&batch.tries[6], OUTCOME_FAILURE, "the module batch-odd gave no reason");
+        assert_output(&batch.tries[7], NULL, 0);
+        batch_done(&batch);
+        module_vtable.close(handler);
+}
+
+static void one_stopped_job_of_a_batch_is_seen_as_that(void **state) {
+        Handler *handler = open_module(built("tests/handler/batch-odd.so"), "");
+        Batch batch;
+
+        batch_init(&batch, PAYLOADS("s", "s", "s"));
+        try_stop(&batch.tries[1]);
+        module_vtable.run_batch(handler, NULL, batch.attempts, batch.n);
+        assert_output(&batch.tries[0], NULL, 0);
+        assert_int_equal(batch.tries[1].attempt.outcome, OUTCOME_FATAL);
+        assert_output(&batch.tries[2], NULL, 0);
+        batch_done(&batch);
+        module_vtable.close(handler);
+}
+
+static void single_jobs_are_no_batches_for_a_module_that_knows_both(void **state) {
+        Handler *handler = open_module(built("tests/handler/batch-odd.so"), "");
+        Try try;
+
+        try_init(&try, "1", 1);
+        run(handler, &try);
+        assert_output(&try, "single", 6);
+        try_done(&try);
+        module_vtable.close(handler);
+}
+
+/* fail.so knows no batches. */
+static void a_module_without_batches_does_one_after_the_other(void **state) {
+        Handler *handler = open_module(built("src/modules/fail.so"), "");
+        Batch batch;
+
+        batch_init(&batch, PAYLOADS("a", "b", "c"));
+        try_stop(&batch.tries[1]);
+        module_vtable.run_batch(handler, NULL, batch.attempts, batch.n);
+        assert_int_equal(batch.tries[0].attempt.outcome, OUTCOME_FAILURE);
+        assert_failed(&batch.tries[1], OUTCOME_FAILURE, "stopped before it was begun");
+        assert_int_equal(batch.tries[2].attempt.outcome, OUTCOME_FAILURE);
+        assert_string_equal(batch.tries[0].attempt.error, batch.tries[2].attempt.error);
+        batch_done(&batch);
+        module_vtable.close(handler);
+}
+
+static void modules_that_ship_give_in_a_batch_what_they_give_singly(void **state) {
+        static const char *const modules[] = { "src/modules/echo.so", "src/modules/gzip.so" };
+
+        for (size_t i = 0; i < ELEMENTSOF(modules); i++) {
+                Handler *handler = open_module(built(modules[i]), "");
+                Batch batch;
+
+                batch_init(&batch, PAYLOADS("", "x", "sixteen bytes ..", "x", "a longer payload"));
+                module_vtable.run_batch(handler, NULL, batch.attempts, batch.n);
+                for (size_t k = 0; k < batch.n; k++) {
+                        const Attempt *attempt = batch.attempts[k];
+                        Try try;
+
+                        try_init(&try, attempt->payload, attempt->payload_size);
+                        run(handler, &try);
+                        assert_output(&batch.tries[k], try.attempt.output, try.attempt.output_size);
+                        try_done(&try);
+                }
+                batch_done(&batch);
+                module_vtable.close(handler);
+        }
+}
+
 /* A folder of ours below /tmp with a copy of the echo plug-in in it. */
 typedef struct Place {
         char folder[64], inner[80], file[96];
@@ -460,6 +568,11 @@ int main(void) {
                 cmocka_unit_test(bare_names_are_found_in_the_module_path),
                 cmocka_unit_test(what_is_no_plugin_for_this_daemon_is_refused),
                 cmocka_unit_test(module_with_batches_only_gets_batches_of_one),
+                cmocka_unit_test(each_job_of_a_batch_has_a_verdict_of_its_own),
+                cmocka_unit_test(one_stopped_job_of_a_batch_is_seen_as_that),
+                cmocka_unit_test(single_jobs_are_no_batches_for_a_module_that_knows_both),
+                cmocka_unit_test(a_module_without_batches_does_one_after_the_other),
+                cmocka_unit_test(modules_that_ship_give_in_a_batch_what_they_give_singly),
                 cmocka_unit_test(plugins_that_others_could_write_are_refused),
                 cmocka_unit_test(plugins_of_other_users_are_refused),
                 cmocka_unit_test(links_are_judged_by_where_they_lead),

@@ -243,6 +243,8 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         copy->max_attempts = config->max_attempts;
         copy->backoff = config->backoff;
         copy->backoff_max = config->backoff_max;
+        copy->batch_size = config->batch_size;
+        copy->batch_timeout = config->batch_timeout;
         /* Own limiters and breakers can change, but neither come nor go. */
         if (copy->own_breaker && config->own_breaker)
                 copy->breaker_config = config->breaker_config;

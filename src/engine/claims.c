@@ -118,6 +118,8 @@ bool pool_settle(Pool *pool, Job *job, usec_t now, Mail *mail) {
 size_t pool_turn_size(const Pool *pool) {
         uint64_t n;
 
+        if (unlikely(pool_has_batches(pool)))
+                return pool->scheduler.config.batch_size;
         if (!pool->config->handler->takes_several || pool->mean_run_nsec == 0)
                 return 1;
         n = MIN(TURN_USEC * 1000 / pool->mean_run_nsec, (uint64_t) TURN_JOBS_MAX);

@@ -406,9 +406,12 @@ void engine_abandon(Submission *submission) {
 /* ---- room ---- */
 
 void engine_watch_room(Pool *pool, RoomWatch *watch, uint64_t n) {
+        Engine *engine = pool->engine;
+
         watch->pool = pool;
         watch->waiter = (AdmitWaiter){ .n = n };
         pool_line_join(pool, &watch->waiter);
+        pool->is_to_wake = engine->wake_pools = true;
 }
 
 void engine_unwatch_room(RoomWatch *watch) {
@@ -753,9 +756,11 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
         if (r < 0)
                 return r;
         pool->removing = true;
-        pool_drain(pool, true);
+        /* First, as to drain begins what gathers for a batch. */
         if (cancel)
                 pool_pause(pool, true);
+        pool_drain(pool, true);
+        pool->is_to_wake = engine->wake_pools = true;
         if (watch)
                 list_append(&pool->remove_watches, &watch->links);
         engine->check_pools = true;
@@ -823,7 +828,7 @@ void engine_pause_pool(Engine *engine, Pool *pool, bool paused) {
 void engine_drain_pool(Engine *engine, Pool *pool, bool draining) {
         /* What is to go takes nothing more, whatever it is told. */
         pool_drain(pool, draining || pool->removing || engine->shutting_down);
-        engine->check_pools = true;
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
 }
 
 /* Tells listeners and watches what has become of a pool. */

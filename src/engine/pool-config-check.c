@@ -24,6 +24,7 @@ static const struct {
 } handler_sections[] = {
         { "Command", { "command" } },
         { "Module", { "module" } },
+        { "Batch", { "command", "module" } },
 };
 
 /* Where the checks leave what they find. */
@@ -220,6 +221,41 @@ static int check_breaker(PoolConfig *config, Faults *faults) {
                        : 0;
 }
 
+/* What a section [Batch] leaves out. */
+#define BATCH_SIZE_DEFAULT 16
+
+static int check_batch(PoolConfig *config, Faults *faults) {
+        const Setting *size = pool_setting_find("BatchSize"),
+                      *timeout = pool_setting_find("BatchTimeoutUSec");
+        bool is_command = strcmp(config->handler->name, "command") == 0;
+        bool netstring = config->handler_config.netstring_batches;
+        int r;
+
+        /* Once it is known it stays: a pool that lives is not made one of batches by a time-out. */
+        if (config->batch_size == 0)
+                config->batch_size =
+                        pool_setting_is_given(config, timeout)
+                                ? (uint32_t) MIN((uint64_t) BATCH_SIZE_DEFAULT, config->queue_max)
+                                : 1;
+
+        if (config->batch_size > config->queue_max) {
+                r = found(faults, -EINVAL, size, "%u is more than QueueMax=%llu",
+                        config->batch_size, (unsigned long long) config->queue_max);
+                if (r < 0)
+                        return r;
+        }
+        if (is_command && config->batch_size > 1 && !netstring)
+                return found(faults, -EINVAL, size,
+                        "%u jobs at once are for a command that reads and writes them as "
+                        "netstrings, with Batch=netstring in [Command]",
+                        config->batch_size);
+        if (is_command && netstring && !pool_setting_is_given(config, size) &&
+                !pool_setting_is_given(config, timeout))
+                return found(faults, -EINVAL, pool_setting_find("Batch"),
+                        "netstring needs a section [Batch] (BatchSize, BatchTimeoutUSec)");
+        return 0;
+}
+
 /* Both look up a name in a buffer that grows as the data base asks for it: 0, -ESRCH if there is no
  * such name, or -errno. */
 static int find_user(const char *name, char *buf, size_t size, uint32_t *ret) {
@@ -326,6 +362,7 @@ static int complete(PoolConfig *config, Faults *faults) {
                 check_module,
                 check_limiter,
                 check_breaker,
+                check_batch,
                 check_users,
                 check_groups,
         };

@@ -16,6 +16,7 @@
 #define ATTEMPTS_MAX 1000000
 #define WORDS_MAX 64
 #define NAMES_MAX 1024
+#define BATCH_MAX 65535 /* what a turn can count, see engine/worker.h */
 
 static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
@@ -75,6 +76,25 @@ static int set_on_open(const Assignment *a) {
 
 static const SettingType type_on_open = { "a word", STORED_PLAIN, sizeof(bool), set_on_open };
 
+static const char *const batch_words[] = { "netstring", NULL };
+
+static int set_batch(const Assignment *a) {
+        bool *place = setting_place(a->target, a->setting);
+        int i, r;
+
+        if (a->value->type == 's' && !*a->value->string) {
+                *place = false;
+                return 0;
+        }
+        r = setting_read_word(a, &i);
+        if (r < 0)
+                return r;
+        *place = true;
+        return 1;
+}
+
+static const SettingType type_batch = { "a word", STORED_PLAIN, sizeof(bool), set_batch };
+
 #define PLACE(member) .place = offsetof(PoolConfig, member)
 
 /* In the order of the sections, as texts name these in the order of the table. */
@@ -132,6 +152,8 @@ const Setting pool_settings[] = {
                 PLACE(handler_config.output_max) },
         { "PinCommands", "Command", "PinCommands", &setting_boolean,
                 PLACE(handler_config.pin_commands) },
+        { "Batch", "Command", "Batch", &type_batch, .words = batch_words,
+                PLACE(handler_config.netstring_batches) },
 
         { "ModulePath", "Module", "Path", &setting_module_path, 1, PATH_MAX - 1,
                 PLACE(handler_config.module_path) },
@@ -146,6 +168,11 @@ const Setting pool_settings[] = {
                 PLACE(limiter_config.burst) },
 
         BREAKER_SETTINGS("Breaker", offsetof(PoolConfig, breaker_config)),
+
+        { "BatchSize", "Batch", "Size", &setting_uint32, 1, BATCH_MAX, PLACE(batch_size),
+                .settable = true },
+        { "BatchTimeoutUSec", "Batch", "Timeout", &setting_time, 0, USEC_SPAN_MAX,
+                PLACE(batch_timeout), .settable = true },
 };
 
 const size_t n_pool_settings = ELEMENTSOF(pool_settings);
@@ -209,6 +236,7 @@ int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
                 .max_attempts = 1,
                 .backoff = USEC_PER_SEC,
                 .backoff_max = 5 * USEC_PER_MINUTE,
+                .batch_timeout = 250 * USEC_PER_MSEC,
                 .result_retention = 10 * USEC_PER_MINUTE,
                 .result_retention_max = 10000,
                 .limiter_config = LIMITER_CONFIG_DEFAULT,

@@ -9,6 +9,13 @@ bool pool_is_worth_asking(const Pool *pool) {
         return scheduler_has_work(&pool->scheduler) && pool->gates.shut_by == GATE_OPEN;
 }
 
+/* How many tokens idle workers could take now: one for each job, or for each batch. */
+static uint64_t tokens_of_use(const Pool *pool) {
+        uint64_t per_worker = pool_has_batches(pool) ? 1 : pool_turn_size(pool);
+
+        return MIN(pool_n_calls(pool, pool->scheduler.n_queued), pool->n_idle * per_worker);
+}
+
 /* Work that idle workers could do, and none of them comes for it by itself: then the pool waits in
  * line for tokens. Otherwise it does not. The lock is held. */
 void pool_settle_gates(Pool *pool) {
@@ -18,8 +25,7 @@ void pool_settle_gates(Pool *pool) {
                 pool->gates.shut_by == GATE_BREAKER)
                 pool_gates_leave(&pool->gates);
         else if (pool->gates.limiter && pool->n_coming == 0 && pool->gates.shut_by == GATE_OPEN)
-                pool_gates_wait(&pool->gates,
-                        MIN(pool->scheduler.n_queued, pool->n_idle * pool_turn_size(pool)));
+                pool_gates_wait(&pool->gates, tokens_of_use(pool));
 }
 
 /* Nobody asks again until the breaker says so. The lock is held. */
@@ -31,12 +37,30 @@ void pool_shut_by_breaker(Pool *pool) {
                 timer_arm(&pool->timer, 0);
 }
 
+/* When an idle worker could have a batch. At once, if a worker has left behind what is one as well
+ * and nobody comes for it: main is to wake somebody. */
+static usec_t batch_at(const Pool *pool) {
+        if (pool->n_idle == 0 || pool->gates.shut_by != GATE_OPEN)
+                return USEC_INFINITY;
+        return pool->n_coming == 0 && scheduler_has_work(&pool->scheduler)
+                       ? 0
+                       : scheduler_batch_at(&pool->scheduler);
+}
+
+void pool_arm_timer(Pool *pool) {
+        usec_t t = scheduler_wake_at(&pool->scheduler);
+
+        if (unlikely(pool_has_batches(pool)))
+                t = MIN(t, batch_at(pool));
+        timer_arm(&pool->timer, t);
+}
+
 /* There may be work that nobody looks at, and the timer may be due earlier; the lock is held. */
 void pool_after_change(Pool *pool) {
         if (pool_is_worth_asking(pool))
-                pool_wake_idle(pool, pool->scheduler.n_queued);
+                pool_wake_idle(pool, pool_n_calls(pool, pool->scheduler.n_queued));
         pool_settle_gates(pool);
-        timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+        pool_arm_timer(pool);
 }
 
 void pool_gates_opened(Pool *pool) {

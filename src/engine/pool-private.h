@@ -48,9 +48,28 @@ bool pool_cut_turn(Pool *pool, Worker *worker, usec_t now, Mail *mail);
 /* A job in a turn of several becomes a queued, a running or a finished one, to be changed. */
 bool pool_settle(Pool *pool, Job *job, usec_t now, Mail *mail);
 
+/* ---- batch.c ---- */
+
+static inline bool pool_has_batches(const Pool *pool) {
+        return pool->scheduler.config.batch_size > 1;
+}
+
+/* So many jobs came: how many workers could do something of what is queued now? */
+uint64_t pool_n_calls(const Pool *pool, uint64_t n_jobs);
+
+/* Tells the breaker of the batch that has ended, which is one call to it. */
+void pool_report_batch(Pool *pool, Worker *worker, usec_t now);
+
+/* The batch is out of its time. */
+void pool_stop_batch(Pool *pool, Worker *worker, usec_t now);
+
+/* A job of the batch, number i of the turn, was cancelled. */
+void pool_cancel_in_batch(Pool *pool, Worker *worker, unsigned i, usec_t now);
+
 /* ---- turn.c ---- */
 
-void worker_poke(Worker *worker, unsigned i, JobStop stop); /* tells it to stop job i */
+void worker_set_stop(Worker *worker, unsigned i, JobStop stop); /* job i is to stop */
+void worker_poke(Worker *worker);                               /* and it is to look */
 void pool_watch_stop(Pool *pool, Worker *worker, usec_t now);
 bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail);
 
@@ -66,6 +85,8 @@ int pool_resize(Pool *pool, uint32_t n_target);
 bool pool_is_worth_asking(const Pool *pool); /* is there work for a worker that asked? */
 void pool_settle_gates(Pool *pool);
 void pool_shut_by_breaker(Pool *pool);
+
+void pool_arm_timer(Pool *pool); /* for when time alone changes something */
 
 /* There may be work that nobody looks at, and the timer may be due earlier. */
 void pool_after_change(Pool *pool);

@@ -55,6 +55,13 @@ static void histogram_read(const Histogram *h, usec_t ret[static 4]) {
         ret[3] = h->max;
 }
 
+static bool is_in_next_call(const Pool *pool, const Job *job) {
+        uint32_t n = pool->scheduler.config.batch_size;
+
+        return pool_has_batches(pool) ? scheduler_position(&pool->scheduler, job, n + 1) <= n
+                                      : scheduler_is_next(&pool->scheduler, job);
+}
+
 static const char *pending_reason(const Pool *pool, const Job *job) {
         if (job->state == JOB_SCHEDULED)
                 return "delay";
@@ -62,7 +69,9 @@ static const char *pending_reason(const Pool *pool, const Job *job) {
                 return "paused";
         if (job->flags & JOB_CLAIMED)
                 return "workers";
-        if (!scheduler_is_next(&pool->scheduler, job))
+        if (scheduler_gathers(&pool->scheduler))
+                return pool->gates.shut_by == GATE_BREAKER ? "breaker" : "batch";
+        if (!is_in_next_call(pool, job))
                 return "priority";
         return gate_reason_to_string(pool->gates.shut_by) ?: "workers";
 }
@@ -98,6 +107,7 @@ void pool_view(Pool *pool, PoolView *ret) {
                 .n_scheduled = pool->scheduler.n_scheduled,
                 .n_running = pool->scheduler.n_running + n_begun,
                 .counters = pool->scheduler.counters,
+                .n_batches = pool->n_batches,
         };
         ret->pending_reason = first_pending_reason(pool, ret);
         list_for_each (l, &pool->workers)
@@ -126,7 +136,8 @@ static void view_running(Pool *pool, Job *job, JobView *ret) {
         ret->attempt = worker->results[i].attempt;
         ret->started_realtime = to_realtime(worker->run.started_at);
         ret->duration = usec_sub(usec_now(CLOCK_MONOTONIC), worker->run.started_at);
-        ret->progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
+        if (!worker->batch)
+                ret->progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
 }
 
 void pool_job_view(Pool *pool, Job *job, JobView *ret) {

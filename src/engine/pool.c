@@ -72,6 +72,8 @@ int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigne
 void pool_line_join(Pool *pool, AdmitWaiter *waiter) {
         pool_lock(pool);
         scheduler_line_join(&pool->scheduler, waiter);
+        /* It makes a batch of what is queued. */
+        pool_after_change(pool);
         pool_unlock(pool);
 }
 
@@ -128,8 +130,8 @@ void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
         if (unlikely(pool_overtakes_claims(pool, jobs[0])))
                 (void) pool_reclaim_all(pool);
         if (pool_is_worth_asking(pool))
-                pool_wake_idle(pool, n);
-        timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+                pool_wake_idle(pool, pool_n_calls(pool, n));
+        pool_arm_timer(pool);
         pool_unlock(pool);
 }
 
@@ -157,8 +159,13 @@ CancelVerdict pool_cancel(Pool *pool, Job *job) {
         case CANCEL_ASKED:
                 worker = pool_find_worker(pool, job, &i);
                 assert(worker);
-                worker_poke(worker, i, JOB_STOP_CANCEL);
-                pool_watch_stop(pool, worker, now);
+                if (worker->batch)
+                        pool_cancel_in_batch(pool, worker, i, now);
+                else {
+                        worker_set_stop(worker, i, JOB_STOP_CANCEL);
+                        worker_poke(worker);
+                        pool_watch_stop(pool, worker, now);
+                }
                 break;
 
         case CANCEL_NOTHING:
@@ -207,6 +214,8 @@ void pool_pause(Pool *pool, bool paused) {
 void pool_drain(Pool *pool, bool draining) {
         pool_lock(pool);
         pool->scheduler.draining = draining;
+        /* What gathers for a batch is one now. */
+        pool_after_change(pool);
         pool_unlock(pool);
 }
 
@@ -235,6 +244,8 @@ static SchedulerConfig scheduler_config_of(const PoolConfig *config) {
                         .backoff = config->backoff,
                         .backoff_max = config->backoff_max,
                 },
+                .batch_size = config->batch_size,
+                .batch_timeout = config->batch_timeout,
         };
 }
 
@@ -253,9 +264,12 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         own->max_attempts = config->max_attempts;
         own->backoff = config->backoff;
         own->backoff_max = config->backoff_max;
+        own->batch_size = config->batch_size;
+        own->batch_timeout = config->batch_timeout;
 
         pool_lock(pool);
-        if (own->aging_interval != pool->scheduler.config.aging_interval)
+        if (own->aging_interval != pool->scheduler.config.aging_interval ||
+                own->batch_size != pool->scheduler.config.batch_size)
                 (void) pool_reclaim_all(pool);
         scheduler_config = scheduler_config_of(own);
         scheduler_set_config(&pool->scheduler, &scheduler_config);

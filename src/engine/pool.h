@@ -91,6 +91,7 @@ struct Pool {
         Timer timer;             /* armed by any thread */
         Histogram queue_wait, run_time;
         bool refuses;           /* an open breaker refuses what is queued; else it waits */
+        uint64_t n_batches;     /* so many were begun */
         uint64_t mean_run_nsec; /* moving average of the last turns; 0 = not known yet */
         bool announce;          /* somebody wants to hear of starts and ends of all jobs */
         usec_t stop_timeout;
@@ -104,6 +105,7 @@ struct PoolView {
         uint64_t n_queued, n_scheduled, n_running;
         const char *pending_reason; /* why the first in line waits; "" if nothing waits */
         JobCounters counters;
+        uint64_t n_batches;
         usec_t queue_wait[4], run_time[4]; /* p50, p95, p99, max */
 };
 

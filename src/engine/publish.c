@@ -58,12 +58,6 @@ static bool post_started(Pool *pool, const Job *job, Mail *mail) {
         return true;
 }
 
-/* The key of another attempt is as old as the job, its wait is not. */
-static usec_t waits_since(const Job *job) {
-        return unlikely(job->details && job->details->attempt > 0) ? job->details->ready_at
-                                                                   : job->due_at;
-}
-
 /* So many jobs of the turn have waited since then. */
 static void count_waits(Pool *pool, const Worker *worker, usec_t since, uint32_t n) {
         if (n > 0)
@@ -81,9 +75,9 @@ bool pool_note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
                 Job *job = worker->jobs[worker->n_started];
 
                 /* Jobs that were submitted together have waited equally long. */
-                if (waits_since(job) != since) {
+                if (job_waits_since(job) != since) {
                         count_waits(pool, worker, since, n_equal);
-                        since = waits_since(job);
+                        since = job_waits_since(job);
                         n_equal = 0;
                 }
                 n_equal++;
@@ -183,11 +177,15 @@ static void report_to_gates(Pool *pool, Worker *worker, unsigned n, usec_t now) 
  * held. True if it is urgent. */
 bool pool_publish(
         Pool *pool, Worker *worker, unsigned n, unsigned n_begun, usec_t now, Mail *mail) {
-        usec_t share = usec_sub(now, worker->published_at) / (n_begun - worker->n_published);
+        unsigned n_calls = worker->batch ? 1 : n_begun - worker->n_published;
+        usec_t share = usec_sub(now, worker->published_at) / n_calls;
         bool urgent = pool_note_started(pool, worker, n_begun, mail);
         uint32_t n_sharing = 0;
 
-        report_to_gates(pool, worker, n, now);
+        if (unlikely(worker->batch))
+                pool_report_batch(pool, worker, now);
+        else
+                report_to_gates(pool, worker, n, now);
         for (unsigned i = worker->n_published; i < n; i++) {
                 Job *job = worker->jobs[i];
                 WorkerResult *result = &worker->results[i];

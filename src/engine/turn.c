@@ -4,6 +4,7 @@
  * what runs is told to stop, at a cancel or out of its time. */
 
 #include <assert.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "engine/pool-private.h"
@@ -25,7 +26,7 @@ static void end_run(Pool *pool, Worker *worker, usec_t now) {
         uint64_t mean;
 
         scheduler_remove_run(&pool->scheduler, &worker->run);
-        mean = usec_sub(now, worker->turn_started_at) * 1000 / worker->n_jobs;
+        mean = usec_sub(now, worker->turn_started_at) * 1000 / worker_n_calls(worker);
         if (pool->mean_run_nsec > 0)
                 mean = (pool->mean_run_nsec * (MEAN_WEIGHT - 1) + mean) / MEAN_WEIGHT;
         pool->mean_run_nsec = MAX(mean, UINT64_C(1));
@@ -38,7 +39,9 @@ static void end_run(Pool *pool, Worker *worker, usec_t now) {
         worker->stop_seen = false;
 }
 
+/* All jobs of a batch begin with it, of several others the first one. */
 static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *mail) {
+        unsigned n_begun = worker->batch ? (unsigned) n : 1;
         usec_t timeout = USEC_INFINITY;
 
         worker->n_jobs = (unsigned) n;
@@ -51,13 +54,19 @@ static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *ma
                 worker->results[i].attempt = (job->details ? job->details->attempt : 0) + 1;
                 atomic_store_explicit(&worker->stops[i], JOB_STOP_NONE, memory_order_relaxed);
         }
-        atomic_store_explicit(&worker->claim, claim_make(1, (unsigned) n), memory_order_release);
-        if (n > 1) {
+        atomic_store_explicit(
+                &worker->claim, claim_make(n_begun, (unsigned) n), memory_order_release);
+        if (unlikely(worker->batch)) {
+                /* One permit is that of all. */
+                memset(worker->permits + 1, 0, (n - 1) * sizeof(*worker->permits));
+                pool->n_batches++;
+        } else if (n > 1) {
                 timeout = MIN(timeout, TURN_CUT_USEC);
+                worker->several = true;
                 pool->n_several++;
         }
         scheduler_add_run(&pool->scheduler, &worker->run, now, timeout);
-        return pool_note_started(pool, worker, 1, mail);
+        return pool_note_started(pool, worker, n_begun, mail);
 }
 
 static void go_idle(Pool *pool, Worker *worker) {
@@ -105,11 +114,12 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         if (n_done > 0) {
                 urgent |= pool_publish(pool, worker, n_done, n_done, now, &mail);
                 /* Without anybody who waits, many short jobs are told of at once. */
-                urgent |= worker->n_jobs == 1 && pool->mean_run_nsec > SHORT_NSEC;
+                urgent |= worker_n_calls(worker) == 1 && pool->mean_run_nsec > SHORT_NSEC;
                 if (worker->several)
                         pool->n_several--;
                 worker->several = false;
                 end_run(pool, worker, now);
+                worker->batch = false;
                 worker->n_jobs = 0;
         }
         worker_forget_poke(worker);
@@ -126,17 +136,24 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 usec_t until = USEC_INFINITY;
 
                 do {
+                        size_t max;
+
+                        max = pool_turn_size(pool);
+                        if (unlikely(max > worker->room))
+                                max = MIN(max, worker_reserve(worker, max));
                         gates = gate_turn_init(&gate_turn, &pool->gates, worker->permits);
-                        verdict = scheduler_take(&pool->scheduler, now, gates, pool_turn_size(pool),
-                                worker->jobs, &n, &until);
+                        verdict = scheduler_take(
+                                &pool->scheduler, now, gates, max, worker->jobs, &n, &until);
                         gate_turn_done(&gate_turn);
                 } while (verdict != TAKE_JOBS && !pool->scheduler.paused &&
                          gate_turn.refused_by == GATE_OPEN && pool_reclaim_most(pool));
                 urgent |= pool_post_ended(pool, &mail, now);
                 if (verdict == TAKE_JOBS) {
-                        worker->several = n > 1;
+                        worker->batch = pool_has_batches(pool);
                         worker->taken_at = gate_turn.taken_at;
-                        urgent |= begin_run(pool, worker, n, now, &mail);
+                        /* Our clock was read before we had the lock, perhaps even before the jobs
+                         * came: they do not start then. */
+                        urgent |= begin_run(pool, worker, n, pool->scheduler.latest, &mail);
                         turn = TURN_WORK;
                 } else {
                         if (gate_turn.refused_by == GATE_BREAKER)
@@ -146,9 +163,9 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 }
                 urgent |= pool_post_room(pool, &mail);
         }
-        /* Also of a worker that leaves: what it ran may be due for another attempt. */
-        timer_arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+        /* The timer also for a worker that leaves: what it ran may be due for another attempt. */
         pool_settle_gates(pool);
+        pool_arm_timer(pool);
 
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
@@ -166,8 +183,11 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         return turn;
 }
 
-void worker_poke(Worker *worker, unsigned i, JobStop stop) {
+void worker_set_stop(Worker *worker, unsigned i, JobStop stop) {
         atomic_store_explicit(&worker->stops[i], (int) stop, memory_order_release);
+}
+
+void worker_poke(Worker *worker) {
         if (!worker->poked) {
                 worker->poked = true;
                 worker_wake(worker);
@@ -204,6 +224,10 @@ bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
                 return false;
         }
 
+        if (worker->batch) {
+                pool_stop_batch(pool, worker, now);
+                return false;
+        }
         if (worker->several) {
                 urgent = pool_cut_turn(pool, worker, now, mail);
                 if (worker->run.deadline > now)
@@ -214,7 +238,8 @@ bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
         if (scheduler_stop_timed_out(&pool->scheduler, worker->jobs[i])) {
                 pool_gates_report(
                         &pool->gates, &worker->permits[i], &(GateEnd){ GATE_FAILED }, 1, now);
-                worker_poke(worker, i, JOB_STOP_TIMEOUT);
+                worker_set_stop(worker, i, JOB_STOP_TIMEOUT);
+                worker_poke(worker);
         }
         pool_watch_stop(pool, worker, now);
         return urgent;

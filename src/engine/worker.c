@@ -70,23 +70,22 @@ static bool worker_open(Worker *worker) {
                        sizeof(config->cpus), &worker->state) >= 0;
 }
 
-/* Runs job i of the turn, without any lock, and leaves its result. */
-static void worker_run(Worker *worker, unsigned i) {
-        Pool *pool = worker->pool;
-        Job *job = worker->jobs[i];
+/* The facts of job i of the turn. */
+static WorkerAttempt attempt_of(Worker *worker, unsigned i) {
+        const Job *job = worker->jobs[i];
         const Submission *submission = job->submission;
-        WorkerResult *result = &worker->results[i];
-        WorkerAttempt a = {
+
+        return (WorkerAttempt){
                 .attempt = {
                         .id = job->id,
                         .payload = job->data,
                         .payload_size = job->size,
                         .payload_fd = submission->payload_fd,
                         .output_fd = submission->output_fd,
-                        .pool = pool->config->name,
+                        .pool = worker->pool->config->name,
                         .tag = submission->tag ?: "",
                         .arguments = submission->arguments,
-                        .attempt = result->attempt,
+                        .attempt = worker->results[i].attempt,
                         .worker = worker->id,
                         .stop = &worker->stops[i],
                         .wake_fd = worker->eventfd,
@@ -96,34 +95,80 @@ static void worker_run(Worker *worker, unsigned i) {
                 },
                 .writer = submission->bulk && submission->n_total > 1 ? &worker->writer : NULL,
         };
+}
+
+/* From the verdict on job i to its result. */
+static void take_result(Worker *worker, unsigned i, WorkerAttempt *a) {
+        WorkerResult *result = &worker->results[i];
+
+        if (a->attempt.output_size > UINT32_MAX) {
+                worker_attempt_drop_output(a);
+                attempt_fail(&a->attempt, OUTCOME_FAILURE, "output of more than 4 GiB");
+        }
+        if (a->shared && a->attempt.output != a->shared)
+                output_release(worker->writer.stock, TAKE_PTR(a->shared), 1);
+        result->outcome = a->attempt.outcome;
+        result->exit_status = a->attempt.exit_status;
+        result->error = a->attempt.error;
+        result->output = a->attempt.output_size > 0 ? a->attempt.output : NULL;
+        result->size = (uint32_t) a->attempt.output_size;
+        result->flags = !result->output                  ? 0
+                        : a->attempt.output == a->shared ? JOB_DATA_SHARED
+                        : a->attempt.output_owned        ? JOB_DATA_OWNED
+                                                         : 0;
+        if (!result->output)
+                worker_attempt_drop_output(a);
+        result->details = NULL;
+        if (!worker->jobs[i]->submission->bulk || result->outcome != OUTCOME_SUCCESS ||
+                result->error || result->exit_status != 0)
+                result->details = calloc(1, sizeof(*result->details));
+}
+
+/* Runs job i of the turn, without any lock, and leaves its result. */
+static void worker_run(Worker *worker, unsigned i) {
+        WorkerAttempt a = attempt_of(worker, i);
+        Pool *pool = worker->pool;
 
         atomic_store_explicit(&worker->progress, -1.0, memory_order_relaxed);
         if (likely(worker_open(worker)))
                 pool->config->handler->run(pool->handler, worker->state, &a.attempt);
         else
                 attempt_fail(&a.attempt, OUTCOME_RETRY, "no memory for a worker's own things");
+        take_result(worker, i, &a);
+}
 
-        if (a.attempt.output_size > UINT32_MAX) {
-                worker_attempt_drop_output(&a);
-                attempt_fail(&a.attempt, OUTCOME_FAILURE, "output of more than 4 GiB");
+/* A batch that could not even be begun. */
+static void fail_batch(Worker *worker, const char *why) {
+        for (unsigned i = 0; i < worker->n_jobs; i++) {
+                WorkerAttempt a = attempt_of(worker, i);
+
+                attempt_fail(&a.attempt, OUTCOME_RETRY, "%s", why);
+                take_result(worker, i, &a);
         }
-        if (a.shared && a.attempt.output != a.shared)
-                output_release(worker->writer.stock, TAKE_PTR(a.shared), 1);
-        result->outcome = a.attempt.outcome;
-        result->exit_status = a.attempt.exit_status;
-        result->error = a.attempt.error;
-        result->output = a.attempt.output_size > 0 ? a.attempt.output : NULL;
-        result->size = (uint32_t) a.attempt.output_size;
-        result->flags = !result->output                ? 0
-                        : a.attempt.output == a.shared ? JOB_DATA_SHARED
-                        : a.attempt.output_owned       ? JOB_DATA_OWNED
-                                                       : 0;
-        if (!result->output)
-                worker_attempt_drop_output(&a);
-        result->details = NULL;
-        if (!submission->bulk || result->outcome != OUTCOME_SUCCESS || result->error ||
-                result->exit_status != 0)
-                result->details = calloc(1, sizeof(*result->details));
+}
+
+/* Runs all jobs of the turn as one call. They share the times of that. */
+static void worker_run_batch(Worker *worker) {
+        _cleanup_free_ WorkerAttempt *batch = reallocarray(NULL, worker->n_jobs, sizeof(*batch));
+        _cleanup_free_ Attempt **attempts = reallocarray(NULL, worker->n_jobs, sizeof(Attempt *));
+        Pool *pool = worker->pool;
+
+        for (unsigned i = 0; i < worker->n_jobs; i++) {
+                worker->results[i].started_at = worker->turn_started_at;
+                worker->results[i].duration = USEC_INFINITY;
+        }
+        if (!batch || !attempts || !worker_open(worker)) {
+                fail_batch(worker, "no memory for a batch");
+                return;
+        }
+        for (unsigned i = 0; i < worker->n_jobs; i++) {
+                batch[i] = attempt_of(worker, i);
+                batch[i].attempt.progress = NULL;
+                attempts[i] = &batch[i].attempt;
+        }
+        pool->config->handler->run_batch(pool->handler, worker->state, attempts, worker->n_jobs);
+        for (unsigned i = 0; i < worker->n_jobs; i++)
+                take_result(worker, i, &batch[i]);
 }
 
 /* Begins the next job of the turn, if nobody has taken it back. */
@@ -145,6 +190,10 @@ static void worker_run_turn(Worker *worker) {
         usec_t t = worker->turn_started_at;
         unsigned i = 0;
 
+        if (unlikely(worker->batch)) {
+                worker_run_batch(worker);
+                return;
+        }
         do {
                 WorkerResult *result = &worker->results[i];
 
@@ -191,6 +240,24 @@ static void *worker_main(void *userdata) {
         }
 }
 
+static int grow(void *array, size_t n, size_t size) {
+        void *grown = reallocarray(*(void **) array, n, size);
+
+        if (!grown)
+                return -ENOMEM;
+        *(void **) array = grown;
+        return 0;
+}
+
+size_t worker_reserve(Worker *worker, size_t n) {
+        if (n > worker->room && grow(&worker->permits, n, sizeof(*worker->permits)) >= 0 &&
+                grow(&worker->jobs, n, sizeof(Job *)) >= 0 &&
+                grow(&worker->stops, n, sizeof(*worker->stops)) >= 0 &&
+                grow(&worker->results, n, sizeof(*worker->results)) >= 0)
+                worker->room = n;
+        return worker->room;
+}
+
 int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret) {
         Worker *worker;
         int r;
@@ -212,6 +279,8 @@ int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret) {
                 r = -errno;
                 return worker_free(worker), r;
         }
+        if (worker_reserve(worker, TURN_JOBS_MAX) < TURN_JOBS_MAX)
+                return worker_free(worker), -ENOMEM;
         r = pthread_create(&worker->thread, NULL, worker_main, worker);
         if (r != 0)
                 return worker_free(worker), -r;
@@ -223,6 +292,10 @@ Worker *worker_free(Worker *worker) {
         if (!worker)
                 return NULL;
         fd_close(worker->eventfd);
+        free(worker->permits);
+        free(worker->jobs);
+        free(worker->stops);
+        free(worker->results);
         free(worker);
         return NULL;
 }

@@ -30,11 +30,12 @@ struct WorkerResult {
                 duration; /* duration is USEC_INFINITY where it was not measured singly */
 };
 
-/* Which jobs of a turn have begun is settled by one atomic word, so that the worker needs no lock
- * between short jobs and others can still take back what it has not begun: the low half counts the
- * begun ones, the high half is where the turn ends. Only the worker raises the low half, and only
- * holders of the pool's lock lower the high half. results[i] is complete once begun > i + 1. n_jobs
- * follows the high half, so that it is what was begun once the turn is over. */
+/* All jobs of a batch begin at once. Which jobs of another turn have begun is settled by one atomic
+ * word, so that the worker needs no lock between short jobs and others can still take back what it
+ * has not begun: the low half counts the begun ones, the high half is where the turn ends. Only the
+ * worker raises the low half, and only holders of the pool's lock lower the high half. results[i]
+ * is complete once begun > i + 1. n_jobs follows the high half, so that it is what was begun once
+ * the turn is over. */
 struct Worker {
         /* Constant. */
         Pool *pool; /* borrowed */
@@ -47,11 +48,11 @@ struct Worker {
         List links, idle_links;
         Run run;
         bool idle, leaving;
-        bool coming;     /* off the idle list, and counted in n_coming until its turn */
-        usec_t taken_at; /* when the turn's tokens were taken */
-        uint64_t permits[TURN_JOBS_MAX]; /* of a breaker, for each job of the turn; 0 = none (any
-                                            more) */
-        bool several; /* the turn is one of several jobs, and counted in n_several */
+        bool coming;       /* off the idle list, and counted in n_coming until its turn */
+        usec_t taken_at;   /* when the turn's tokens were taken */
+        uint64_t *permits; /* owned: of a breaker, for each job of the turn; 0 = none (any more) */
+        bool several;      /* the turn is one of several jobs, and counted in n_several */
+        bool batch;        /* the turn is one call of the handler, however many jobs it has */
         bool poked; /* the eventfd was written to stop a job, so it is to be emptied after the turn
                      */
         bool stuck; /* counted in n_stuck */
@@ -60,18 +61,19 @@ struct Worker {
         unsigned n_started;   /* jobs of the turn that are known to have begun, and told of */
         unsigned n_published; /* jobs of the turn that are finished */
         usec_t published_at;  /* when some were published last; the turn's start before */
-        Job *jobs[TURN_JOBS_MAX];
+        Job **jobs;           /* owned; the jobs are not */
+        size_t room;          /* a turn can have so many jobs */
 
         /* Shared without the lock, as said above. */
         _Atomic uint32_t claim;
-        atomic_int stops[TURN_JOBS_MAX]; /* JobStop per job of the turn */
-        _Atomic double progress;         /* of the job that has begun last */
+        atomic_int *stops;       /* owned: JobStop per job of the turn */
+        _Atomic double progress; /* of the job that has begun last */
 
         /* Constant for the time of a turn. */
         usec_t turn_started_at;
 
         /* Only the worker's, but for results that are complete. */
-        WorkerResult results[TURN_JOBS_MAX];
+        WorkerResult *results; /* owned */
         OutputWriter writer;
         HandlerWorker *state;
 };
@@ -80,6 +82,15 @@ int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret); /* starts the th
 Worker *worker_free(Worker *worker); /* after it was joined; returns NULL */
 
 void worker_wake(Worker *worker); /* writes the eventfd */
+
+/* Makes room for a turn of n jobs, by the worker itself between two turns and with the pool's lock.
+ * Returns for how many there is room, which is as many as before where memory is short. */
+size_t worker_reserve(Worker *worker, size_t n);
+
+/* How many calls of the handler the turn is. */
+static inline unsigned worker_n_calls(const Worker *worker) {
+        return worker->batch ? 1 : worker->n_jobs;
+}
 
 static inline unsigned claim_begun(uint32_t claim) {
         return claim & 0xffff;

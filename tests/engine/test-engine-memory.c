@@ -14,7 +14,15 @@
 static _Thread_local unsigned n_left; /* requests until the one that fails; 0 = none does */
 static _Thread_local bool has_failed;
 
+/* Other threads get nothing at all while this is set. */
+static atomic_bool starves_workers;
+static _Thread_local bool is_main;
+
 static bool refuse(void) {
+        if (!is_main && atomic_load(&starves_workers)) {
+                errno = ENOMEM;
+                return true;
+        }
         if (n_left == 0 || --n_left > 0)
                 return false;
         has_failed = true;
@@ -60,6 +68,7 @@ WRAP(int, pthread_create,
 static int set_up(void **state) {
         Try *t = malloc(sizeof(*t));
 
+        is_main = true;
         assert_non_null(t);
         try_init(t);
         *state = t;
@@ -239,6 +248,31 @@ static void other_calls_without_memory_can_be_made_again(void **state) {
         assert_int_equal(t->n_finished, 10);
 }
 
+static void a_batch_without_memory_is_smaller_or_fails(void **state) {
+        Try *t = *state;
+        PoolConfig *config = try_config("p", &try_singly, 1);
+        char *error = NULL;
+        size_t sizes[8];
+        Pool *pool;
+
+        config->batch_size = 200;
+        config->batch_timeout = USEC_PER_HOUR;
+        assert_int_equal(engine_add_pool(t->engine, config, &pool, &error), 0);
+        /* Who waits hears of it without a note. */
+        atomic_store(&starves_workers, true);
+        (void) try_submit_bulk(t, pool, TRY_ECHO, 200);
+        try_until(t, t->n_finished == TURN_JOBS_MAX);
+        atomic_store(&starves_workers, false);
+        assert_int_equal(try_batches(sizes, ELEMENTSOF(sizes)), 0);
+        for (uint64_t id = 1; id <= TURN_JOBS_MAX; id++)
+                assert_int_equal(t->jobs[id].result, JOB_FAILED);
+
+        (void) try_submit(t, pool, TRY_ECHO, TURN_JOBS_MAX);
+        try_until(t, t->n_finished == 200 + TURN_JOBS_MAX);
+        assert_int_equal(try_batches(sizes, ELEMENTSOF(sizes)), 1);
+        assert_int_equal(sizes[0], 200);
+}
+
 static void an_engine_that_cannot_be_made_leaves_nothing(void **state) {
         sd_event *event;
         Engine *engine;
@@ -263,6 +297,7 @@ int main(void) {
                 TEST(a_submit_without_memory_changes_nothing),
                 TEST(a_pool_that_cannot_be_made_leaves_the_callers_config),
                 TEST(other_calls_without_memory_can_be_made_again),
+                TEST(a_batch_without_memory_is_smaller_or_fails),
                 cmocka_unit_test(an_engine_that_cannot_be_made_leaves_nothing),
         };
 

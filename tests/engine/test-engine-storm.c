@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Everything at random moments: submits of every kind, cancels, priorities, sweeps, sizes, pauses,
- * drains, pools that come and go. Whatever happens, each accepted job ends once and is told of
- * once. SLUICE_SEED repeats the steps of a run (what the threads make of them is theirs),
+ * drains, batches, pools that come and go. Whatever happens, each accepted job ends once and is
+ * told of once. SLUICE_SEED repeats the steps of a run (what the threads make of them is theirs),
  * SLUICE_STEPS makes it longer. */
 
 #include "try.h"
@@ -68,6 +68,13 @@ static Job *any_job(Storm *s) {
         return engine_find_job(s->try.engine, back < next ? next - back : 1);
 }
 
+/* Half of the pools have batches, as long as nobody changes that. */
+static void choose_batches(Storm *s, PoolConfig *config) {
+        config->batch_size =
+                below(s, 2) ? 1 : (uint32_t) (2 + below(s, MIN(config->queue_max - 1, 100U)));
+        config->batch_timeout = below(s, 2000);
+}
+
 static void add_pool(Storm *s) {
         PoolConfig *config;
         char name[32], *error = NULL;
@@ -80,6 +87,7 @@ static void add_pool(Storm *s) {
         config->fairness = below(s, 2) ? FAIRNESS_USER : FAIRNESS_NONE;
         config->queue_max = 10 + below(s, 3000);
         config->result_retention_max = below(s, 3) ? 1000 : 0;
+        choose_batches(s, config);
         assert_int_equal(engine_add_pool(s->try.engine, config, NULL, &error), 0);
         s->n_pools++;
 }
@@ -189,6 +197,8 @@ static void resize(Storm *s) {
         assert_int_equal(pool_config_copy(pool->config, &config), 0);
         config->min_workers = config->max_workers = (uint32_t) (1 + below(s, 4));
         config->aging_interval = below(s, 4) ? 30 * USEC_PER_SEC : USEC_INFINITY;
+        if (below(s, 4) == 0)
+                choose_batches(s, config);
         assert_int_equal(engine_set_pool(s->try.engine, pool, config), 0);
         pool_config_free(config);
 }

@@ -273,7 +273,16 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
                 { "Tube", "Rate", "50/s", -ENOENT,
                         "[Tube]: there is no such section, allowed are Pool, Command, Module, "
-                        "Limiter, Breaker" },
+                        "Limiter, Breaker, Batch" },
+
+                { "Batch", "Size", "0", -EINVAL,
+                        "Size: \"0\" is out of range, allowed are 1 to 65535" },
+                { "Batch", "Size", "65536", -EINVAL,
+                        "Size: \"65536\" is out of range, allowed are 1 to 65535" },
+                { "Batch", "Timeout", "infinity", -EINVAL,
+                        "Timeout: \"infinity\" is out of range, allowed are 0 to 10y" },
+                { "Command", "Batch", "line", -EINVAL,
+                        "Batch: \"line\" is not known, allowed are netstring" },
                 { "Limiter", "Rate", "50", -EINVAL,
                         "Rate: \"50\" is not a rate such as 50/s, 10/min, 1/h or 100/30s, allowed "
                         "are 1 to 1000000000000 in 1us to 1y" },
@@ -292,7 +301,8 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
                         "a setting outside of a section, allowed are Pool, Command, Module, "
-                        "Limiter, Breaker" },
+                        "Limiter, Breaker, Batch" },
+
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -630,6 +640,78 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
         }
 }
 
+#define NO_SECTION "Batch: netstring needs a section [Batch] (BatchSize, BatchTimeoutUSec)"
+#define NO_FORMAT                                                                     \
+        "BatchSize: 16 jobs at once are for a command that reads and writes them as " \
+        "netstrings, with Batch=netstring in [Command]"
+
+static void a_section_of_batches_has_a_size_and_a_timeout(void **state) {
+        static const struct {
+                const char *handler, *size, *timeout, *batch, *queue_max; /* NULL: not given */
+                uint32_t n;
+                usec_t timeout_usec;
+                const char *error;
+        } rows[] = {
+                { "module", NULL, NULL, NULL, NULL, 1, 250000, NULL },
+                { "module", "1", NULL, NULL, NULL, 1, 250000, NULL },
+                { "module", "100", NULL, NULL, NULL, 100, 250000, NULL },
+                { "module", NULL, "1s", NULL, NULL, 16, 1000000, NULL },
+                { "module", NULL, "0", NULL, NULL, 16, 0, NULL },
+                { "module", "3", "1s", NULL, "3", 3, 1000000, NULL },
+                { "module", NULL, "1s", NULL, "3", 3, 1000000, NULL },
+                { "module", "4", NULL, NULL, "3", 0, 0, "BatchSize: 4 is more than QueueMax=3" },
+                { "command", "16", NULL, "netstring", NULL, 16, 250000, NULL },
+                { "command", NULL, "250ms", "netstring", NULL, 16, 250000, NULL },
+                { "command", "1", NULL, "netstring", NULL, 1, 250000, NULL },
+                { "command", "1", NULL, NULL, NULL, 1, 250000, NULL },
+                { "command", "16", NULL, "", NULL, 0, 0, NO_FORMAT },
+                { "command", NULL, "1s", NULL, NULL, 0, 0, NO_FORMAT },
+                { "command", NULL, NULL, "netstring", NULL, 0, 0, NO_SECTION },
+                { "module", NULL, "1s", "netstring", NULL, 0, 0,
+                        "Batch: is only for Handler=command, but this is Handler=module" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(pool_config_freep) PoolConfig *config = new_config();
+                bool command = strcmp(rows[i].handler, "command") == 0;
+                _cleanup_free_ char *error = NULL;
+
+                set(config, "Pool", "Handler", rows[i].handler);
+                set(config, command ? "Command" : "Module", command ? "ExecStart" : "Path",
+                        command ? "/bin/true" : "x.so");
+                if (rows[i].size)
+                        set(config, "Batch", "Size", rows[i].size);
+                if (rows[i].timeout)
+                        set(config, "Batch", "Timeout", rows[i].timeout);
+                if (rows[i].batch)
+                        set(config, "Command", "Batch", rows[i].batch);
+                if (rows[i].queue_max)
+                        set(config, "Pool", "QueueMax", rows[i].queue_max);
+                if (rows[i].error) {
+                        assert_int_equal(pool_config_complete(config, &error), -EINVAL);
+                        assert_string_equal(error, rows[i].error);
+                        continue;
+                }
+                assert_int_equal(pool_config_complete(config, &error), 0);
+                assert_int_equal(config->batch_size, rows[i].n);
+                assert_int_equal(config->batch_timeout, rows[i].timeout_usec);
+        }
+}
+
+/* Else a pool would have batches because somebody looked at its time-out. */
+static void a_timeout_makes_no_batches_of_a_pool_that_has_none(void **state) {
+        _cleanup_(pool_config_freep) PoolConfig *config = new_config(), *copy = NULL;
+        _cleanup_free_ char *error = NULL;
+
+        set(config, "Pool", "Handler", "module");
+        set(config, "Module", "Path", "x.so");
+        assert_int_equal(pool_config_complete(config, &error), 0);
+        assert_int_equal(pool_config_copy(config, &copy), 0);
+        set(copy, "Batch", "Timeout", "1s");
+        assert_int_equal(pool_config_complete(copy, &error), 0);
+        assert_int_equal(copy->batch_size, 1);
+}
+
 static void a_cpu_that_may_not_be_used_is_refused(void **state) {
         _cleanup_(pool_config_freep) PoolConfig *config = new_config();
         _cleanup_free_ char *error = NULL;
@@ -704,6 +786,8 @@ int main(void) {
                 cmocka_unit_test(a_pool_on_one_cpu_has_one_worker),
                 cmocka_unit_test(a_completed_pool_can_be_changed_and_completed_again),
                 cmocka_unit_test(what_only_shows_in_the_whole_is_checked),
+                cmocka_unit_test(a_section_of_batches_has_a_size_and_a_timeout),
+                cmocka_unit_test(a_timeout_makes_no_batches_of_a_pool_that_has_none),
                 cmocka_unit_test(a_cpu_that_may_not_be_used_is_refused),
                 cmocka_unit_test(all_faults_of_a_file_are_told_with_their_settings),
                 cmocka_unit_test(fairness_has_names),

@@ -12,6 +12,7 @@
 #include "util/fd.h"
 
 #define PATIENCE USEC_PER_MINUTE
+#define TRY_BATCHES_MAX 10000
 
 /* ---- the handler ---- */
 
@@ -26,6 +27,8 @@ static struct {
         Gate gates[TRY_GATES];
         uint64_t order[TRY_JOBS_MAX];
         size_t n_order;
+        size_t batches[TRY_BATCHES_MAX];
+        size_t n_batches;
 } hall = { .lock = PTHREAD_MUTEX_INITIALIZER, .begun = PTHREAD_COND_INITIALIZER };
 
 static void hall_open(void) {
@@ -33,7 +36,7 @@ static void hall_open(void) {
                 hall.gates[i] = (Gate){ .fd = eventfd(0, EFD_CLOEXEC) };
                 assert_true(hall.gates[i].fd >= 0);
         }
-        hall.n_order = 0;
+        hall.n_order = hall.n_batches = 0;
 }
 
 static void hall_close(void) {
@@ -74,6 +77,17 @@ size_t try_order(uint64_t *ret, size_t max) {
         n = MIN(hall.n_order, max);
         memcpy(ret, hall.order, n * sizeof(*ret));
         hall.n_order = 0;
+        (void) pthread_mutex_unlock(&hall.lock);
+        return n;
+}
+
+size_t try_batches(size_t *ret, size_t max) {
+        size_t n;
+
+        (void) pthread_mutex_lock(&hall.lock);
+        n = MIN(hall.n_batches, max);
+        memcpy(ret, hall.batches, n * sizeof(*ret));
+        hall.n_batches = 0;
         (void) pthread_mutex_unlock(&hall.lock);
         return n;
 }
@@ -222,6 +236,17 @@ static void handler_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
         attempt->outcome = OUTCOME_SUCCESS;
 }
 
+/* One after the other, whatever becomes of those before. */
+static void handler_run_batch(
+        Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n) {
+        (void) pthread_mutex_lock(&hall.lock);
+        if (hall.n_batches < ELEMENTSOF(hall.batches))
+                hall.batches[hall.n_batches++] = n;
+        (void) pthread_mutex_unlock(&hall.lock);
+        for (size_t i = 0; i < n; i++)
+                handler_run(handler, worker, attempts[i]);
+}
+
 /* Opened and closed in pairs: a leak of either shows under AddressSanitizer. */
 static int handler_open(const HandlerConfig *config, Handler **ret, char **ret_error) {
         *ret = malloc(1);
@@ -249,6 +274,7 @@ const HandlerVTable try_singly = {
         .worker_open = handler_worker_open,
         .worker_close = handler_worker_close,
         .run = handler_run,
+        .run_batch = handler_run_batch,
 };
 
 const HandlerVTable try_several = {
@@ -259,6 +285,7 @@ const HandlerVTable try_several = {
         .worker_open = handler_worker_open,
         .worker_close = handler_worker_close,
         .run = handler_run,
+        .run_batch = handler_run_batch,
 };
 
 /* ---- the listener ---- */

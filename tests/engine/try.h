@@ -51,7 +51,7 @@ struct Try {
         unsigned n_done;    /* of whatever watches and bulk calls the test has made */
 };
 
-/* One plain handler, and one of which several jobs are taken at a time. */
+/* One plain handler, and one of which several jobs are taken at a time. Both know batches. */
 extern const HandlerVTable try_singly, try_several;
 
 void try_init(Try *t);
@@ -88,6 +88,9 @@ JobState try_state(Try *t, uint64_t id);
 void gate_open(unsigned n);
 void gate_wait_begun(unsigned n, unsigned n_jobs); /* so many jobs have come to it */
 unsigned gate_n_begun(unsigned n);
+
+/* The sizes of the batches that were begun since the last call, in that order. */
+size_t try_batches(size_t *ret, size_t max);
 
 /* The ids in the order in which they were begun since the last call. */
 size_t try_order(uint64_t *ret, size_t max);

@@ -177,6 +177,25 @@ static void the_timer_half_opens_it_and_one_probe_closes_it(void **state) {
         assert_int_equal(look(breaker).in_flight, 0);
 }
 
+static void a_turn_takes_one_probe_and_no_more(void **state) {
+        Try *t = *state;
+        SharedBreaker *breaker = add(t, SHORT);
+        Pool *pool = guarded_pool(t, "p", &try_several, 1, /* hold= */ true);
+        BreakerConfig config = look(breaker).config;
+
+        config.half_open_probes = 3;
+        assert_int_equal(engine_set_breaker(t->engine, breaker, &config), 0);
+        assert_int_equal(shared_breaker_trip(breaker), 0);
+        (void) try_submit(t, pool, TRY_GATE(0), 4);
+        try_pretend_short(pool);
+        try_until(t, breaker->told_state == BREAKER_HALF_OPEN);
+        engine_turn(t->engine);
+        gate_wait_begun(0, 1);
+        assert_int_equal(look(breaker).in_flight, 1);
+        gate_open(0);
+        try_until(t, t->n_finished == 4);
+}
+
 static void a_failed_probe_opens_it_again(void **state) {
         Try *t = *state;
         SharedBreaker *breaker = add(t, SHORT);
@@ -412,6 +431,7 @@ int main(void) {
                 TEST(an_open_breaker_refuses_what_is_queued),
                 TEST(what_is_to_be_refused_may_be_gone_with_its_pool),
                 TEST(the_timer_half_opens_it_and_one_probe_closes_it),
+                TEST(a_turn_takes_one_probe_and_no_more),
                 TEST(a_failed_probe_opens_it_again),
                 TEST(a_time_out_is_a_failure_at_once),
                 TEST(what_is_cancelled_says_nothing),

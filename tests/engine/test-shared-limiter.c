@@ -150,7 +150,7 @@ static void jobs_pass_at_the_rate_and_not_before(void **state) {
 static void a_job_without_a_token_holds_no_worker(void **state) {
         Try *t = *state;
         SharedLimiter *limiter = add_rarely(t, 1);
-        Pool *pool = limited_pool(t, "p", &try_singly, 2);
+        Pool *pool = limited_pool(t, "p", &try_singly, 1);
         uint64_t id = try_submit(t, pool, TRY_ECHO, 4);
         Submission *urgent = try_submission();
 
@@ -231,6 +231,32 @@ static void a_queue_that_becomes_empty_leaves_the_line(void **state) {
         try_until(t, t->n_finished == 3);
         assert_int_equal(try_result(t, id), JOB_EXPIRED);
         assert_int_equal(look(limiter).n_waiters, 0);
+        assert_int_equal(look(limiter).granted, 1);
+}
+
+/* The pool has a token set aside and its worker is not awake yet. */
+static void credit_that_has_no_use_goes_to_who_is_next(void **state) {
+        Try *t = *state;
+        SharedLimiter *limiter = add_rarely(t, 1);
+        Pool *pool = limited_pool(t, "p", &try_singly, 1);
+        uint64_t credit = 0;
+        Wish wish = {};
+
+        shared_limiter_hold(limiter, USEC_INFINITY);
+        (void) try_submit(t, pool, TRY_ECHO, 1);
+        await(t, look(limiter).n_waiters == 1);
+        assert_int_equal(make_wish(&wish, limiter, 1), 1);
+        shared_limiter_hold(limiter, 0);
+        while (credit == 0) {
+                assert_true(sd_event_run(t->event, USEC_PER_MINUTE) > 0);
+                pool_lock(pool);
+                credit = pool_gates_credit(&pool->gates);
+                pool_unlock(pool);
+        }
+        assert_int_equal(wish.n_done, 0);
+        engine_pause_pool(t->engine, pool, true);
+        try_until(t, wish.n_done == 1);
+        assert_int_equal(wish.result, 0);
         assert_int_equal(look(limiter).granted, 1);
 }
 
@@ -570,6 +596,7 @@ int main(void) {
                 TEST(all_idle_workers_get_work_as_tokens_come),
                 TEST(a_pause_leaves_the_line_and_a_resume_joins_it),
                 TEST(a_queue_that_becomes_empty_leaves_the_line),
+                TEST(credit_that_has_no_use_goes_to_who_is_next),
                 TEST(nobody_waits_behind_a_pool_that_is_removed),
                 TEST(what_is_taken_back_gives_its_tokens_back),
                 TEST(turns_of_several_jobs_pass_both_gates_job_by_job),

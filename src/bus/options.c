@@ -204,11 +204,24 @@ static int read_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         return reader->submission->tag ? 0 : bus_error_oom(error);
 }
 
+/* What belongs to a run of a command cannot be that of one job of its batch. */
+static int refuse_in_batches(const Reader *reader, const char *name, sd_bus_error *error) {
+        if (!reader->pool->config->handler_config.netstring_batches)
+                return 0;
+        return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                "Option \"%s\": the jobs of pool %s run in batches, which are one command each "
+                "(Batch=netstring)",
+                name, reader->pool->config->name);
+}
+
 static int read_arguments(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         char ***arguments = &reader->submission->arguments;
         size_t size = 0;
         int r;
 
+        r = refuse_in_batches(reader, "Arguments", error);
+        if (r < 0)
+                return r;
         if (!reader->pool->config->handler_config.allow_arguments)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"Arguments\": pool %s takes none; its setting AllowArguments=yes "
@@ -250,6 +263,9 @@ static int read_output_fd(sd_bus_message *m, Reader *reader, sd_bus_error *error
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"OutputFd\" is for commands, and pool %s has Handler=%s",
                         reader->pool->config->name, reader->pool->config->handler->name);
+        r = refuse_in_batches(reader, "OutputFd", error);
+        if (r < 0)
+                return r;
         r = options_take_fd(m, &reader->submission->output_fd, error);
         if (r < 0)
                 return r;

@@ -249,6 +249,8 @@ DEFINE_GETTER(overflow, "s", overflow_to_string(pool->config->overflow))
 DEFINE_GETTER(max_attempts, "u", pool->config->max_attempts)
 DEFINE_GETTER(aging_interval, "t", pool->config->aging_interval)
 DEFINE_GETTER(run_timeout, "t", pool->config->run_timeout)
+DEFINE_GETTER(batch_size, "u", pool->config->batch_size)
+DEFINE_GETTER(batch_timeout, "t", pool->config->batch_timeout)
 DEFINE_VIEW_GETTER(state, "s", pool_state_to_string(view.state))
 DEFINE_VIEW_GETTER(workers, "u", view.n_workers)
 DEFINE_VIEW_GETTER(busy, "u", view.n_busy)
@@ -267,6 +269,7 @@ DEFINE_VIEW_GETTER(rejected, "t", view.counters.rejected)
 DEFINE_VIEW_GETTER(refused, "t", view.counters.results[JOB_REFUSED])
 DEFINE_VIEW_GETTER(retried, "t", view.counters.retried)
 DEFINE_VIEW_GETTER(lost, "t", view.counters.results[JOB_LOST])
+DEFINE_VIEW_GETTER(batches, "t", view.n_batches)
 DEFINE_VIEW_GETTER(queue_wait, "(tttt)", view.queue_wait[0], view.queue_wait[1], view.queue_wait[2],
         view.queue_wait[3])
 DEFINE_VIEW_GETTER(
@@ -373,6 +376,7 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Refused", "t", get_refused, 0, 0),
         SD_BUS_PROPERTY("Lost", "t", get_lost, 0, 0),
         SD_BUS_PROPERTY("Retried", "t", get_retried, 0, 0),
+        SD_BUS_PROPERTY("Batches", "t", get_batches, 0, 0),
         SD_BUS_PROPERTY("QueueWaitUSec", "(tttt)", get_queue_wait, 0, 0),
         SD_BUS_PROPERTY("RunTimeUSec", "(tttt)", get_run_time, 0, 0),
         SETTABLE("MinWorkers", "u", get_min_workers),
@@ -382,6 +386,8 @@ static const sd_bus_vtable pool_vtable[] = {
         SETTABLE("MaxAttempts", "u", get_max_attempts),
         SETTABLE("AgingIntervalUSec", "t", get_aging_interval),
         SETTABLE("RunTimeoutUSec", "t", get_run_timeout),
+        SETTABLE("BatchSize", "u", get_batch_size),
+        SETTABLE("BatchTimeoutUSec", "t", get_batch_timeout),
         SD_BUS_METHOD_WITH_ARGS("Submit", SD_BUS_ARGS("ay", payload, "a{sv}", options),
                 SD_BUS_RESULT("t", id, "o", job), method_submit, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitFd", SD_BUS_ARGS("h", payload, "a{sv}", options),

@@ -407,8 +407,11 @@ static int read_payload_fd(Request *request, sd_bus_error *error) {
 
         if (request->submission->once || fstat(fd, &st) < 0)
                 return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
-                        "Pool %s has Handler=%s, which takes regular files and memfds only",
-                        request->pool->config->name, request->pool->config->handler->name);
+                        "Pool %s has Handler=%s%s, which takes regular files and memfds only",
+                        request->pool->config->name, request->pool->config->handler->name,
+                        request->pool->config->handler_config.netstring_batches
+                                ? " with Batch=netstring"
+                                : "");
         r = fd_pread_all(
                 fd, request->pool->config->handler_config.payload_max, &request->data, &size);
         if (r == -EFBIG)
@@ -433,7 +436,7 @@ int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
                 r = add_payload(&request, &n_allocated, NULL, 0, error);
         if (r >= 0)
                 r = read_options(&request, m, error);
-        if (r >= 0 && !pool->config->handler->takes_fd)
+        if (r >= 0 && !handler_takes_fd(pool->config->handler, &pool->config->handler_config))
                 r = read_payload_fd(&request, error);
         if (r >= 0)
                 r = hand_over(&request, m, /* borrow= */ false, NULL, accepted_one, error);

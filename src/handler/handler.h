@@ -106,8 +106,8 @@ typedef struct HandlerVTable {
         /* May several short jobs be taken in one turn? Then run() is cheap and worth it. */
         bool takes_several;
 
-        /* Is the payload fd handed to run() as it is (true), or read into memory first by the
-         * engine? */
+        /* Is a payload fd handed to run() as it is (true), or is it to be read into memory first?
+         * See handler_takes_fd(). */
         bool takes_fd;
 
         /* Makes the pool's handler. On failure -errno, and *ret_error says what is wrong with the
@@ -136,6 +136,11 @@ typedef struct HandlerVTable {
         void (*run_batch)(
                 Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n);
 } HandlerVTable;
+
+/* A batch of payloads is one input, so that none of them can be an fd. */
+static inline bool handler_takes_fd(const HandlerVTable *vtable, const HandlerConfig *config) {
+        return vtable->takes_fd && !config->netstring_batches;
+}
 
 /* The kinds that run on threads. */
 extern const HandlerVTable command_vtable;

@@ -217,6 +217,21 @@ BreakerVerdict breaker_peek(const Breaker *b, usec_t now) {
         return BREAKER_REJECT;
 }
 
+uint64_t breaker_room(const Breaker *b, usec_t now) {
+        switch (breaker_peek(b, now)) {
+
+        case BREAKER_PASS:
+                return UINT64_MAX;
+
+        case BREAKER_PROBE:
+                return b->config.half_open_probes - b->probes;
+
+        case BREAKER_REJECT:
+                break;
+        }
+        return 0;
+}
+
 BreakerVerdict breaker_ask(Breaker *b, usec_t now, uint64_t *ret_permit) {
         BreakerVerdict verdict;
 

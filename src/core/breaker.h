@@ -86,6 +86,9 @@ BreakerVerdict breaker_ask(Breaker *breaker, usec_t now, uint64_t *ret_permit);
 /* What breaker_ask() would answer, without a permit. */
 BreakerVerdict breaker_peek(const Breaker *breaker, usec_t now);
 
+/* How many calls in a row it would let pass; UINT64_MAX while it counts none. */
+uint64_t breaker_room(const Breaker *breaker, usec_t now);
+
 /* The call has ended; one that took too long is reported as a failure. True if breaker_peek() may
  * answer differently from now on. */
 bool breaker_report(Breaker *breaker, uint64_t permit, bool succeeded, usec_t now);

@@ -187,10 +187,12 @@ JobState job_state_from_string(const char *s);
 const char *job_result_to_string(JobResult r);
 JobResult job_result_from_string(const char *s);
 
-/* Since when a queued job has been due. The key of another attempt is as old as the job, its wait
- * is not. */
+/* Since when a queued job waits for its attempt: the key of a later one is as old as the job, its
+ * wait is not. Never before due_at, whatever the clocks of threads say. */
 static inline usec_t job_waits_since(const Job *job) {
-        return job->details && job->details->attempt > 0 ? job->details->ready_at : job->due_at;
+        if (!job->details || job->details->attempt == 0 || job->details->ready_at < job->due_at)
+                return job->due_at;
+        return job->details->ready_at;
 }
 
 static inline bool job_is_waiting(const Job *job) {

@@ -193,6 +193,14 @@ uint64_t limiter_tokens(const Limiter *l, usec_t now) {
         return due < l->capacity ? (uint64_t) ((l->capacity - due) / l->cost) : 0;
 }
 
+uint64_t limiter_available(const Limiter *l, const LimiterWaiter *pool, usec_t now) {
+        const List *first = list_first(&l->waiters);
+
+        if (first && first != &pool->links)
+                return pool->credit;
+        return pool->credit + limiter_tokens(l, now);
+}
+
 void limiter_drain(Limiter *l, usec_t now) {
         limiter_advance(l, now);
         l->tat = MAX(l->tat, limiter_clock(l, l->latest) + l->capacity);

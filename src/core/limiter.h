@@ -102,6 +102,10 @@ void limiter_give_back(Limiter *limiter, uint64_t n, usec_t taken_at);
 /* How many tokens could be taken now if nobody waited. */
 uint64_t limiter_tokens(const Limiter *limiter, usec_t now);
 
+/* How many tokens the pool could have now: its credit, and those in the bucket if nobody is in line
+ * before it. */
+uint64_t limiter_available(const Limiter *limiter, const LimiterWaiter *pool, usec_t now);
+
 void limiter_drain(Limiter *limiter, usec_t now); /* leaves no token in the bucket */
 
 /* No grants before `until`: 0 ends it, USEC_INFINITY never does. The bucket fills up meanwhile, and

@@ -24,6 +24,11 @@ static void scaler_reset(Scaler *scaler) {
         scaler->idle_since = USEC_INFINITY;
 }
 
+bool scaler_config_equal(const ScalerConfig *a, const ScalerConfig *b) {
+        return a->mode == b->mode && a->interval == b->interval && a->up_at == b->up_at &&
+               a->down_at == b->down_at && a->target_wait == b->target_wait;
+}
+
 void scaler_init(Scaler *scaler, const ScalerConfig *config) {
         assert(config->mode >= 0 && config->mode < _SCALE_MODE_MAX);
         assert(config->interval > 0);

@@ -67,6 +67,8 @@ struct Scaler {
         usec_t idle_since; /* wait: since then a worker was always idle; USEC_INFINITY = none is */
 };
 
+bool scaler_config_equal(const ScalerConfig *a, const ScalerConfig *b);
+
 /* Copies the configuration. To change it, initialise anew. */
 void scaler_init(Scaler *scaler, const ScalerConfig *config);
 

@@ -307,6 +307,15 @@ static uint64_t n_waiting(const Scheduler *s) {
         return s->n_queued + s->n_scheduled;
 }
 
+/* Queued, and not set aside by a worker. */
+static uint64_t n_unclaimed(const Scheduler *s) {
+        uint64_t n = 0;
+
+        for (size_t i = 0; i < s->n_owners; i++)
+                n += s->owners[i]->queue.n_jobs;
+        return n;
+}
+
 static bool has_room(const Scheduler *s, uint64_t n) {
         return n <= s->config.queue_max && n_waiting(s) <= s->config.queue_max - n;
 }
@@ -491,15 +500,6 @@ static bool is_full(const Scheduler *s) {
         return n_waiting(s) >= s->config.queue_max || !list_is_empty(&s->line);
 }
 
-/* Claimed ones are not eligible, and some can be left from before there were batches. */
-static uint64_t n_eligible(const Scheduler *s) {
-        uint64_t n = 0;
-
-        list_for_each (l, &s->turns)
-                n += list_entry(l, SchedulerOwner, turn)->queue.n_jobs;
-        return n;
-}
-
 static usec_t oldest_times_out_at(const Scheduler *s) {
         usec_t oldest = USEC_INFINITY;
 
@@ -510,7 +510,7 @@ static usec_t oldest_times_out_at(const Scheduler *s) {
 
 bool scheduler_gathers(const Scheduler *s) {
         return s->config.batch_size > 1 && !list_is_empty(&s->turns) && !s->draining &&
-               !is_full(s) && n_eligible(s) < s->config.batch_size &&
+               !is_full(s) && n_unclaimed(s) < s->config.batch_size &&
                oldest_times_out_at(s) > s->latest;
 }
 
@@ -769,21 +769,48 @@ bool scheduler_is_next(const Scheduler *s, const Job *job) {
         return scheduler_next(s) == job;
 }
 
+/* Jobs of other owners that are taken before the one that has n of its own owner before it: in each
+ * round each owner gives one. */
+static uint64_t n_before_in_turns(const Scheduler *s, const SchedulerOwner *owner, uint64_t n) {
+        uint64_t n_before = 0;
+        bool passed = false;
+
+        list_for_each (l, &s->turns) {
+                const SchedulerOwner *other = list_entry(l, SchedulerOwner, turn);
+
+                if (other == owner)
+                        passed = true;
+                else
+                        n_before += MIN(other->queue.n_jobs, n + !passed);
+        }
+        return n_before;
+}
+
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max) {
         const SchedulerOwner *owner = owner_of(s, job);
-        uint64_t n_claimed = s->n_queued, n;
+        uint64_t n = s->n_queued - n_unclaimed(s), n_own;
 
         if (job->flags & JOB_CLAIMED)
                 return 1;
-        for (size_t i = 0; i < s->n_owners; i++)
-                n_claimed -= s->owners[i]->queue.n_jobs;
-
-        n = n_claimed;
         if (job->state == JOB_SCHEDULED)
-                n += owner->queue.n_jobs;
-        else if (n < max)
-                n += prioq_count_before(&owner->queue, job, max - n);
+                n = s->n_queued;
+        else if (n < max) {
+                n_own = prioq_count_before(&owner->queue, job, max - n);
+                n += n_own + n_before_in_turns(s, owner, n_own);
+        }
         return n + 1 < max ? n + 1 : max;
+}
+
+uint64_t scheduler_n_eligible(const Scheduler *s) {
+        return s->paused ? 0 : n_unclaimed(s);
+}
+
+usec_t scheduler_oldest_wait(const Scheduler *s, usec_t now) {
+        usec_t since = USEC_INFINITY;
+
+        for (size_t i = 0; i < s->n_owners && !s->paused; i++)
+                since = MIN(since, prioq_oldest(&s->owners[i]->queue));
+        return usec_sub(now, since);
 }
 
 bool scheduler_counters_add_up(const Scheduler *s) {

@@ -225,10 +225,17 @@ Job *scheduler_next(const Scheduler *s);
 /* Would `job`, which is queued, be taken next? */
 bool scheduler_is_next(const Scheduler *s, const Job *job);
 
-/* Jobs ahead of this waiting one + 1, `max` = that or more. Claimed jobs count as ahead of all that
- * are not; where owners take turns, only the same owner's of the others. A scheduled job has all
+/* Jobs ahead of this waiting one + 1, `max` = that or more: at which place it would be taken if
+ * nothing came and went. Claimed jobs count as ahead of all that are not; a scheduled job has all
  * that are queued ahead. */
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max);
+
+/* Jobs that could be taken now, gates aside: queued and not claimed, and none while it is paused.
+ */
+uint64_t scheduler_n_eligible(const Scheduler *s);
+
+/* How long the oldest of them has waited since it was due. 0 if there is none. */
+usec_t scheduler_oldest_wait(const Scheduler *s, usec_t now);
 
 /* Nothing queued, running or in back-off; what is not due yet does not count. */
 static inline bool scheduler_is_empty(const Scheduler *s) {

@@ -592,6 +592,9 @@ static void check(History *h) {
         CHECK(h, scheduler_batch_at(s) == (h->model.paused ? USEC_INFINITY : batch_at));
         CHECK(h, scheduler_has_work(s) == (places[MODEL_QUEUED] > 0 && !h->model.paused &&
                                                   batch_at == USEC_INFINITY));
+        CHECK(h, scheduler_n_eligible(s) == (h->model.paused ? 0 : places[MODEL_QUEUED]));
+        CHECK(h, scheduler_oldest_wait(s, h->now) ==
+                         (h->model.paused ? 0 : usec_sub(h->now, model_waits_since(&h->model))));
         CHECK(h, scheduler_wake_at(s) == MIN(model_next_event(&h->model), next_deadline(h)));
         CHECK(h, scheduler_line_is_due(s) == model_line_is_due(&h->model));
 

@@ -307,19 +307,34 @@ bool model_stop_timed_out(ModelJob *job) {
 }
 
 uint64_t model_position(const Model *m, const ModelJob *job) {
-        uint64_t n = 1;
+        uint64_t n = model_count(m, MODEL_CLAIMED) + 1;
+        Model rest = *m;
+        ModelJob *next;
 
         if (job->place == MODEL_CLAIMED)
                 return 1;
-        for (size_t i = 0; i < m->n_jobs; i++) {
-                const ModelJob *other = &m->jobs[i];
-
-                if (other->place == MODEL_CLAIMED)
-                        n++;
-                else if (other->place == MODEL_QUEUED && owner_of(m, other) == owner_of(m, job))
-                        n += job->place == MODEL_SCHEDULED || comes_before(m, other, job);
+        if (job->place == MODEL_SCHEDULED)
+                return n + model_count(m, MODEL_QUEUED);
+        rest.paused = false;
+        while ((next = model_next(&rest)) && next->id != job->id) {
+                model_claim(&rest, next);
+                n++;
         }
         return n;
+}
+
+usec_t model_waits_since(const Model *m) {
+        usec_t t = USEC_INFINITY;
+
+        for (size_t i = 0; i < m->n_jobs; i++) {
+                const ModelJob *job = &m->jobs[i];
+                usec_t since = job->n_attempts > 0 && job->ready_at > job->due_at ? job->ready_at
+                                                                                  : job->due_at;
+
+                if (job->place == MODEL_QUEUED && since < t)
+                        t = since;
+        }
+        return t;
 }
 
 usec_t model_next_event(const Model *m) {

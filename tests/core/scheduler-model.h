@@ -99,4 +99,5 @@ bool model_stop_timed_out(ModelJob *job);
 
 size_t model_count(const Model *m, ModelPlace place);
 uint64_t model_position(const Model *m, const ModelJob *job);
-usec_t model_next_event(const Model *m); /* a delay or a queue time-out; USEC_INFINITY = none */
+usec_t model_waits_since(const Model *m); /* of queued jobs the earliest; USEC_INFINITY = none */
+usec_t model_next_event(const Model *m);  /* a delay or a queue time-out; USEC_INFINITY = none */

@@ -1122,7 +1122,12 @@ static void owners_take_turns(void **state) {
                 { 0, SUBMIT, 4, .owner = 9 },
                 { 0, SUBMIT, 5, .owner = 9 },
                 { 0, SUBMIT, 6, .owner = 3, .priority = -5 },
-                { 1, POSITION, 2, .expect = 3 }, /* among those of its owner */
+                { 1, POSITION, 3, .expect = 1 },
+                { 1, POSITION, 4, .expect = 2 },
+                { 1, POSITION, 6, .expect = 3 },
+                { 1, POSITION, 1, .expect = 4 },
+                { 1, POSITION, 5, .expect = 5 },
+                { 1, POSITION, 2, .expect = 6 },
                 { 1, TAKE, 3 },
                 { 1, TAKE, 4 },
                 { 1, TAKE, 6 },

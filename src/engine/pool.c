@@ -266,6 +266,8 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         own->backoff_max = config->backoff_max;
         own->batch_size = config->batch_size;
         own->batch_timeout = config->batch_timeout;
+        /* What follows from other settings is not to come back with the next change. */
+        own->given = config->given;
 
         pool_lock(pool);
         if (own->aging_interval != pool->scheduler.config.aging_interval ||

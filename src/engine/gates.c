@@ -223,6 +223,33 @@ void pool_gates_leave(PoolGates *gates) {
         mutex_unlock(&limiter->lock);
 }
 
+uint64_t pool_gates_could_pass(PoolGates *gates, uint64_t n, usec_t now, GateReason *ret_reason) {
+        SharedLimiter *limiter = gates->limiter;
+        GateReason reason = GATE_OPEN;
+        uint64_t room;
+
+        if (limiter) {
+                mutex_lock(&limiter->lock);
+                room = limiter_available(&limiter->limiter, &gates->waiter, now);
+                mutex_unlock(&limiter->lock);
+                if (room < n) {
+                        n = room;
+                        reason = GATE_RATE;
+                }
+        }
+        if (gates->breaker) {
+                room = shared_breaker_room(gates->breaker, now);
+                /* It is the first that is asked. */
+                if (room < n || room == 0) {
+                        n = room;
+                        reason = GATE_BREAKER;
+                }
+        }
+        if (ret_reason)
+                *ret_reason = reason;
+        return n;
+}
+
 uint64_t pool_gates_credit(PoolGates *gates) {
         SharedLimiter *limiter = gates->limiter;
         uint64_t credit;
@@ -233,19 +260,4 @@ uint64_t pool_gates_credit(PoolGates *gates) {
         credit = gates->waiter.credit;
         mutex_unlock(&limiter->lock);
         return credit;
-}
-
-const char *gate_reason_to_string(GateReason reason) {
-        switch (reason) {
-
-        case GATE_OPEN:
-                return NULL;
-
-        case GATE_RATE:
-                return "rate";
-
-        case GATE_BREAKER:
-                return "breaker";
-        }
-        return NULL;
 }

@@ -82,8 +82,9 @@ void pool_gates_wait(PoolGates *gates, uint64_t wants);
 /* The pool has no use for tokens: out of the line, and credit goes back. */
 void pool_gates_leave(PoolGates *gates);
 
+/* How many of n jobs could pass now, one after the other; asks limiter and breaker, and changes
+ * nothing. Of those that could not, *ret_reason (may be NULL) is why the next may not. */
+uint64_t pool_gates_could_pass(PoolGates *gates, uint64_t n, usec_t now, GateReason *ret_reason);
+
 /* Tokens that are set aside for the pool. */
 uint64_t pool_gates_credit(PoolGates *gates);
-
-/* How a job that waits for this calls it. */
-const char *gate_reason_to_string(GateReason reason);

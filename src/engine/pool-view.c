@@ -6,6 +6,9 @@
 
 #include "engine/pool-private.h"
 
+/* Nobody counts further. */
+#define POSITION_MAX 10000
+
 static PoolState state_locked(const Pool *pool) {
         if (pool->scheduler.draining)
                 return POOL_DRAINING;
@@ -55,6 +58,22 @@ static void histogram_read(const Histogram *h, usec_t ret[static 4]) {
         ret[3] = h->max;
 }
 
+/* Claimed jobs that have begun run, though the scheduler hears of it with their end. */
+static uint64_t n_begun_claims(const Pool *pool) {
+        uint64_t n = 0;
+
+        if (pool->n_several == 0)
+                return 0;
+        list_for_each (l, &pool->workers) {
+                const Worker *worker = list_entry(l, Worker, links);
+                unsigned begun = claim_begun(atomic_load(&worker->claim));
+
+                for (unsigned i = worker->n_published; worker->several && i < begun; i++)
+                        n += (worker->jobs[i]->flags & JOB_CLAIMED) != 0;
+        }
+        return n;
+}
+
 static bool is_in_next_call(const Pool *pool, const Job *job) {
         uint32_t n = pool->scheduler.config.batch_size;
 
@@ -62,22 +81,34 @@ static bool is_in_next_call(const Pool *pool, const Job *job) {
                                       : scheduler_is_next(&pool->scheduler, job);
 }
 
-static const char *pending_reason(const Pool *pool, const Job *job) {
+/* Why a waiting job does not run yet: the first of the gates that is shut to it now, whatever the
+ * pool was told when it asked last. */
+static const char *pending_reason(Pool *pool, const Job *job) {
+        const Scheduler *s = &pool->scheduler;
+        GateReason shut_by;
+
+        /* On the way out; what waits is ended, and not started. */
+        if (s->ending || (pool->removing && (s->paused || job->state == JOB_SCHEDULED)))
+                return "draining";
         if (job->state == JOB_SCHEDULED)
                 return "delay";
-        if (pool->scheduler.paused)
+        if (s->paused)
                 return "paused";
+        /* It has passed all gates. */
         if (job->flags & JOB_CLAIMED)
                 return "workers";
-        if (scheduler_gathers(&pool->scheduler))
-                return pool->gates.shut_by == GATE_BREAKER ? "breaker" : "batch";
+        (void) pool_gates_could_pass(&pool->gates, 1, usec_now(CLOCK_MONOTONIC), &shut_by);
+        if (shut_by == GATE_BREAKER)
+                return "breaker";
+        if (scheduler_gathers(s))
+                return "batch";
         if (!is_in_next_call(pool, job))
                 return "priority";
-        return gate_reason_to_string(pool->gates.shut_by) ?: "workers";
+        return shut_by == GATE_RATE ? "rate" : "workers";
 }
 
 /* Why the first in line waits; "" where nothing does. */
-static const char *first_pending_reason(const Pool *pool, const PoolView *view) {
+static const char *first_pending_reason(Pool *pool, const PoolView *view) {
         const Job *first = scheduler_next(&pool->scheduler);
 
         if (first)
@@ -87,19 +118,10 @@ static const char *first_pending_reason(const Pool *pool, const PoolView *view) 
 }
 
 void pool_view(Pool *pool, PoolView *ret) {
-        uint64_t n_begun = 0;
+        uint64_t n_begun;
 
         pool_lock(pool);
-        /* Claimed jobs that have begun run, though the scheduler hears of it with their end. */
-        if (pool->n_several > 0)
-                list_for_each (l, &pool->workers) {
-                        Worker *worker = list_entry(l, Worker, links);
-                        unsigned begun = claim_begun(atomic_load(&worker->claim));
-
-                        for (unsigned i = worker->n_published; worker->several && i < begun; i++)
-                                if (worker->jobs[i]->flags & JOB_CLAIMED)
-                                        n_begun++;
-                }
+        n_begun = n_begun_claims(pool);
         *ret = (PoolView){
                 .state = state_locked(pool),
                 .n_workers = pool->n_workers,
@@ -121,6 +143,22 @@ static usec_t to_realtime(usec_t monotonic) {
         usec_t now = usec_now(CLOCK_MONOTONIC), realtime = usec_now(CLOCK_REALTIME);
 
         return monotonic == 0 ? 0 : usec_sub(realtime, usec_sub(now, monotonic));
+}
+
+/* The place of a waiting job. The scheduler does not know how far the turns of workers have come.
+ */
+static uint64_t position(Pool *pool, const Job *job) {
+        uint64_t n_begun = n_begun_claims(pool);
+        Worker *worker;
+        unsigned i;
+
+        if (job->flags & JOB_CLAIMED) {
+                worker = pool_find_worker(pool, job, &i);
+                assert(worker);
+                /* It may have begun by now. */
+                return i + 1 - MIN(i, claim_begun(atomic_load(&worker->claim)));
+        }
+        return scheduler_position(&pool->scheduler, job, POSITION_MAX + n_begun) - n_begun;
 }
 
 /* What a worker knows of a job that it has. */
@@ -174,7 +212,7 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 view_running(pool, job, ret);
         if (ret->state == JOB_QUEUED || ret->state == JOB_SCHEDULED) {
                 ret->pending_reason = pending_reason(pool, job);
-                ret->position = scheduler_position(&pool->scheduler, job, 10000);
+                ret->position = position(pool, job);
         }
         pool_unlock(pool);
 }

@@ -217,6 +217,15 @@ void shared_breaker_view(SharedBreaker *breaker, BreakerView *ret) {
         mutex_unlock(&breaker->lock);
 }
 
+uint64_t shared_breaker_room(SharedBreaker *breaker, usec_t now) {
+        uint64_t room;
+
+        mutex_lock(&breaker->lock);
+        room = breaker_room(&breaker->breaker, now);
+        mutex_unlock(&breaker->lock);
+        return room;
+}
+
 /* ---- permits of others ---- */
 
 static uint64_t ask(SharedBreaker *breaker, usec_t now) {

@@ -90,3 +90,5 @@ void shared_breaker_end_overdue(SharedBreaker *breaker, usec_t now);
 static inline void shared_breaker_arm(SharedBreaker *breaker, bool at_once) {
         timer_arm(&breaker->timer, at_once ? 0 : breaker_wake_at(&breaker->breaker));
 }
+
+uint64_t shared_breaker_room(SharedBreaker *breaker, usec_t now); /* any thread; breaker_room() */

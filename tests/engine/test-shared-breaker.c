@@ -105,7 +105,7 @@ static void an_open_breaker_holds_what_is_queued(void **state) {
         assert_int_equal(look(breaker).state, BREAKER_OPEN);
         id = try_submit(t, pool, TRY_ECHO, 3);
         await(t, strcmp(pending_reason(t, id), "breaker") == 0);
-        assert_string_equal(pending_reason(t, id + 1), "priority");
+        assert_string_equal(pending_reason(t, id + 1), "breaker");
         assert_int_equal(shared_breaker_reset(breaker), 0);
         try_until(t, t->n_finished == 5);
         assert_int_equal(try_result(t, id + 2), JOB_SUCCEEDED);

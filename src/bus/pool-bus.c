@@ -251,6 +251,11 @@ DEFINE_GETTER(aging_interval, "t", pool->config->aging_interval)
 DEFINE_GETTER(run_timeout, "t", pool->config->run_timeout)
 DEFINE_GETTER(batch_size, "u", pool->config->batch_size)
 DEFINE_GETTER(batch_timeout, "t", pool->config->batch_timeout)
+DEFINE_GETTER(scale_mode, "s", scale_mode_to_string(pool->config->scale_config.mode))
+DEFINE_GETTER(scale_interval, "t", pool->config->scale_config.interval)
+DEFINE_GETTER(scale_up_at, "u", pool->config->scale_config.up_at)
+DEFINE_GETTER(scale_down_at, "u", pool->config->scale_config.down_at)
+DEFINE_GETTER(scale_target_wait, "t", pool->config->scale_config.target_wait)
 DEFINE_VIEW_GETTER(state, "s", pool_state_to_string(view.state))
 DEFINE_VIEW_GETTER(workers, "u", view.n_workers)
 DEFINE_VIEW_GETTER(busy, "u", view.n_busy)
@@ -388,6 +393,11 @@ static const sd_bus_vtable pool_vtable[] = {
         SETTABLE("RunTimeoutUSec", "t", get_run_timeout),
         SETTABLE("BatchSize", "u", get_batch_size),
         SETTABLE("BatchTimeoutUSec", "t", get_batch_timeout),
+        SETTABLE("ScaleMode", "s", get_scale_mode),
+        SETTABLE("ScaleIntervalUSec", "t", get_scale_interval),
+        SETTABLE("ScaleUpAt", "u", get_scale_up_at),
+        SETTABLE("ScaleDownAt", "u", get_scale_down_at),
+        SETTABLE("ScaleTargetWaitUSec", "t", get_scale_target_wait),
         SD_BUS_METHOD_WITH_ARGS("Submit", SD_BUS_ARGS("ay", payload, "a{sv}", options),
                 SD_BUS_RESULT("t", id, "o", job), method_submit, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitFd", SD_BUS_ARGS("h", payload, "a{sv}", options),

@@ -7,6 +7,7 @@
 #include "bus/object.h"
 #include "bus/server.h"
 #include "bus/signals.h"
+#include "util/log.h"
 
 /* ---- jobs: unicast ---- */
 
@@ -132,6 +133,16 @@ static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
         tell_changed(userdata, &pool_object, pool, what & POOL_CHANGED_SETTINGS ? NULL : names);
 }
 
+static void on_pool_scaled(void *userdata, Pool *pool, const PoolScaling *scaling) {
+        const char *name = pool->config->name, *reason = scale_reason_to_string(scaling->reason);
+
+        if (scaling->to != scaling->from)
+                log_info("Pool %s: %u → %u workers: %s", name, scaling->from, scaling->to, reason);
+        if (scaling->error < 0)
+                log_warning_errno(
+                        scaling->error, "Pool %s: cannot start another worker (%s)", name, reason);
+}
+
 static void on_limiter_added(void *userdata, SharedLimiter *limiter) {
         tell_added(userdata, &limiter_object, limiter);
 }
@@ -172,6 +183,7 @@ const EngineListener signals_listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,
         .pool_changed = on_pool_changed,
+        .pool_scaled = on_pool_scaled,
         .job_started = on_job_started,
         .job_finished = on_job_finished,
         .limiter_added = on_limiter_added,

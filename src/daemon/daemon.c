@@ -245,6 +245,7 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         copy->backoff_max = config->backoff_max;
         copy->batch_size = config->batch_size;
         copy->batch_timeout = config->batch_timeout;
+        copy->scale_config = config->scale_config;
         /* Own limiters and breakers can change, but neither come nor go. */
         if (copy->own_breaker && config->own_breaker)
                 copy->breaker_config = config->breaker_config;

@@ -625,11 +625,63 @@ Pool *engine_find_pool(Engine *engine, const char *name) {
         return pool;
 }
 
+/* ---- scaling ---- */
+
+static void tell_scaling(Engine *engine, Pool *pool, const PoolScaling *scaling) {
+        if (engine->listener && engine->listener->pool_scaled)
+                engine->listener->pool_scaled(engine->listener_userdata, pool, scaling);
+}
+
+static void scale_pool(Engine *engine, Pool *pool, usec_t now) {
+        bool stalled = pool->uses_stalls && stall_watch_is_stalled(&engine->stall_watch, now);
+        PoolScaling scaling;
+
+        if (pool_scale(pool, now, stalled, &scaling))
+                tell_scaling(engine, pool, &scaling);
+}
+
+/* Watches the host as long as the pool wants to know. */
+static void update_stall_watch(Engine *engine, Pool *pool) {
+        bool wants = pool->uses_stalls && pool_wants_stalls(pool);
+
+        if (wants == pool->watches_stalls)
+                return;
+        pool->watches_stalls = wants;
+        if (wants)
+                stall_watch_begin(&engine->stall_watch);
+        else
+                stall_watch_end(&engine->stall_watch);
+}
+
+/* The pool may want to know of stalls from now on, or never. 0 or -errno. */
+static int use_stalls(Engine *engine, Pool *pool, bool use, char **ret_error) {
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        if (use && !pool->uses_stalls) {
+                r = stall_watch_open(&engine->stall_watch, engine->event, &error);
+                if (r < 0 && error)
+                        (void) setting_fault(ret_error, "ScaleMode: %s", error);
+                if (r < 0)
+                        return r;
+                pool->uses_stalls = true;
+        }
+        if (!use && pool->uses_stalls) {
+                pool->uses_stalls = false;
+                update_stall_watch(engine, pool);
+                stall_watch_close(&engine->stall_watch);
+        }
+        return 0;
+}
+
 static int on_pool_timer(sd_event_source *source, int fd, uint32_t events, void *userdata) {
         Pool *pool = userdata;
         Engine *engine = pool->engine;
+        usec_t now = usec_now(CLOCK_MONOTONIC);
 
-        pool_timer(pool, usec_now(CLOCK_MONOTONIC));
+        scale_pool(engine, pool, now);
+        pool_timer(pool, now);
+        update_stall_watch(engine, pool);
         engine_refuse_queued(engine, pool);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
         return 0;
@@ -718,7 +770,10 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
         }
         pool->engine = engine;
         pool_set_announce(pool, engine->announce);
-        r = sd_event_add_io(engine->event, &source, pool->timer.fd, EPOLLIN, on_pool_timer, pool);
+        r = use_stalls(engine, pool, config->scale_config.mode == SCALE_PRESSURE, ret_error);
+        if (r >= 0)
+                r = sd_event_add_io(
+                        engine->event, &source, pool->timer.fd, EPOLLIN, on_pool_timer, pool);
         if (r >= 0)
                 r = sd_event_source_set_priority(source, MAILBOX_PRIORITY);
         if (r >= 0) {
@@ -729,6 +784,7 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
                 if (pool->by_name.tbl)
                         HASH_DELETE(by_name, engine->by_name, pool);
                 sd_event_source_disable_unref(source);
+                (void) use_stalls(engine, pool, false, NULL);
                 pool_free(pool);
                 drop_limiter(engine, limiter);
                 drop_breaker(engine, breaker);
@@ -789,6 +845,7 @@ static void pool_gone(Engine *engine, Pool *pool) {
                 engine->gone.results[i] += pool->scheduler.counters.results[i];
         list_splice(&watches, &pool->drain_watches);
         list_splice(&watches, &pool->remove_watches);
+        (void) use_stalls(engine, pool, false, NULL);
         sd_event_source_disable_unref(pool->timer_source);
         HASH_DELETE(by_name, engine->by_name, pool);
         list_remove(&pool->links);
@@ -799,7 +856,19 @@ static void pool_gone(Engine *engine, Pool *pool) {
 }
 
 int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
-        int r = pool_apply(pool, config);
+        PoolScaling scaling = { .from = pool->n_target };
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        r = use_stalls(engine, pool, config->scale_config.mode == SCALE_PRESSURE, &error);
+        if (r < 0)
+                return r;
+        r = pool_apply(pool, config);
+        scaling.to = pool->n_target;
+        scaling.reason = scaling.to > scaling.from ? SCALE_UP_TO_MIN : SCALE_DOWN_TO_MAX;
+        if (config->scale_config.mode != SCALE_OFF && scaling.to != scaling.from)
+                tell_scaling(engine, pool, &scaling);
+        update_stall_watch(engine, pool);
 
         if (pool->gates.limiter && pool->gates.limiter->of_pool &&
                 !limiter_config_equal(&pool->config->limiter_config, &config->limiter_config)) {

@@ -16,6 +16,7 @@
 #include "engine/pool.h"
 #include "engine/shared-breaker.h"
 #include "engine/shared-limiter.h"
+#include "engine/stall-watch.h"
 #include "util/slab.h"
 
 typedef struct Engine Engine;
@@ -42,6 +43,7 @@ struct EngineListener {
         void (*job_finished)(void *userdata, Job *job);
 
         /* May be NULL. */
+        void (*pool_scaled)(void *userdata, Pool *pool, const PoolScaling *scaling);
         void (*limiter_added)(void *userdata, SharedLimiter *limiter);
         void (*limiter_removed)(void *userdata, SharedLimiter *limiter); /* it is freed next */
         void (*limiter_changed)(void *userdata, SharedLimiter *limiter); /* its settings */
@@ -110,6 +112,7 @@ struct Engine {
         Slab slab; /* Job */
         Mailbox mailbox;
         OutputStock stock;
+        StallWatch stall_watch;
         uint64_t next_id;
         usec_t started_realtime;
         JobCounters gone; /* of pools that were removed, so that totals never go back */

@@ -12,6 +12,7 @@
 
 #include "engine/limiter-config.h"
 #include "engine/pool-config-internal.h"
+#include "engine/pressure.h"
 #include "util/parse.h"
 #include "util/strv.h"
 
@@ -256,6 +257,32 @@ static int check_batch(PoolConfig *config, Faults *faults) {
         return 0;
 }
 
+/* Whether the kernel lets us know is found out by trying. */
+static int check_pressure(const Setting *mode, Faults *faults) {
+        for (PressureResource i = 0; i < _PRESSURE_RESOURCE_MAX; i++) {
+                _cleanup_free_ char *error = NULL;
+                Pressure pressure;
+
+                if (pressure_init(&pressure, i, NULL, &error) < 0)
+                        return error ? found(faults, -EINVAL, mode, "%s", error) : -ENOMEM;
+                pressure_done(&pressure);
+        }
+        return 0;
+}
+
+static int check_scale(PoolConfig *config, Faults *faults) {
+        const Setting *mode = pool_setting_find("ScaleMode");
+        ScalerConfig *scale = &config->scale_config;
+
+        if (!pool_setting_is_given(config, mode))
+                scale->mode = pool_section_is_given(config, "Scale") ? SCALE_QUEUE : SCALE_OFF;
+        if (scale->down_at >= scale->up_at)
+                return found(faults, -EINVAL, pool_setting_find("ScaleDownAt"),
+                        "%u is not below UpAt=%u, so the number of workers would never rest",
+                        scale->down_at, scale->up_at);
+        return scale->mode == SCALE_PRESSURE ? check_pressure(mode, faults) : 0;
+}
+
 /* Both look up a name in a buffer that grows as the data base asks for it: 0, -ESRCH if there is no
  * such name, or -errno. */
 static int find_user(const char *name, char *buf, size_t size, uint32_t *ret) {
@@ -363,6 +390,7 @@ static int complete(PoolConfig *config, Faults *faults) {
                 check_limiter,
                 check_breaker,
                 check_batch,
+                check_scale,
                 check_users,
                 check_groups,
         };

@@ -17,6 +17,7 @@
 #define WORDS_MAX 64
 #define NAMES_MAX 1024
 #define BATCH_MAX 65535 /* what a turn can count, see engine/worker.h */
+#define SCALE_AT_MAX 1000000
 
 static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
@@ -73,6 +74,22 @@ static int set_on_open(const Assignment *a) {
         *(bool *) setting_place(a->target, a->setting) = i == 1;
         return 1;
 }
+
+static const char *const scale_mode_words[] = { "queue", "wait", "pressure", "off", NULL };
+
+static int set_scale_mode(const Assignment *a) {
+        int i, r;
+
+        r = setting_read_word(a, &i);
+        if (r < 0)
+                return r;
+        *(ScaleMode *) setting_place(a->target, a->setting) =
+                scale_mode_from_string(a->setting->words[i]);
+        return 1;
+}
+
+static const SettingType type_scale_mode = { "a word", STORED_PLAIN, sizeof(ScaleMode),
+        set_scale_mode };
 
 static const SettingType type_on_open = { "a word", STORED_PLAIN, sizeof(bool), set_on_open };
 
@@ -173,6 +190,16 @@ const Setting pool_settings[] = {
                 .settable = true },
         { "BatchTimeoutUSec", "Batch", "Timeout", &setting_time, 0, USEC_SPAN_MAX,
                 PLACE(batch_timeout), .settable = true },
+        { "ScaleMode", "Scale", "Mode", &type_scale_mode, .words = scale_mode_words,
+                PLACE(scale_config.mode), .settable = true },
+        { "ScaleIntervalUSec", "Scale", "Interval", &setting_time, 10 * USEC_PER_MSEC, USEC_PER_DAY,
+                PLACE(scale_config.interval), .settable = true },
+        { "ScaleUpAt", "Scale", "UpAt", &setting_uint32, 1, SCALE_AT_MAX, PLACE(scale_config.up_at),
+                .settable = true },
+        { "ScaleDownAt", "Scale", "DownAt", &setting_uint32, 0, SCALE_AT_MAX,
+                PLACE(scale_config.down_at), .settable = true },
+        { "ScaleTargetWaitUSec", "Scale", "TargetWait", &setting_time, USEC_PER_MSEC, USEC_SPAN_MAX,
+                PLACE(scale_config.target_wait), .settable = true },
 };
 
 const size_t n_pool_settings = ELEMENTSOF(pool_settings);
@@ -241,6 +268,13 @@ int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
                 .result_retention_max = 10000,
                 .limiter_config = LIMITER_CONFIG_DEFAULT,
                 .breaker_config = BREAKER_CONFIG_DEFAULT,
+                .scale_config = {
+                        .mode = SCALE_OFF,
+                        .interval = 5 * USEC_PER_SEC,
+                        .up_at = 10,
+                        .down_at = 2,
+                        .target_wait = 200 * USEC_PER_MSEC,
+                },
         };
         config->handler_config.pool = config->name;
 

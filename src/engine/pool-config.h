@@ -13,6 +13,7 @@
 
 #include "core/breaker.h"
 #include "core/limiter.h"
+#include "core/scaler.h"
 #include "core/scheduler.h"
 #include "engine/setting.h"
 #include "handler/handler.h"
@@ -49,13 +50,15 @@ struct PoolConfig {
                 batch_size; /* 1 = no batches; 0 until given: filled in by pool_config_complete() */
         usec_t batch_timeout;
         usec_t result_retention;
-        uint64_t result_retention_max;      /* jobs */
-        char *limiter;                      /* the name of a shared one; NULL = none */
-        LimiterConfig limiter_config;       /* of an own one; see engine/limiter-config.h */
-        char *breaker;                      /* the name of a shared one; NULL = none */
-        BreakerConfig breaker_config;       /* of an own one, … */
-        bool own_breaker;                   /* … if it was asked for: pool_config_complete() */
-        bool hold_on_open;                  /* what is queued waits for an open breaker to close */
+        uint64_t result_retention_max; /* jobs */
+        char *limiter;                 /* the name of a shared one; NULL = none */
+        LimiterConfig limiter_config;  /* of an own one; see engine/limiter-config.h */
+        char *breaker;                 /* the name of a shared one; NULL = none */
+        BreakerConfig breaker_config;  /* of an own one, … */
+        bool own_breaker;              /* … if it was asked for: pool_config_complete() */
+        bool hold_on_open;             /* what is queued waits for an open breaker to close */
+        ScalerConfig scale_config;     /* SCALE_QUEUE where only the others of its settings were
+                                          given: pool_config_complete() */
         char **allow_users, **allow_groups; /* as written */
         uid_t *allow_uids;                  /* resolved by pool_config_complete() */
         size_t n_allow_uids;
@@ -93,9 +96,9 @@ int pool_config_set(
 int pool_config_is_settable(const char *name);
 
 /* Checks what only shows with all settings known (a handler, its command; MinWorkers up to
- * MaxWorkers; users that exist; CPUs that the daemon may use) and fills in what follows from
- * others. May look up users and groups, so it can block. May be called again after further
- * settings. What a failed call filled in is good for nothing. */
+ * MaxWorkers; users that exist; CPUs that the daemon may use; pressure that can be told) and fills
+ * in what follows from others. May look up users and groups, so it can block. May be called again
+ * after further settings. What a failed call filled in is good for nothing. */
 int pool_config_complete(PoolConfig *config, char **ret_error);
 
 /* The same for what came from a file: tells each fault and not just the first, with the setting

@@ -47,12 +47,14 @@ static usec_t batch_at(const Pool *pool) {
                        : scheduler_batch_at(&pool->scheduler);
 }
 
-void pool_arm_timer(Pool *pool) {
+void pool_arm_timer(Pool *pool, usec_t now) {
         usec_t t = scheduler_wake_at(&pool->scheduler);
 
         if (unlikely(pool_has_batches(pool)))
                 t = MIN(t, batch_at(pool));
         timer_arm(&pool->timer, t);
+        if (unlikely(pool_is_elastic(pool)))
+                pool_report_scale(pool, now);
 }
 
 /* There may be work that nobody looks at, and the timer may be due earlier; the lock is held. */
@@ -60,7 +62,7 @@ void pool_after_change(Pool *pool) {
         if (pool_is_worth_asking(pool))
                 pool_wake_idle(pool, pool_n_calls(pool, pool->scheduler.n_queued));
         pool_settle_gates(pool);
-        pool_arm_timer(pool);
+        pool_arm_timer(pool, pool_is_elastic(pool) ? usec_now(CLOCK_MONOTONIC) : 0);
 }
 
 void pool_gates_opened(Pool *pool) {

@@ -73,11 +73,24 @@ void worker_poke(Worker *worker);                               /* and it is to 
 void pool_watch_stop(Pool *pool, Worker *worker, usec_t now);
 bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail);
 
+/* ---- pool-scale.c ---- */
+
+/* Tells the scaler what has become of the pool, and arms the timer for it. */
+void pool_report_scale(Pool *pool, usec_t now);
+
+/* New bounds, and a new configuration if it is another one. */
+void pool_set_scale(Pool *pool, const ScalerConfig *config, uint32_t n_min, uint32_t n_max);
+
+static inline bool pool_is_elastic(const Pool *pool) {
+        return pool->scaler.strategy;
+}
+
 /* ---- staff.c ---- */
 
 void pool_wake_idle(Pool *pool, uint64_t n);
 
-/* Takes the lock itself. 0, or -errno with as many workers as there could be. */
+/* Main thread; takes the lock itself. 0, or -errno with as many workers as there could be, which is
+ * the target then. */
 int pool_resize(Pool *pool, uint32_t n_target);
 
 /* ---- pool-gates.c ---- */
@@ -86,7 +99,9 @@ bool pool_is_worth_asking(const Pool *pool); /* is there work for a worker that 
 void pool_settle_gates(Pool *pool);
 void pool_shut_by_breaker(Pool *pool);
 
-void pool_arm_timer(Pool *pool); /* for when time alone changes something */
+/* Arms the timer for the least moment at which time alone changes something, and reports to the
+ * scaler. */
+void pool_arm_timer(Pool *pool, usec_t now);
 
 /* There may be work that nobody looks at, and the timer may be due earlier. */
 void pool_after_change(Pool *pool);

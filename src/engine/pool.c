@@ -131,7 +131,7 @@ void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
                 (void) pool_reclaim_all(pool);
         if (pool_is_worth_asking(pool))
                 pool_wake_idle(pool, pool_n_calls(pool, n));
-        pool_arm_timer(pool);
+        pool_arm_timer(pool, now);
         pool_unlock(pool);
 }
 
@@ -266,8 +266,10 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         own->backoff_max = config->backoff_max;
         own->batch_size = config->batch_size;
         own->batch_timeout = config->batch_timeout;
+        own->scale_config = config->scale_config;
         /* What follows from other settings is not to come back with the next change. */
         own->given = config->given;
+        own->opened = config->opened;
 
         pool_lock(pool);
         if (own->aging_interval != pool->scheduler.config.aging_interval ||
@@ -275,13 +277,17 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
                 (void) pool_reclaim_all(pool);
         scheduler_config = scheduler_config_of(own);
         scheduler_set_config(&pool->scheduler, &scheduler_config);
+        /* The last ones of a removed pool are not to be replaced. */
+        if (!pool->dismissed)
+                pool_set_scale(pool, &own->scale_config, own->min_workers, own->max_workers);
         pool_after_change(pool);
         pool_unlock(pool);
 
-        /* The last ones of a removed pool are not to be replaced. */
         if (pool->dismissed)
                 return 0;
-        return pool_resize(pool, CLAMP(pool->n_target, config->min_workers, config->max_workers));
+        return pool_resize(pool, pool_is_elastic(pool)
+                                         ? CLAMP(pool->n_target, own->min_workers, own->max_workers)
+                                         : own->max_workers);
 }
 
 void pool_timer(Pool *pool, usec_t now) {
@@ -353,8 +359,11 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
 }
 
 int pool_start(Pool *pool, char **ret_error) {
-        int r = pool_resize(pool, pool->config->max_workers);
+        const PoolConfig *config = pool->config;
+        int r;
 
+        pool_set_scale(pool, &config->scale_config, config->min_workers, config->max_workers);
+        r = pool_resize(pool, pool_is_elastic(pool) ? config->min_workers : config->max_workers);
         if (r < 0 && pool->n_threads == 0) {
                 if (asprintf(ret_error, "MaxWorkers: cannot start a thread: %s", strerror(-r)) < 0)
                         *ret_error = NULL;

@@ -11,6 +11,7 @@
 
 #include "core/histogram.h"
 #include "core/job.h"
+#include "core/scaler.h"
 #include "core/scheduler.h"
 #include "engine/gates.h"
 #include "engine/mailbox.h"
@@ -21,6 +22,7 @@
 
 typedef struct JobView JobView;
 typedef struct Pool Pool;
+typedef struct PoolScaling PoolScaling;
 typedef struct PoolView PoolView;
 typedef struct Worker Worker;
 
@@ -64,11 +66,13 @@ struct Pool {
         bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
         PoolState shown_state; /* what listeners were told last */
         uint32_t shown_workers;
-        uint32_t n_threads;     /* workers that were not joined yet */
-        void *engine;           /* borrowed */
-        void *timer_source;     /* owned: sd_event_source of the timer */
-        void *userdata;         /* of whoever shows the pool to the world */
-        UT_hash_handle by_name; /* in Engine.by_name */
+        uint32_t n_threads;               /* workers that were not joined yet */
+        uint32_t next_worker_id;          /* never given out twice */
+        void *engine;                     /* borrowed */
+        void *timer_source;               /* owned: sd_event_source of the timer */
+        bool uses_stalls, watches_stalls; /* counted by the engine's StallWatch */
+        void *userdata;                   /* of whoever shows the pool to the world */
+        UT_hash_handle by_name;           /* in Engine.by_name */
 
         /* Guards everything below, and the mutable fields of jobs that were submitted and not
          * posted yet. May be held while the mailbox's, the output stock's, a limiter's and a
@@ -80,15 +84,17 @@ struct Pool {
         List workers; /* Worker.links, by age */
         List idle;    /* Worker.idle_links, the one that became idle last first */
         List to_wake; /* Worker.idle_links: taken off the idle list, eventfd not written yet */
-        uint32_t n_workers; /* live: made and not leaving */
-        uint32_t n_target;  /* how many there are to be */
+        uint32_t n_workers;    /* live: made and not leaving */
+        uint32_t n_target;     /* how many there are to be; written by the main thread only */
+        uint32_t n_min, n_max; /* what the scaler may make of that */
+        Scaler scaler;
+        bool stalls_watched; /* the main thread knows that the scaler wants to know of stalls */
         uint32_t n_idle;
         uint32_t n_coming;  /* those to stay that were taken off the idle list and have not come for
                                work yet */
         uint32_t n_stuck;   /* workers that ignore a stop */
         uint32_t n_several; /* workers in a turn of several jobs */
-        uint32_t next_worker_id; /* never given out twice */
-        Timer timer;             /* armed by any thread */
+        Timer timer;        /* armed by any thread */
         Histogram queue_wait, run_time;
         bool refuses;           /* an open breaker refuses what is queued; else it waits */
         uint64_t n_batches;     /* so many were begun */
@@ -107,6 +113,14 @@ struct PoolView {
         JobCounters counters;
         uint64_t n_batches;
         usec_t queue_wait[4], run_time[4]; /* p50, p95, p99, max */
+};
+
+/* A change of how many workers an elastic pool is to have. */
+struct PoolScaling {
+        uint32_t from, to; /* without those that are to leave */
+        ScaleReason reason;
+        int error; /* 0, or -errno where not as many threads as wanted could be made: tried again
+                      after the next Interval */
 };
 
 /* What is told of one job. Strings are borrowed from the job and live as long as it does. */
@@ -130,8 +144,9 @@ struct JobView {
 int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLimiter *limiter,
         SharedBreaker *breaker, Pool **ret, char **ret_error);
 
-/* Starts the workers, as many as there can be, and takes the pool's config over. On failure there
- * is not a single one, and pool_free() may be called. */
+/* Starts the workers, MinWorkers of an elastic pool and MaxWorkers of any other, or as many of them
+ * as there can be, and takes the pool's config over. On failure there is not a single one, and
+ * pool_free() may be called. */
 int pool_start(Pool *pool, char **ret_error);
 
 /* All workers have gone and no job is left. Returns NULL. */
@@ -172,8 +187,8 @@ void pool_drain(Pool *pool, bool draining);
 void pool_shut_down(Pool *pool); /* takes nothing, starts nothing, retries nothing any more */
 void pool_set_announce(Pool *pool, bool announce);
 
-/* Brings a changed configuration (queue_max, aging, run_timeout, workers) into force. Cannot fail
- * but for threads that cannot be made: then -errno, with as many as there could be. */
+/* Brings a changed configuration (queue_max, aging, run_timeout, workers, scale) into force. Cannot
+ * fail but for threads that cannot be made: then -errno, with as many as there could be. */
 int pool_apply(Pool *pool, const PoolConfig *config);
 
 /* Makes all workers leave; each posts itself as gone. */
@@ -190,6 +205,13 @@ bool pool_refuse(Pool *pool, Job *job);
 
 /* The limiter has served the pool: wakes workers for the credit that it has now. */
 void pool_gates_served(Pool *pool);
+
+/* Asks the scaler, if it wants to be, and does what it says; `stalled` says whether the host
+ * stalls. True if that is worth telling, in *ret. */
+bool pool_scale(Pool *pool, usec_t now, bool stalled, PoolScaling *ret);
+
+/* Does the scaler want to know whether the host stalls? If not, the timer fires when it does. */
+bool pool_wants_stalls(Pool *pool);
 
 /* The timer has fired: makes true what time has changed. */
 void pool_timer(Pool *pool, usec_t now);

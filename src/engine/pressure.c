@@ -16,6 +16,7 @@
  * the file says has been waited since the last. */
 
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -118,6 +119,15 @@ int pressure_init(
 
 void pressure_done(Pressure *pressure) {
         pressure->fd = fd_close(pressure->fd);
+}
+
+void pressure_restart(Pressure *pressure) {
+        struct pollfd event = { .fd = pressure->fd, .events = POLLPRI };
+
+        /* An event of any age may be left over; to poll it takes it away. */
+        (void) poll(&event, 1, 0);
+        (void) read_total(pressure->fd, &pressure->total);
+        pressure->stalled_until = 0;
 }
 
 void pressure_report(Pressure *pressure, usec_t now) {

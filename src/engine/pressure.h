@@ -30,6 +30,10 @@ int pressure_init(
         Pressure *pressure, PressureResource resource, const char *path, char **ret_error);
 void pressure_done(Pressure *pressure);
 
+/* It was not polled for a while and is to be from now on: what has happened meanwhile does not
+ * count, and the host does not stall as far as is known. */
+void pressure_restart(Pressure *pressure);
+
 /* The fd has reported EPOLLPRI, which clears it. The kernel repeats that once per window while the
  * stall lasts, so the host counts as stalled for a little longer than two of them. */
 void pressure_report(Pressure *pressure, usec_t now);

@@ -67,21 +67,32 @@ static int quietest_cpu(const Pool *pool) {
         return best;
 }
 
-/* Makes workers until there are as many as there are to be. The threads start with the lock held by
- * us, so the first thing that they do is to wait for the rest of this. */
+/* Makes one worker. A thread takes long to make, so that is done without the lock; the worker is
+ * one of us before, so that it finds itself counted. */
 static int hire(Pool *pool) {
-        while (pool->n_workers < pool->n_target) {
-                Worker *worker;
-                int r;
+        Worker *worker;
+        int r;
 
-                r = worker_new(pool, pool->next_worker_id, quietest_cpu(pool), &worker);
-                if (r < 0)
-                        return r;
-                pool->next_worker_id++;
-                pool->n_workers++;
-                pool->n_threads++;
-                list_append(&pool->workers, &worker->links);
+        r = worker_new(pool, pool->next_worker_id, &worker);
+        if (r < 0)
+                return r;
+        pool_lock(pool);
+        worker->cpu = quietest_cpu(pool);
+        list_append(&pool->workers, &worker->links);
+        pool->n_workers++;
+        pool_unlock(pool);
+
+        r = worker_start(worker);
+        if (r < 0) {
+                pool_lock(pool);
+                list_remove(&worker->links);
+                pool->n_workers--;
+                pool_unlock(pool);
+                worker_free(worker);
+                return r;
         }
+        pool->next_worker_id++;
+        pool->n_threads++;
         return 0;
 }
 
@@ -96,19 +107,50 @@ static void let_go(Pool *pool) {
         }
 }
 
+/* Those that were told to leave and have not come by since stay before others are made. */
+static void keep(Pool *pool) {
+        list_for_each (l, &pool->workers) {
+                Worker *worker = list_entry(l, Worker, links);
+
+                if (pool->n_workers >= pool->n_target)
+                        return;
+                if (!worker->leaving)
+                        continue;
+                worker->leaving = false;
+                worker->coming = true;
+                pool->n_coming++;
+                pool->n_workers++;
+        }
+}
+
 int pool_resize(Pool *pool, uint32_t n_target) {
-        int r;
+        uint32_t n_missing;
+        int r = 0;
 
         pool_lock(pool);
         pool->n_target = n_target;
         let_go(pool);
-        r = hire(pool);
-        pool_settle_gates(pool);
+        keep(pool);
+        /* Nobody leaves by himself while there are no more than that, so this stays true. */
+        n_missing = n_target - MIN(n_target, pool->n_workers);
+        pool_after_change(pool);
         pool_unlock(pool);
+
+        for (; n_missing > 0 && r >= 0; n_missing--)
+                r = hire(pool);
+        if (r < 0) {
+                pool_lock(pool);
+                pool->n_target = pool->n_workers;
+                pool_after_change(pool);
+                pool_unlock(pool);
+        }
         return r;
 }
 
 void pool_dismiss(Pool *pool) {
+        pool_lock(pool);
+        pool_set_scale(pool, &(ScalerConfig){ .mode = SCALE_OFF, .interval = 1 }, 0, 0);
+        pool_unlock(pool);
         (void) pool_resize(pool, 0);
 }
 

@@ -165,7 +165,7 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         }
         /* The timer also for a worker that leaves: what it ran may be due for another attempt. */
         pool_settle_gates(pool);
-        pool_arm_timer(pool);
+        pool_arm_timer(pool, now);
 
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);

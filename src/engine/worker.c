@@ -258,9 +258,8 @@ size_t worker_reserve(Worker *worker, size_t n) {
         return worker->room;
 }
 
-int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret) {
+int worker_new(Pool *pool, uint32_t id, Worker **ret) {
         Worker *worker;
-        int r;
 
         worker = calloc(1, sizeof(*worker));
         if (!worker)
@@ -268,7 +267,6 @@ int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret) {
         *worker = (Worker){
                 .pool = pool,
                 .id = id,
-                .cpu = cpu,
                 .eventfd = eventfd(0, EFD_CLOEXEC),
                 .writer.stock = pool->stock,
         };
@@ -276,16 +274,18 @@ int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret) {
         list_init(&worker->idle_links);
         list_init(&worker->run.links);
         if (worker->eventfd < 0) {
-                r = -errno;
+                int r = -errno;
+
                 return worker_free(worker), r;
         }
         if (worker_reserve(worker, TURN_JOBS_MAX) < TURN_JOBS_MAX)
                 return worker_free(worker), -ENOMEM;
-        r = pthread_create(&worker->thread, NULL, worker_main, worker);
-        if (r != 0)
-                return worker_free(worker), -r;
         *ret = worker;
         return 0;
+}
+
+int worker_start(Worker *worker) {
+        return -pthread_create(&worker->thread, NULL, worker_main, worker);
 }
 
 Worker *worker_free(Worker *worker) {

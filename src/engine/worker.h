@@ -78,8 +78,9 @@ struct Worker {
         HandlerWorker *state;
 };
 
-int worker_new(Pool *pool, uint32_t id, int cpu, Worker **ret); /* starts the thread */
-Worker *worker_free(Worker *worker); /* after it was joined; returns NULL */
+int worker_new(Pool *pool, uint32_t id, Worker **ret); /* without a CPU and a thread; 0 or -errno */
+int worker_start(Worker *worker);                      /* makes the thread; 0 or -errno */
+Worker *worker_free(Worker *worker); /* after it was joined, if it was started; returns NULL */
 
 void worker_wake(Worker *worker); /* writes the eventfd */
 

@@ -202,15 +202,13 @@ usec_t model_batch_at(const Model *m) {
         size_t n_queued = model_count(m, MODEL_QUEUED);
         size_t n_waiting =
                 n_queued + model_count(m, MODEL_SCHEDULED) + model_count(m, MODEL_CLAIMED);
-        usec_t oldest = USEC_INFINITY;
+        usec_t oldest;
 
         if (m->batch_size == 1 || n_queued == 0 || n_queued >= m->batch_size)
                 return USEC_INFINITY;
         if (m->draining || n_waiting >= m->queue_max || m->n_line > 0)
                 return USEC_INFINITY;
-        for (size_t i = 0; i < m->n_jobs; i++)
-                if (m->jobs[i].place == MODEL_QUEUED && m->jobs[i].ready_at < oldest)
-                        oldest = m->jobs[i].ready_at;
+        oldest = model_waits_since(m);
         return oldest + m->batch_timeout > m->latest ? oldest + m->batch_timeout : USEC_INFINITY;
 }
 

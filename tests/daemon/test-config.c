@@ -8,6 +8,7 @@
 #include <syslog.h>
 
 #include "daemon/config.h"
+#include "engine/pressure.h"
 #include "test.h"
 #include "util/fd.h"
 #include "util/strv.h"
@@ -221,7 +222,7 @@ static void every_fault_of_a_file_is_told_with_its_line(void **state) {
                 "etc/a.pool:7: Nonsense: there is no such setting",
                 "etc/a.pool:8: neither a [Section], nor a # comment, nor KEY=VALUE",
                 "etc/a.pool:9: [Tube]: there is no such section, allowed are Pool, Command, "
-                "Module, Limiter, Breaker",
+                "Module, Limiter, Breaker, Batch, Scale",
                 "etc/a.pool:12: ExecStart: \"true\" is not the absolute path of a command (up to "
                 "4095 bytes, without %)");
 }
@@ -490,7 +491,7 @@ static void a_section_without_settings_counts(void **state) {
                 "etc/b.pool.d/x.conf:1: Rate: is missing, a limiter needs it",
                 "etc/c.pool:2: Breaker: is a shared breaker, but [Breaker] is one as well",
                 "etc/f.pool:3: [Brekaer]: there is no such section, allowed are Pool, Command, "
-                "Module, Limiter, Breaker");
+                "Module, Limiter, Breaker, Batch, Scale");
 }
 
 static void a_breaker_that_is_not_there_is_a_fault_of_the_pool(void **state) {
@@ -529,6 +530,59 @@ static void a_limiter_that_is_not_there_is_a_fault_of_the_pool(void **state) {
                 "etc/d.pool:2: Limiter: is a shared limiter, but [Limiter] is one as well");
 }
 
+static void a_scale_is_read_also_where_it_says_nothing(void **state) {
+        _cleanup_(config_freep) Config *config = NULL;
+        Box *box = *state;
+
+        put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n[Scale]\n");
+        put(box, "etc/b.pool",
+                "[Command]\nExecStart=/bin/true\n[Scale]\nMode=wait\nTargetWait=1s\n");
+        put(box, "etc/c.pool", "[Command]\nExecStart=/bin/true\n");
+        put(box, "etc/d.pool", "[Command]\nExecStart=/bin/true\n[Breaker]\n");
+        config = load_well(box);
+
+        assert_int_equal(pool(config, "a")->scale_config.mode, SCALE_QUEUE);
+        assert_int_equal(pool(config, "b")->scale_config.mode, SCALE_WAIT);
+        assert_int_equal(pool(config, "b")->scale_config.target_wait, USEC_PER_SEC);
+        assert_int_equal(pool(config, "c")->scale_config.mode, SCALE_OFF);
+        assert_true(pool(config, "d")->own_breaker);
+}
+
+/* Both kinds of hosts are fine: one that tells of pressure, and one that does not. */
+static void pressure_that_cannot_be_told_is_a_fault_of_its_line(void **state) {
+        _cleanup_(config_freep) Config *config = NULL;
+        _cleanup_free_ char *expect = NULL;
+        Box *box = *state;
+        bool can = true;
+
+        for (PressureResource i = 0; i < _PRESSURE_RESOURCE_MAX && can; i++) {
+                _cleanup_free_ char *error = NULL;
+                Pressure pressure;
+
+                can = pressure_init(&pressure, i, NULL, &error) >= 0;
+                if (can)
+                        pressure_done(&pressure);
+                else
+                        assert_true(asprintf(&expect, "etc/a.pool:4: Mode: %s", error) >= 0);
+        }
+        put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n[Scale]\nMode=pressure\n");
+        if (!can) {
+                EXPECT_FAULTS(box, expect);
+                return;
+        }
+        config = load_well(box);
+        assert_int_equal(pool(config, "a")->scale_config.mode, SCALE_PRESSURE);
+}
+
+static void the_thresholds_of_a_scale_are_apart(void **state) {
+        Box *box = *state;
+
+        put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n[Scale]\nUpAt=5\nDownAt=5\n");
+        EXPECT_FAULTS(box,
+                "etc/a.pool:5: DownAt: 5 is not below UpAt=5, so the number of workers would never "
+                "rest");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(without_files_there_is_nothing_but_defaults),
@@ -550,6 +604,9 @@ int main(void) {
                 TEST(a_faulty_sluiced_conf_changes_nothing),
                 TEST(limiters_are_read_and_pools_find_them),
                 TEST(a_limiter_that_is_not_there_is_a_fault_of_the_pool),
+                TEST(a_scale_is_read_also_where_it_says_nothing),
+                TEST(pressure_that_cannot_be_told_is_a_fault_of_its_line),
+                TEST(the_thresholds_of_a_scale_are_apart),
                 TEST(breakers_are_read_and_pools_find_them),
                 TEST(a_section_without_settings_counts),
                 TEST(a_breaker_that_is_not_there_is_a_fault_of_the_pool),

@@ -75,6 +75,16 @@ static void choose_batches(Storm *s, PoolConfig *config) {
         config->batch_timeout = below(s, 2000);
 }
 
+static void make_elastic(Storm *s, PoolConfig *config) {
+        config->scale_config = (ScalerConfig){
+                .mode = (ScaleMode) below(s, SCALE_PRESSURE),
+                .interval = 500 + below(s, 3000),
+                .up_at = 2,
+                .down_at = 1,
+                .target_wait = below(s, 1000),
+        };
+}
+
 static void add_pool(Storm *s) {
         PoolConfig *config;
         char name[32], *error = NULL;
@@ -88,6 +98,7 @@ static void add_pool(Storm *s) {
         config->queue_max = 10 + below(s, 3000);
         config->result_retention_max = below(s, 3) ? 1000 : 0;
         choose_batches(s, config);
+        make_elastic(s, config);
         assert_int_equal(engine_add_pool(s->try.engine, config, NULL, &error), 0);
         s->n_pools++;
 }
@@ -195,7 +206,9 @@ static void resize(Storm *s) {
         if (!pool)
                 return;
         assert_int_equal(pool_config_copy(pool->config, &config), 0);
-        config->min_workers = config->max_workers = (uint32_t) (1 + below(s, 4));
+        config->min_workers = (uint32_t) (1 + below(s, 3));
+        config->max_workers = config->min_workers + (uint32_t) below(s, 3);
+        make_elastic(s, config);
         config->aging_interval = below(s, 4) ? 30 * USEC_PER_SEC : USEC_INFINITY;
         if (below(s, 4) == 0)
                 choose_batches(s, config);

@@ -62,6 +62,11 @@ static void an_untouched_pool_has_the_documented_defaults(void **state) {
         assert_int_equal(config->handler_config.output_max, 1 << 20);
         assert_false(config->handler_config.pin_commands);
         assert_null(config->handler_config.module_path);
+        assert_int_equal(config->scale_config.mode, SCALE_OFF);
+        assert_int_equal(config->scale_config.interval, 5 * USEC_PER_SEC);
+        assert_int_equal(config->scale_config.up_at, 10);
+        assert_int_equal(config->scale_config.down_at, 2);
+        assert_int_equal(config->scale_config.target_wait, 200 * USEC_PER_MSEC);
         assert_string_equal(config->handler_config.module_options, "");
 }
 
@@ -94,6 +99,14 @@ static void numbers_times_sizes_and_switches_are_read(void **state) {
                 { "Command", "AllowArguments", "yes", PLACE(handler_config.allow_arguments), true },
                 { "Command", "PinCommands", "on", PLACE(handler_config.pin_commands), true },
                 { "Command", "OutputMax", "1000", PLACE(handler_config.output_max), 1000 },
+                { "Scale", "Mode", "queue", PLACE(scale_config.mode), SCALE_QUEUE },
+                { "Scale", "Mode", "wait", PLACE(scale_config.mode), SCALE_WAIT },
+                { "Scale", "Mode", "pressure", PLACE(scale_config.mode), SCALE_PRESSURE },
+                { "Scale", "Mode", "off", PLACE(scale_config.mode), SCALE_OFF },
+                { "Scale", "Interval", "10ms", PLACE(scale_config.interval), 10 * USEC_PER_MSEC },
+                { "Scale", "UpAt", "1000000", PLACE(scale_config.up_at), 1000000 },
+                { "Scale", "DownAt", "0", PLACE(scale_config.down_at), 0 },
+                { "Scale", "TargetWait", "1ms", PLACE(scale_config.target_wait), USEC_PER_MSEC },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -221,6 +234,12 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "StopTimeout: \"infinity\" is out of range, allowed are 0 to 1h" },
                 { "Pool", "Fairness", "User", -EINVAL,
                         "Fairness: \"User\" is not known, allowed are none, user" },
+                { "Scale", "Mode", "fast", -EINVAL,
+                        "Mode: \"fast\" is not known, allowed are queue, wait, pressure, off" },
+                { "Scale", "Interval", "9ms", -EINVAL,
+                        "Interval: \"9ms\" is out of range, allowed are 10ms to 1d" },
+                { "Scale", "UpAt", "0", -EINVAL,
+                        "UpAt: \"0\" is out of range, allowed are 1 to 1000000" },
                 { "Pool", "Handler", "magic", -EINVAL,
                         "Handler: \"magic\" is not known, allowed are command, module" },
                 { "Pool", "CPUAffinity", "0-", -EINVAL,
@@ -273,7 +292,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
                 { "Tube", "Rate", "50/s", -ENOENT,
                         "[Tube]: there is no such section, allowed are Pool, Command, Module, "
-                        "Limiter, Breaker, Batch" },
+                        "Limiter, Breaker, Batch, Scale" },
 
                 { "Batch", "Size", "0", -EINVAL,
                         "Size: \"0\" is out of range, allowed are 1 to 65535" },
@@ -301,7 +320,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
                         "a setting outside of a section, allowed are Pool, Command, Module, "
-                        "Limiter, Breaker, Batch" },
+                        "Limiter, Breaker, Batch, Scale" },
 
         };
 
@@ -451,6 +470,11 @@ static void what_may_change_at_run_time_is_known(void **state) {
                 { "AgingIntervalUSec", true },
                 { "AgingInterval", true },
                 { "RunTimeoutUSec", true },
+                { "ScaleMode", true },
+                { "ScaleInterval", true },
+                { "ScaleUpAt", true },
+                { "ScaleDownAt", true },
+                { "ScaleTargetWaitUSec", true },
                 { "Handler", false },
                 { "ExecStart", false },
                 { "ModulePath", false },
@@ -478,6 +502,8 @@ static void a_copy_is_equal_and_shares_nothing(void **state) {
                 { "Command", "PinCommands", "yes" },
                 { "Module", "Path", "x.so" },
                 { "Module", "Options", "a" },
+                { "Scale", "Mode", "wait" },
+                { "Scale", "UpAt", "11" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
@@ -540,6 +566,88 @@ static void workers_follow_from_the_cpus_unless_given(void **state) {
                 assert_int_equal(
                         config->max_workers, rows[i].max < 0 ? CPU_COUNT(&cpus) : rows[i].max);
                 assert_true(CPU_EQUAL(&config->cpus, &cpus));
+        }
+}
+
+static void a_section_is_what_makes_a_pool_elastic(void **state) {
+        static const struct {
+                const char *key, *value; /* NULL = the section alone */
+                ScaleMode mode;
+        } rows[] = {
+                { NULL, NULL, SCALE_QUEUE },
+                { "UpAt", "5", SCALE_QUEUE },
+                { "Mode", "wait", SCALE_WAIT },
+                { "Mode", "off", SCALE_OFF },
+        };
+        _cleanup_(pool_config_freep) PoolConfig *without = new_config();
+        _cleanup_free_ char *error = NULL;
+
+        set(without, "Command", "ExecStart", "/bin/true");
+        assert_int_equal(pool_config_complete(without, &error), 0);
+        assert_int_equal(without->scale_config.mode, SCALE_OFF);
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(pool_config_freep) PoolConfig *config = new_config(), *copy = NULL;
+
+                set(config, "Command", "ExecStart", "/bin/true");
+                assert_int_equal(pool_config_open_section(config, "Scale", &error), 0);
+                if (rows[i].key)
+                        set(config, "Scale", rows[i].key, rows[i].value);
+                assert_int_equal(pool_config_complete(config, &error), 0);
+                assert_int_equal(config->scale_config.mode, rows[i].mode);
+                /* And so it stays, whatever is changed later. */
+                assert_int_equal(pool_config_copy(config, &copy), 0);
+                assert_int_equal(pool_config_complete(copy, &error), 0);
+                assert_int_equal(copy->scale_config.mode, rows[i].mode);
+        }
+}
+
+static void other_sections_count_when_they_are_empty_as_well(void **state) {
+        _cleanup_(pool_config_freep) PoolConfig *config = new_config(), *limited = new_config(),
+                                                *plain = NULL;
+        _cleanup_free_ char *error = NULL;
+
+        set(config, "Command", "ExecStart", "/bin/true");
+        assert_int_equal(pool_config_copy(config, &plain), 0);
+        assert_int_equal(pool_config_open_section(config, "Breaker", &error), 0);
+        assert_int_equal(pool_config_complete(config, &error), 0);
+        assert_true(config->own_breaker);
+        assert_int_equal(pool_config_complete(plain, &error), 0);
+        assert_false(pool_config_equal(config, plain));
+
+        set(limited, "Command", "ExecStart", "/bin/true");
+        assert_int_equal(pool_config_open_section(limited, "Limiter", &error), 0);
+        assert_int_equal(pool_config_complete(limited, &error), -EINVAL);
+        assert_string_equal(error, "LimiterRate: is missing, a limiter needs it");
+}
+
+static void the_thresholds_of_a_scale_are_apart(void **state) {
+        static const struct {
+                const char *up_at, *down_at, *error;
+        } rows[] = {
+                { "3", "2", NULL },
+                { "1", "0", NULL },
+                { "3", "3",
+                        "ScaleDownAt: 3 is not below UpAt=3, so the number of workers would never "
+                        "rest" },
+                { "1", NULL,
+                        "ScaleDownAt: 2 is not below UpAt=1, so the number of workers would never "
+                        "rest" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(pool_config_freep) PoolConfig *config = new_config();
+                _cleanup_free_ char *error = NULL;
+
+                set(config, "Command", "ExecStart", "/bin/true");
+                set(config, "Scale", "UpAt", rows[i].up_at);
+                if (rows[i].down_at)
+                        set(config, "Scale", "DownAt", rows[i].down_at);
+                if (rows[i].error) {
+                        assert_int_equal(pool_config_complete(config, &error), -EINVAL);
+                        assert_string_equal(error, rows[i].error);
+                } else
+                        assert_int_equal(pool_config_complete(config, &error), 0);
         }
 }
 
@@ -783,6 +891,9 @@ int main(void) {
                 cmocka_unit_test(a_copy_is_equal_and_shares_nothing),
                 cmocka_unit_test(a_copy_keeps_what_was_filled_in),
                 cmocka_unit_test(workers_follow_from_the_cpus_unless_given),
+                cmocka_unit_test(a_section_is_what_makes_a_pool_elastic),
+                cmocka_unit_test(other_sections_count_when_they_are_empty_as_well),
+                cmocka_unit_test(the_thresholds_of_a_scale_are_apart),
                 cmocka_unit_test(a_pool_on_one_cpu_has_one_worker),
                 cmocka_unit_test(a_completed_pool_can_be_changed_and_completed_again),
                 cmocka_unit_test(what_only_shows_in_the_whole_is_checked),

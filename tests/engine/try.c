@@ -303,6 +303,15 @@ static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
 
         t->n_state_changes += !!(what & POOL_CHANGED_STATE);
         t->n_worker_changes += !!(what & POOL_CHANGED_WORKERS);
+        if ((what & POOL_CHANGED_WORKERS) && t->workers_changed)
+                t->workers_changed(t, pool);
+}
+
+static void on_pool_scaled(void *userdata, Pool *pool, const PoolScaling *scaling) {
+        Try *t = userdata;
+
+        if (t->pool_scaled)
+                t->pool_scaled(t, pool, scaling);
 }
 
 static void on_job_started(void *userdata, const StartNote *note) {
@@ -334,6 +343,7 @@ static const EngineListener listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,
         .pool_changed = on_pool_changed,
+        .pool_scaled = on_pool_scaled,
         .job_started = on_job_started,
         .job_finished = on_job_finished,
 };

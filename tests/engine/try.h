@@ -49,6 +49,11 @@ struct Try {
         unsigned n_state_changes, n_worker_changes;
         bool several_lives; /* jobs may be tried again, so they start and end more than once */
         unsigned n_done;    /* of whatever watches and bulk calls the test has made */
+
+        /* Called with what the listener is told; NULL = of no interest. */
+        void (*workers_changed)(Try *t, Pool *pool);
+        void (*pool_scaled)(Try *t, Pool *pool, const PoolScaling *scaling);
+        void *userdata;
 };
 
 /* One plain handler, and one of which several jobs are taken at a time. Both know batches. */
@@ -76,6 +81,19 @@ Submission *try_submission(void);
                         try_turn((t), try_n, #condition);       \
         } while (0)
 void try_turn(Try *t, unsigned n, const char *what);
+
+/* The same for what a worker does without telling main: looks again and again. */
+#define try_await(t, condition)                                                    \
+        do {                                                                       \
+                usec_t try_end = usec_now(CLOCK_MONOTONIC) + USEC_PER_MINUTE;      \
+                while (!(condition)) {                                             \
+                        if (usec_now(CLOCK_MONOTONIC) > try_end)                   \
+                                fail_msg("not for a minute: %s", #condition);      \
+                        engine_turn((t)->engine);                                  \
+                        assert_true(sd_event_run((t)->event, USEC_PER_MSEC) >= 0); \
+                        engine_turn((t)->engine);                                  \
+                }                                                                  \
+        } while (0)
 
 /* Several jobs are taken in the next turns, whatever those before have taken. */
 void try_pretend_short(Pool *pool);

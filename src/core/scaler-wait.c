@@ -7,7 +7,7 @@
 #include "core/scaler.h"
 #include "util/macro.h"
 
-#define LATE_INTERVALS 2
+#define LATE_INTERVALS 2U
 #define IDLE_FOR (30 * USEC_PER_SEC)
 
 static void wait_report(Scaler *scaler, const ScalerStats *stats) {

@@ -71,7 +71,7 @@ static bool worker_open(Worker *worker) {
 }
 
 /* The facts of job i of the turn. */
-static WorkerAttempt attempt_of(Worker *worker, unsigned i) {
+static inline WorkerAttempt attempt_of(Worker *worker, unsigned i) {
         const Job *job = worker->jobs[i];
         const Submission *submission = job->submission;
 
@@ -98,7 +98,7 @@ static WorkerAttempt attempt_of(Worker *worker, unsigned i) {
 }
 
 /* From the verdict on job i to its result. */
-static void take_result(Worker *worker, unsigned i, WorkerAttempt *a) {
+static inline void take_result(Worker *worker, unsigned i, WorkerAttempt *a) {
         WorkerResult *result = &worker->results[i];
 
         if (a->attempt.output_size > UINT32_MAX) {
@@ -125,7 +125,7 @@ static void take_result(Worker *worker, unsigned i, WorkerAttempt *a) {
 }
 
 /* Runs job i of the turn, without any lock, and leaves its result. */
-static void worker_run(Worker *worker, unsigned i) {
+static inline void worker_run(Worker *worker, unsigned i) {
         WorkerAttempt a = attempt_of(worker, i);
         Pool *pool = worker->pool;
 

@@ -88,7 +88,7 @@ static Outcome outcome_of(int verdict) {
 /* What a result is before the plug-in writes one; no verdict is like it. */
 #define NO_VERDICT INT_MIN
 
-static Call call_of(Attempt *attempt) {
+static inline Call call_of(Attempt *attempt) {
         return (Call){
                 .job = {
                         .host = &host,
@@ -106,7 +106,7 @@ static Call call_of(Attempt *attempt) {
 }
 
 /* From what the plug-in says of the job to what the engine is told. */
-static void judge(const Handler *handler, Attempt *attempt, int verdict) {
+static inline void judge(const Handler *handler, Attempt *attempt, int verdict) {
         attempt->outcome = outcome_of(verdict);
 
         if (unlikely(attempt->error) && attempt->outcome == OUTCOME_SUCCESS) {

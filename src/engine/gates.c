@@ -18,7 +18,9 @@
 
 /* ---- a turn ---- */
 
-/* A lock per job would cost more than all that is decided under it. */
+/* A lock per job would cost more than all that is decided under it. The clock is read when it is
+ * held: a worker that loses its CPU between its own reading and the lock would take tokens of a
+ * moment that is over, and what came in since would come in a second time. */
 static void enter(GateTurn *turn) {
         if (turn->entered)
                 return;
@@ -27,6 +29,7 @@ static void enter(GateTurn *turn) {
                 mutex_lock(&turn->gates->limiter->lock);
         if (turn->gates->breaker)
                 mutex_lock(&turn->gates->breaker->lock);
+        turn->now = usec_now(CLOCK_MONOTONIC);
 }
 
 void gate_turn_done(GateTurn *turn) {
@@ -50,27 +53,27 @@ void gate_turn_done(GateTurn *turn) {
 }
 
 /* A token for one job: from the credit, or directly if nobody is in line. */
-static bool take_token(GateTurn *turn, usec_t now) {
+static bool take_token(GateTurn *turn) {
         PoolGates *gates = turn->gates;
         Limiter *limiter = &gates->limiter->limiter;
         usec_t at;
 
-        if (gates->engaged && limiter_take_credit(limiter, &gates->waiter, now)) {
+        if (gates->engaged && limiter_take_credit(limiter, &gates->waiter, turn->now)) {
                 at = limiter->latest;
                 turn->used_credit = true;
-        } else if (limiter_take(limiter, now, 1, &at) != LIMITER_TAKEN)
+        } else if (limiter_take(limiter, turn->now, 1, &at) != LIMITER_TAKEN)
                 return false;
         if (turn->n_passed == 0)
                 turn->taken_at = at;
         return true;
 }
 
-static uint64_t take_permit(GateTurn *turn, usec_t now) {
+static uint64_t take_permit(GateTurn *turn) {
         Breaker *breaker = &turn->gates->breaker->breaker;
         BreakerState old = breaker->state;
         uint64_t permit;
 
-        (void) breaker_ask(breaker, now, &permit);
+        (void) breaker_ask(breaker, turn->now, &permit);
         turn->tells |= breaker->state != old;
         return permit;
 }
@@ -88,7 +91,7 @@ static usec_t pass(void *userdata, const Job *job, usec_t now) {
 
         enter(turn);
         if (gates->breaker) {
-                BreakerVerdict verdict = breaker_peek(&gates->breaker->breaker, now);
+                BreakerVerdict verdict = breaker_peek(&gates->breaker->breaker, turn->now);
 
                 if (verdict == BREAKER_REJECT)
                         return refuse(turn, GATE_BREAKER);
@@ -96,10 +99,10 @@ static usec_t pass(void *userdata, const Job *job, usec_t now) {
                 if (verdict == BREAKER_PROBE && turn->n_passed > 0)
                         return refuse(turn, GATE_OPEN);
         }
-        if (gates->limiter && !take_token(turn, now))
+        if (gates->limiter && !take_token(turn))
                 return refuse(turn, GATE_RATE);
         if (gates->breaker)
-                permit = take_permit(turn, now);
+                permit = take_permit(turn);
         turn->permits[turn->n_passed++] = permit;
         return 0;
 }

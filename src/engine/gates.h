@@ -47,6 +47,7 @@ struct GateTurn {
         uint64_t *permits; /* borrowed: where that of each job goes */
         unsigned n_passed;
         bool entered;          /* the limiter's and the breaker's locks are held */
+        usec_t now;            /* when that was */
         bool used_credit;      /* and others in the limiter's line may be due earlier for it */
         bool tells;            /* the breaker's state has changed */
         usec_t taken_at;       /* when the first token was taken */

@@ -62,6 +62,8 @@ int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigne
                 pool_after_change(pool);
         r = scheduler_admit(&pool->scheduler, n, owner, priority, flags);
         urgent = pool_post_ended(pool, &mail, now);
+        /* What has ended needs no token any more. */
+        pool_settle_gates(pool);
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
         if (wake)

@@ -215,10 +215,11 @@ void shared_limiter_view(SharedLimiter *limiter, LimiterView *ret) {
 }
 
 LimiterVerdict shared_limiter_try(SharedLimiter *limiter, uint64_t n, usec_t *ret_wait) {
-        usec_t now = usec_now(CLOCK_MONOTONIC), at;
         LimiterVerdict verdict;
+        usec_t now, at;
 
         mutex_lock(&limiter->lock);
+        now = usec_now(CLOCK_MONOTONIC);
         verdict = limiter_try(&limiter->limiter, now, n, &at);
         mutex_unlock(&limiter->lock);
         *ret_wait = verdict == LIMITER_TAKEN ? 0 : usec_sub(at, now);

@@ -147,6 +147,25 @@ static void jobs_pass_at_the_rate_and_not_before(void **state) {
         assert_int_equal(look(limiter).n_waiters, 0);
 }
 
+/* A worker that waits for its locks may have read the clock long ago. */
+static void tokens_are_those_of_the_moment_at_which_the_limiter_is_locked(void **state) {
+        const LimiterConfig config = { .rate = 2000, .period = USEC_PER_SEC, .burst = 10 };
+        SharedLimiter *limiter = add(*state, "l", config);
+        usec_t read_at = limiter->limiter.latest, locked_at;
+        uint64_t permits[1];
+        PoolGates gates;
+        GateTurn turn;
+
+        pool_gates_init(&gates, limiter, NULL);
+        do
+                locked_at = usec_now(CLOCK_MONOTONIC);
+        while (locked_at == read_at);
+        assert_int_equal(gate_turn_init(&turn, &gates, permits)->pass(&turn, NULL, read_at), 0);
+        gate_turn_done(&turn);
+        assert_true(limiter->limiter.latest >= locked_at);
+        pool_gates_done(&gates);
+}
+
 static void a_job_without_a_token_holds_no_worker(void **state) {
         Try *t = *state;
         SharedLimiter *limiter = add_rarely(t, 1);
@@ -592,6 +611,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
                 TEST(jobs_pass_at_the_rate_and_not_before),
+                TEST(tokens_are_those_of_the_moment_at_which_the_limiter_is_locked),
                 TEST(a_job_without_a_token_holds_no_worker),
                 TEST(all_idle_workers_get_work_as_tokens_come),
                 TEST(a_pause_leaves_the_line_and_a_resume_joins_it),

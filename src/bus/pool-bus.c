@@ -245,6 +245,7 @@ DEFINE_GETTER(handler, "s", pool->config->handler->name)
 DEFINE_GETTER(min_workers, "u", pool->config->min_workers)
 DEFINE_GETTER(max_workers, "u", pool->config->max_workers)
 DEFINE_GETTER(queue_max, "t", pool->config->queue_max)
+DEFINE_GETTER(payload_max, "t", pool->config->handler_config.payload_max)
 DEFINE_GETTER(overflow, "s", overflow_to_string(pool->config->overflow))
 DEFINE_GETTER(max_attempts, "u", pool->config->max_attempts)
 DEFINE_GETTER(aging_interval, "t", pool->config->aging_interval)
@@ -361,6 +362,7 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Description", "s", get_description, 0, 0),
         SD_BUS_PROPERTY("Handler", "s", get_handler, 0, CONSTANT),
         SD_BUS_PROPERTY("State", "s", get_state, 0, EMITS),
+        SD_BUS_PROPERTY("PayloadMax", "t", get_payload_max, 0, 0),
         SD_BUS_PROPERTY("Workers", "u", get_workers, 0, EMITS),
         SD_BUS_PROPERTY("Busy", "u", get_busy, 0, 0),
         SD_BUS_PROPERTY("CPUAffinity", "au", get_cpu_affinity, 0, 0),

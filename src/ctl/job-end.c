@@ -94,8 +94,7 @@ static char *reason(const JobEnd *end) {
         return clean;
 }
 
-/* "failed", "was cancelled": what follows "Job 17". */
-static char *phrase(const char *result) {
+char *job_result_phrase(const char *result) {
         static const char *const passive[] = { "cancelled", "dropped", "refused", "lost" };
 
         for (size_t i = 0; i < ELEMENTSOF(passive); i++)
@@ -105,7 +104,7 @@ static char *phrase(const char *result) {
 }
 
 int job_end_report(uint64_t id, const JobEnd *end) {
-        _cleanup_free_ char *why = reason(end), *what = phrase(end->result);
+        _cleanup_free_ char *why = reason(end), *what = job_result_phrase(end->result);
 
         (void) fflush(stdout);
         fprintf(stderr, "Job %" PRIu64 " %s%s%s\n", id, what, *why ? ": " : ".", why);

@@ -40,4 +40,7 @@ int job_end_report(uint64_t id, const JobEnd *end);
 /* The output to standard output if it succeeded, else as job_end_report(). The exit status. */
 int job_end_print(uint64_t id, const JobEnd *end);
 
+/* "failed", "was cancelled": what follows "Job 17". The caller's. */
+char *job_result_phrase(const char *result);
+
 json_object *job_end_to_json(uint64_t id, const JobEnd *end);

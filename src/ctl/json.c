@@ -172,11 +172,15 @@ const char *json_text(json_object *object, const char *key) {
         return value ? json_object_get_string(value) : "";
 }
 
-void json_print(const Ctl *ctl, json_object *object) {
+const char *json_format(const Ctl *ctl, json_object *object) {
         int flags = JSON_C_TO_STRING_NOSLASHESCAPE;
 
         if (ctl->json == JSON_PRETTY)
                 flags |= JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_SPACED;
-        puts(json_object_to_json_string_ext(object, flags));
+        return json_object_to_json_string_ext(object, flags);
+}
+
+void json_print(const Ctl *ctl, json_object *object) {
+        puts(json_format(ctl, object));
         (void) fflush(stdout);
 }

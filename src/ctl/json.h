@@ -30,5 +30,6 @@ uint64_t json_number(json_object *object, const char *key);
 const char *json_text(json_object *object, const char *key);
 json_object *json_member(json_object *object, const char *key);
 
-/* One object per line, or laid out. */
+/* One object per line, or laid out; to standard output, or as text that is the object's. */
+const char *json_format(const Ctl *ctl, json_object *object);
 void json_print(const Ctl *ctl, json_object *object);

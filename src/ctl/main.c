@@ -37,7 +37,7 @@ static const struct {
         const Verb *verbs[8];
 } groups[] = {
         { "Look", { &verb_list, &verb_status, &verb_jobs, &verb_monitor } },
-        { "Work", { &verb_submit, &verb_run, &verb_wait, &verb_result, &verb_cancel } },
+        { "Work", { &verb_submit, &verb_run, &verb_map, &verb_wait, &verb_result, &verb_cancel } },
         { "Pools", { &verb_pause, &verb_resume, &verb_drain, &verb_clear, &verb_kick } },
         { "Limiters and breakers", { &verb_acquire, &verb_trip, &verb_reset } },
         { "Settings",

@@ -47,6 +47,13 @@ static int parse_attempts(const char *text, void *target) {
         return parse_uint64(text, 1, 1000000, &number->value);
 }
 
+static int parse_retries(const char *text, void *target) {
+        OptionNumber *number = target;
+
+        number->given = true;
+        return parse_uint64(text, 0, 999999, &number->value);
+}
+
 static int parse_priority(const char *text, void *target) {
         OptionNumber *number = target;
 
@@ -75,6 +82,7 @@ const OptionType option_list = { "text", parse_list };
 const OptionType option_time = { "a time like 30s, 1min 30s or infinity", parse_time };
 const OptionType option_count = { "a number from 1", parse_count };
 const OptionType option_attempts = { "a number from 1 to 1000000", parse_attempts };
+const OptionType option_retries = { "a number from 0 to 999999", parse_retries };
 const OptionType option_priority = { "a number from -1000 to 1000", parse_priority };
 const OptionType option_json = { "short, pretty or off", parse_json };
 

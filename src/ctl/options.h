@@ -35,6 +35,7 @@ extern const OptionType option_list;     /* char **, one more with each use */
 extern const OptionType option_time;     /* OptionNumber, infinity is USEC_INFINITY */
 extern const OptionType option_count;    /* OptionNumber, from 1 */
 extern const OptionType option_attempts; /* OptionNumber, from 1 to 1000000 */
+extern const OptionType option_retries;  /* OptionNumber, from 0 to 999999 */
 extern const OptionType option_priority; /* OptionNumber, signed */
 extern const OptionType option_json;     /* JsonMode */
 

@@ -14,6 +14,8 @@ extern const Verb verb_pause, verb_resume, verb_drain, verb_clear, verb_kick;
 extern const Verb verb_status;
 /* submit.c */
 extern const Verb verb_submit, verb_run;
+/* map.c */
+extern const Verb verb_map;
 /* job.c */
 extern const Verb verb_jobs, verb_wait, verb_result, verb_cancel;
 /* setting.c */

@@ -110,7 +110,6 @@ class SluicectlTest(unittest.TestCase):
         rows = [
             (['pasue', 'x'], 'Unknown verb "pasue"; did you mean "pause"?'),
             (['zzz'], 'Unknown verb "zzz"; "sluicectl --help" lists them all.'),
-            (['map', 'x'], 'Unknown verb "map"'),
             (['list', '--jsno=short'], 'Unknown option "--jsno"; did you mean --json?'),
             (['list', '--json=xml'], 'Bad value "xml" for --json; expected short, pretty or off.'),
             (['list', '--json'], 'Option --json needs a value: short, pretty or off.'),
@@ -148,7 +147,7 @@ class SluicectlTest(unittest.TestCase):
         overview = self.ctl('--help').out
         verbs = re.findall(r'^  ([a-z]+) ', overview, re.M)
         self.assertEqual(sorted(verbs), sorted(
-            'acquire trip reset list status submit run jobs wait result cancel pause resume drain '
+            'acquire trip reset list status submit run map jobs wait result cancel pause resume drain '
             'clear kick set create '
             'remove cat reload monitor check'.split()))
         self.assertLessEqual(max(map(len, overview.splitlines())), 80)

@@ -132,8 +132,13 @@ void input_done(Input *input) {
 
 /* Opened so that a fifo without a writer holds nobody up. */
 static int open_next_file(Input *input) {
+        const char *name = *input->next_file++;
+
         splitter_reset(&input->splitter);
-        input->fd = open(*input->next_file++, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        if (strcmp(name, "-") == 0)
+                input->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 3);
+        else
+                input->fd = open(name, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
         return input->fd < 0 ? -errno : 0;
 }
 

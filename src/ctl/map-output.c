@@ -64,8 +64,8 @@ static int flush(Output *output) {
                 r = watch(output);
         if (r < 0)
                 (void) sd_event_source_set_enabled(output->source, SD_EVENT_OFF);
-        if (r < 0 || output_pending(output) == 0)
-                output->done(r, output->userdata);
+        if (r < 0 || !output_is_clogged(output))
+                output->wrote(r, output->userdata);
         return 0;
 }
 
@@ -75,7 +75,7 @@ static int on_io(sd_event_source *source, int fd, uint32_t events, void *userdat
         /* The last reader went away; there is no need to find out by a write. */
         if (output_pending(output) == 0 && (events & (EPOLLERR | EPOLLHUP))) {
                 (void) sd_event_source_set_enabled(source, SD_EVENT_OFF);
-                output->done(-EPIPE, output->userdata);
+                output->wrote(-EPIPE, output->userdata);
                 return 0;
         }
         return flush(output);
@@ -86,10 +86,10 @@ static int on_turn(sd_event_source *source, void *userdata) {
 }
 
 int output_init(
-        Output *output, sd_event *event, void (*done)(int r, void *userdata), void *userdata) {
+        Output *output, sd_event *event, void (*wrote)(int r, void *userdata), void *userdata) {
         int r;
 
-        *output = (Output){ .is_pollable = true, .done = done, .userdata = userdata };
+        *output = (Output){ .is_pollable = true, .wrote = wrote, .userdata = userdata };
         r = sd_event_add_io(event, &output->source, STDOUT_FILENO, 0, on_io, output);
         if (r == -EPERM) {
                 output->is_pollable = false;

@@ -20,15 +20,15 @@ struct Output {
         char *data;
         size_t start, end, allocated;
 
-        /* What was put in has been written (0), or cannot be: -EPIPE if the reader has gone, or
-         * another negative errno. */
-        void (*done)(int r, void *userdata);
+        /* Some of what was put in has been written (0), or it cannot be: -EPIPE if the reader has
+         * gone, or another negative errno. */
+        void (*wrote)(int r, void *userdata);
         void *userdata;
 };
 
 /* 0 or a negative errno. */
 int output_init(
-        Output *output, sd_event *event, void (*done)(int r, void *userdata), void *userdata);
+        Output *output, sd_event *event, void (*wrote)(int r, void *userdata), void *userdata);
 void output_done(Output *output);
 
 void output_put(Output *output, const void *data, size_t size);

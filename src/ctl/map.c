@@ -264,7 +264,8 @@ const Verb verb_map = {
         .arguments = "POOL [FILE…]",
         .summary = "Make each line of standard input a job",
         .details =
-                "With FILEs, the content of each is a job. Outputs are written in the order of the "
+                "With FILEs, the content of each is a job; - is standard input. Outputs are "
+                "written in the order of the "
                 "input, as they are; one that is made of a line and does not end in a newline gets "
                 "one, and an empty one stays empty. A job that fails is told of on standard error "
                 "(\"POOL: line N: why\"), the others go on, and the exit status is 1. Input is "

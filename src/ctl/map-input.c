@@ -13,6 +13,9 @@
 
 #define READ_SIZE ((size_t) 64 * 1024)
 
+/* How often is read in one go for a piece that has no end, before the loop gets its turn. */
+#define READS_MAX 64
+
 /* ---- the splitter ---- */
 
 void splitter_init(Splitter *s, int separator, size_t piece_max) {
@@ -165,9 +168,9 @@ static int read_more(Input *input) {
         return 0;
 }
 
-/* The fault of the fd ends this file, or all of standard input. */
-static InputVerdict fault(Input *input, int r, char **ret_text) {
-        *ret_text = text_copy(strerror(-r));
+/* The fault ends this file, or all of standard input. */
+static InputVerdict fault(Input *input, char *text, char **ret_text) {
+        *ret_text = text;
         splitter_reset(&input->splitter);
         splitter_end(&input->splitter);
         input->splitter.whole_given = true;
@@ -176,30 +179,37 @@ static InputVerdict fault(Input *input, int r, char **ret_text) {
 }
 
 InputVerdict input_next(Input *input, const char **ret, size_t *ret_size, char **ret_text) {
-        for (;;) {
-                InputVerdict verdict = INPUT_END;
-                int r = 0;
+        Splitter *splitter = &input->splitter;
 
-                if (input->fd >= 0 || input->splitter.at_end)
-                        verdict = splitter_next(&input->splitter, ret, ret_size);
+        *ret_size = 0;
+        for (unsigned n_reads = 0; n_reads < READS_MAX; n_reads++) {
+                InputVerdict verdict = INPUT_END;
+                int r;
+
+                if (input->fd >= 0 || splitter->at_end)
+                        verdict = splitter_next(splitter, ret, ret_size);
                 if (verdict == INPUT_PIECE)
                         return verdict;
                 if (verdict == INPUT_FAULT) {
                         *ret_text = text_format("%zu bytes are too large; PayloadMax is %zu",
-                                *ret_size, input->splitter.piece_max);
+                                *ret_size, splitter->piece_max);
                         return verdict;
                 }
-                if (verdict == INPUT_WAIT)
-                        r = read_more(input);
-                else if (input->next_file && *input->next_file)
-                        r = open_next_file(input);
-                else
+                /* Of a file there is no need to see the rest. */
+                if (input->files && splitter->n_passed > 0)
+                        return fault(input,
+                                text_format("larger than PayloadMax, which is %zu bytes",
+                                        splitter->piece_max),
+                                ret_text);
+                if (verdict == INPUT_END && !(input->next_file && *input->next_file))
                         return INPUT_END;
+                r = verdict == INPUT_WAIT ? read_more(input) : open_next_file(input);
                 if (r == -EAGAIN)
                         return INPUT_WAIT;
                 if (r < 0)
-                        return fault(input, r, ret_text);
+                        return fault(input, text_copy(strerror(-r)), ret_text);
         }
+        return INPUT_WAIT;
 }
 
 int input_fd(const Input *input) {

@@ -166,13 +166,21 @@ static int on_input(sd_event_source *source, int fd, uint32_t events, void *user
         return 0;
 }
 
-/* What is read may change with each file, so the source is made when there is need to wait. */
+static int on_turn(sd_event_source *source, void *userdata) {
+        map_step(userdata);
+        return 0;
+}
+
+/* What is read may change with each file, so the source is made when there is need to wait. What
+ * cannot be polled, such as a regular file, always has something. */
 static void wait_for_input(Map *map) {
         int r;
 
         map->input_source = sd_event_source_disable_unref(map->input_source);
         r = sd_event_add_io(
                 map->event, &map->input_source, input_fd(&map->input), EPOLLIN, on_input, map);
+        if (r == -EPERM)
+                r = sd_event_add_defer(map->event, &map->input_source, on_turn, map);
         if (r >= 0)
                 r = sd_event_source_set_enabled(map->input_source, SD_EVENT_ONESHOT);
         if (r >= 0)

@@ -42,12 +42,12 @@ static void write_json(Map *map, const End *end) {
                 .error = "",
         };
         _cleanup_json_ json_object *object = job_end_to_json(end->id, &job);
-        const char *text;
+        const char *text, *file = map->input.files ? map->input.files[end->number] : NULL;
 
         if (end->id == 0)
                 json_object_object_del(object, "Id");
-        if (map->input.files)
-                json_add(object, "File", json_object_new_string(map->input.files[end->number]));
+        if (file)
+                json_add_bytes(object, "File", file, strlen(file));
         else
                 json_add(object, map->options->null ? "String" : "Line",
                         json_object_new_uint64(end->number + 1));
@@ -163,7 +163,7 @@ void map_write(Map *map) {
         Block *block;
 
         while ((block = window_next(&map->window))) {
-                for (; block->n_written < block->n;) {
+                while (block->n_written < block->n) {
                         End end = block_end(block);
 
                         if (map->fetching || output_is_clogged(&map->output))

@@ -151,7 +151,7 @@ static void files_are_pieces_and_those_that_cannot_be_read_are_named(void **stat
         assert_int_equal(size, 4);
         for (uint64_t i = 1; i <= 3; i++) {
                 static const char *const reasons[] = { NULL, "No such file or directory",
-                        "Is a directory", "12 bytes are too large; PayloadMax is 8" };
+                        "Is a directory", "larger than PayloadMax, which is 8 bytes" };
                 _cleanup_free_ char *name = input_name(&input, i);
 
                 assert_int_equal(input_next(&input, &piece, &size, &text), INPUT_FAULT);

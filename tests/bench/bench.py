@@ -158,6 +158,13 @@ class Table:
     lines: list[list[str]]
 
 
+def status_field(pid, file, name):
+    for line in pathlib.Path(f"/proc/{pid}/{file}").read_text().splitlines():
+        if line.startswith(name):
+            return int(line.split()[1])
+    raise Failure(f"/proc/PID/{file} has no {name}")
+
+
 class Daemon:
     """A sluiced with settings of its own, on a direct socket in a directory that goes away."""
 
@@ -228,10 +235,7 @@ class Daemon:
                    for task in tasks.iterdir())
 
     def status_field(self, file, name):
-        for line in pathlib.Path(f"/proc/{self.process.pid}/{file}").read_text().splitlines():
-            if line.startswith(name):
-                return int(line.split()[1])
-        raise Failure(f"/proc/PID/{file} has no {name}")
+        return status_field(self.process.pid, file, name)
 
 
 class Bench:
@@ -240,6 +244,7 @@ class Bench:
     def __init__(self, build, sizes):
         self.build, self.sizes = build, sizes
         self.sluiced = build / "src/daemon/sluiced"
+        self.sluicectl = build / "src/ctl/sluicectl"
         self.client_program = build / "tests/bench/bench-client"
         self.prioq_program = build / "tests/core/bench-prioq"
         self.limiter_program = build / "tests/bench/bench-limiter"
@@ -310,6 +315,58 @@ class Bench:
                 rivals.append(n / (time.monotonic() - begin))
         yield Row("`/bin/true`, 2 workers, by `SubmitMany` / `xargs -P2`", ratios(ours, rivals),
                   bar=1.0, ours=rate(ours), rival=rate(rivals))
+
+    def map(self):
+        """sluicectl map against xargs and GNU parallel, and on a stream of short lines."""
+        with self.daemon(true=self.true_pool(), echo=self.echo_pool()) as daemon:
+            yield from self.map_of_commands(daemon)
+            yield from self.map_of_lines(daemon)
+
+    def map_of_commands(self, daemon):
+        n = self.sizes.commands
+        sides = {"map": f"{self.sluicectl} --address=unix:path={daemon.socket} map true",
+                 "xargs -P2": "xargs -P2 -n1 /bin/true"}
+        if shutil.which("parallel"):
+            sides["parallel -j2"] = "parallel -j2 /bin/true"
+        else:
+            self.notes.append("There is no comparison with GNU parallel: it is not installed.")
+        found = {side: [] for side in sides}
+        for _ in range(self.sizes.pairs):
+            for side, command in sides.items():
+                begin = time.monotonic()
+                run(["/bin/sh", "-c", f"seq {n} | {command}"])
+                found[side].append(n / (time.monotonic() - begin))
+        for rival, bar in (("xargs -P2", 0.9), ("parallel -j2", 3.0)):
+            if rival in found:
+                yield Row(f"`/bin/true`, 2 workers, by `sluicectl map` / `{rival}`",
+                          ratios(found["map"], found[rival]), bar=bar, ours=rate(found["map"]),
+                          rival=rate(found[rival]))
+
+    def map_of_lines(self, daemon):
+        n, speeds, client, server = self.sizes.many, [], [], []
+        for _ in range(self.sizes.pairs):
+            begin, got, resident = time.monotonic(), 0, 0
+            lines = subprocess.Popen(["/bin/sh", "-c", f"yes | head -n {n}"],
+                                     stdout=subprocess.PIPE)
+            process = subprocess.Popen(
+                [self.sluicectl, f"--address=unix:path={daemon.socket}", "map", "echo"],
+                stdin=lines.stdout, stdout=subprocess.PIPE)
+            with lines, process:
+                lines.stdout.close()
+                while output := process.stdout.read(65536):
+                    got += len(output)
+                    with contextlib.suppress(Failure):  # it may have ended
+                        resident = status_field(process.pid, "status", "VmHWM:")
+            if process.returncode != 0 or got != 2 * n:
+                raise Failure(f"sluicectl map gave back {got} of {2 * n} bytes")
+            speeds.append(n / (time.monotonic() - begin) / 1e3)
+            client.append(resident)
+            server.append(daemon.status_field("status", "VmHWM:"))
+        yield Row(f"`yes | head -n {n} | sluicectl map` of the echo plug-in", speeds,
+                  unit="k jobs/s")
+        for who, values in (("sluicectl", client), ("sluiced", server)):
+            yield Row(f"greatest resident memory of {who} meanwhile", values, unit="KiB",
+                      bar=32 * 1024, lower_is_better=True)
 
     def many(self):
         """RunMany and RunPacked against pools inside a Go program."""
@@ -577,7 +634,7 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "many", "wire", "pipelined", "single", "memory", "prioq", "limiter",
+COMPARISONS = ["command", "map", "many", "wire", "pipelined", "single", "memory", "prioq", "limiter",
                "policies", "idle"]
 
 

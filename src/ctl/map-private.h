@@ -28,6 +28,7 @@ typedef struct Map {
         Ctl *ctl;                  /* borrowed */
         const MapOptions *options; /* borrowed */
         Object pool;
+        bool runs_commands;
         Input input;
         Pace pace;
         Window window;

@@ -121,7 +121,8 @@ static void pass(Block *block, size_t size) {
 }
 
 /* The whole output of a job for which a reply had no room. Where there is none to be had, what was
- * in the reply was the output, which just looked like the notice. */
+ * in the reply may have been the output, which just looked like the notice; but what a command
+ * prints ends in a newline, so there it is rather that the pool retains no results. */
 static int on_fetched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         const sd_bus_error *error = sd_bus_message_get_error(m);
         Map *map = userdata;
@@ -133,7 +134,7 @@ static int on_fetched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         if (!error && sd_bus_message_read(m, "s", &end.result) >= 0 &&
                 sd_bus_message_read_array(m, 'y', &data, &end.size) >= 0)
                 end.text = data;
-        else if (!sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
+        else if (map->runs_commands || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
                 end.result = "lost";
                 map->n_failed++;
         }

@@ -196,6 +196,7 @@ static int ask_pool(Map *map, char *const *files) {
                 /* optional= */ false, &properties, "use pool \"%s\"", map->pool.name);
         if (r < 0)
                 return r;
+        map->runs_commands = strcmp(json_text(properties, "Handler"), "command") == 0;
         payload_max = json_number(properties, "PayloadMax") ?: PAYLOAD_MAX_DEFAULT;
         queue_max = json_number(properties, "QueueMax") ?: QUEUE_MAX_DEFAULT;
         input_init(&map->input, files, arg.null ? 0 : '\n', MIN(payload_max, PAYLOAD_MAX_BUS));

@@ -257,9 +257,10 @@ static void a_batch_without_memory_is_smaller_or_fails(void **state) {
 
         config->batch_size = 200;
         config->batch_timeout = USEC_PER_HOUR;
+        /* From its first turn on, in which it makes room for a batch. */
+        atomic_store(&starves_workers, true);
         assert_int_equal(engine_add_pool(t->engine, config, &pool, &error), 0);
         /* Who waits hears of it without a note. */
-        atomic_store(&starves_workers, true);
         (void) try_submit_bulk(t, pool, TRY_ECHO, 200);
         try_until(t, t->n_finished == TURN_JOBS_MAX);
         atomic_store(&starves_workers, false);

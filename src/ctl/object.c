@@ -106,6 +106,10 @@ int object_find(Ctl *c, const char *s, Object *ret, json_object **ret_properties
         r = object_parse(s, &candidates);
         if (r < 0)
                 return r;
+        /* Once, and not in the name of each that could be meant. */
+        r = bus_connect(c);
+        if (r < 0)
+                return r;
         for (size_t i = 0; i < candidates.n; i++) {
                 Object *object = &candidates.objects[i];
 

@@ -107,6 +107,26 @@ static void print_batch(json_object *p) {
         view_field("Batch", line.text);
 }
 
+/* How the number of workers follows the demand. */
+static void print_scale(json_object *p) {
+        _cleanup_free_ char *interval = text_span(json_number(p, "ScaleIntervalUSec")),
+                            *target = text_span(json_number(p, "ScaleTargetWaitUSec"));
+        const char *mode = json_text(p, "ScaleMode");
+        _cleanup_line_ Line line = { 0 };
+
+        if (!*mode || strcmp(mode, "off") == 0)
+                return;
+        line_add(&line, text_format("by %s", mode));
+        if (strcmp(mode, "wait") == 0)
+                line_add(&line, text_format("up where one waits over %s", target));
+        else
+                line_add(
+                        &line, text_format("up above %" PRIu64 " per worker, down below %" PRIu64,
+                                       json_number(p, "ScaleUpAt"), json_number(p, "ScaleDownAt")));
+        line_add(&line, text_format("every %s", interval));
+        view_field("Scale", line.text);
+}
+
 /* Limits in time: what a job may take, and what waiting is worth. */
 static void print_times(json_object *p) {
         _cleanup_line_ Line line = { 0 };
@@ -175,6 +195,7 @@ void status_pool(Ctl *c, json_object *p) {
         print_limiter(c, p);
         print_breaker(c, p);
         print_batch(p);
+        print_scale(p);
         view_counters(p);
         print_distribution("Waited", p, "QueueWaitUSec");
         print_distribution("Ran", p, "RunTimeUSec");

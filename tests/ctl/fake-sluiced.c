@@ -337,6 +337,8 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
                 value = "reject";
         else if (strcmp(property, "PendingReason") == 0)
                 value = strcmp(pool, "gzip") == 0 ? "rate" : "";
+        else if (strcmp(property, "ScaleMode") == 0)
+                value = strcmp(pool, "gzip") == 0 ? "queue" : "off";
         return sd_bus_message_append(reply, "s", value);
 }
 
@@ -377,6 +379,10 @@ static int get_number(sd_bus *bus, const char *path, const char *interface, cons
                 { "MaxAttempts", "u", 3 },
                 { "RunTimeoutUSec", "t", 1800000000 },
                 { "BatchTimeoutUSec", "t", 250000 },
+                { "ScaleIntervalUSec", "t", 5000000 },
+                { "ScaleUpAt", "u", 10 },
+                { "ScaleDownAt", "u", 2 },
+                { "ScaleTargetWaitUSec", "t", 200000 },
                 { "Batches", "t", 62 },
                 { "Rate", "t", 50 },
                 { "PeriodUSec", "t", 1000000 },
@@ -434,6 +440,11 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("BatchSize", "u", get_batch_size, 0, 0),
         SD_BUS_PROPERTY("BatchTimeoutUSec", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("Batches", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("ScaleMode", "s", get_text, 0, 0),
+        SD_BUS_PROPERTY("ScaleIntervalUSec", "t", get_number, 0, 0),
+        SD_BUS_PROPERTY("ScaleUpAt", "u", get_number, 0, 0),
+        SD_BUS_PROPERTY("ScaleDownAt", "u", get_number, 0, 0),
+        SD_BUS_PROPERTY("ScaleTargetWaitUSec", "t", get_number, 0, 0),
         SD_BUS_PROPERTY("MinWorkers", "u", get_number, 0, 0),
         SD_BUS_PROPERTY("MaxWorkers", "u", get_number, 0, 0),
         SD_BUS_PROPERTY("Workers", "u", get_number, 0, 0),

@@ -169,6 +169,13 @@ class SluicectlTest(unittest.TestCase):
 
     # Where the daemon is
 
+    def test_daemon_that_cannot_be_reached_is_no_object_that_is_not_there(self):
+        for verb in ['status', 'x'], ['set', 'x', 'Rate=1/s'], ['cat', 'x']:
+            result = self.run_raw([SLUICECTL, '--address=/nonexistent/bus', *verb])
+            self.assertEqual(result.status, 1)
+            self.assertEqual(result.err.count('Failed'), 1, result.err)
+            self.assertNotIn('NotFound', result.err)
+
     def test_daemon_that_cannot_be_reached_brings_advice(self):
         result = self.run_raw([SLUICECTL, '--address=/nonexistent/bus', 'list'])
         self.assertEqual(result.status, 1)
@@ -289,10 +296,11 @@ class SluicectlTest(unittest.TestCase):
         self.assertIn('Breaker: api: open, retry in 12s, mode auto, 5 failed in a row, 1 trip\n',
                       text)
         self.assertIn('Batch: up to 16 jobs, timeout 250ms, 62 done\n', text)
+        self.assertIn('Scale: by queue, up above 10 per worker, down below 2, every 5s\n', text)
 
     def test_status_does_not_show_what_a_pool_does_not_have(self):
         text = self.ctl('status', 'echo').out
-        for label in 'Waits', 'Limiter', 'Breaker', 'Batch':
+        for label in 'Waits', 'Limiter', 'Breaker', 'Batch', 'Scale':
             self.assertNotIn(f' {label}: ', text)
 
     def test_status_of_a_pool_fits_the_terminal(self):

@@ -25,11 +25,11 @@ static void worker_sleep(Worker *worker) {
                 assert(errno == EINTR);
 }
 
-typedef struct WorkerAttempt {
+struct WorkerAttempt {
         Attempt attempt;
         OutputWriter *writer; /* borrowed; NULL where the output is kept singly */
         void *shared;         /* what was taken from `writer`; NULL = nothing */
-} WorkerAttempt;
+};
 
 static void worker_attempt_drop_output(WorkerAttempt *a) {
         if (a->attempt.output_owned)
@@ -70,12 +70,13 @@ static bool worker_open(Worker *worker) {
                        sizeof(config->cpus), &worker->state) >= 0;
 }
 
-/* The facts of job i of the turn. */
-static inline WorkerAttempt attempt_of(Worker *worker, unsigned i) {
+/* The facts of job i of the turn. Each member is named, as for one that is not all of them would be
+ * cleared first. */
+static inline void attempt_init(WorkerAttempt *a, Worker *worker, unsigned i) {
         const Job *job = worker->jobs[i];
         const Submission *submission = job->submission;
 
-        return (WorkerAttempt){
+        *a = (WorkerAttempt){
                 .attempt = {
                         .id = job->id,
                         .payload = job->data,
@@ -92,8 +93,14 @@ static inline WorkerAttempt attempt_of(Worker *worker, unsigned i) {
                         .progress = &worker->progress,
                         .output_alloc = worker_attempt_output_alloc,
                         .outcome = OUTCOME_FAILURE,
+                        .exit_status = 0,
+                        .error = NULL,
+                        .output = NULL,
+                        .output_size = 0,
+                        .output_owned = false,
                 },
                 .writer = submission->bulk && submission->n_total > 1 ? &worker->writer : NULL,
+                .shared = NULL,
         };
 }
 
@@ -126,9 +133,10 @@ static inline void take_result(Worker *worker, unsigned i, WorkerAttempt *a) {
 
 /* Runs job i of the turn, without any lock, and leaves its result. */
 static inline void worker_run(Worker *worker, unsigned i) {
-        WorkerAttempt a = attempt_of(worker, i);
         Pool *pool = worker->pool;
+        WorkerAttempt a;
 
+        attempt_init(&a, worker, i);
         atomic_store_explicit(&worker->progress, -1.0, memory_order_relaxed);
         if (likely(worker_open(worker)))
                 pool->config->handler->run(pool->handler, worker->state, &a.attempt);
@@ -140,35 +148,55 @@ static inline void worker_run(Worker *worker, unsigned i) {
 /* A batch that could not even be begun. */
 static void fail_batch(Worker *worker, const char *why) {
         for (unsigned i = 0; i < worker->n_jobs; i++) {
-                WorkerAttempt a = attempt_of(worker, i);
+                WorkerAttempt a;
 
+                attempt_init(&a, worker, i);
                 attempt_fail(&a.attempt, OUTCOME_RETRY, "%s", why);
                 take_result(worker, i, &a);
         }
 }
 
+static int grow(void *array, size_t n, size_t size) {
+        void *grown = reallocarray(*(void **) array, n, size);
+
+        if (!grown)
+                return -ENOMEM;
+        *(void **) array = grown;
+        return 0;
+}
+
+/* What was needed for a batch stays for the next one. */
+static bool reserve_attempts(Worker *worker) {
+        if (likely(worker->attempts_room >= worker->n_jobs))
+                return true;
+        if (grow(&worker->attempts, worker->n_jobs, sizeof(*worker->attempts)) < 0 ||
+                grow(&worker->attempt_list, worker->n_jobs, sizeof(Attempt *)) < 0)
+                return false;
+        worker->attempts_room = worker->n_jobs;
+        return true;
+}
+
 /* Runs all jobs of the turn as one call. They share the times of that. */
 static void worker_run_batch(Worker *worker) {
-        _cleanup_free_ WorkerAttempt *batch = reallocarray(NULL, worker->n_jobs, sizeof(*batch));
-        _cleanup_free_ Attempt **attempts = reallocarray(NULL, worker->n_jobs, sizeof(Attempt *));
         Pool *pool = worker->pool;
 
         for (unsigned i = 0; i < worker->n_jobs; i++) {
                 worker->results[i].started_at = worker->turn_started_at;
                 worker->results[i].duration = USEC_INFINITY;
         }
-        if (!batch || !attempts || !worker_open(worker)) {
+        if (!reserve_attempts(worker) || !worker_open(worker)) {
                 fail_batch(worker, "no memory for a batch");
                 return;
         }
         for (unsigned i = 0; i < worker->n_jobs; i++) {
-                batch[i] = attempt_of(worker, i);
-                batch[i].attempt.progress = NULL;
-                attempts[i] = &batch[i].attempt;
+                attempt_init(&worker->attempts[i], worker, i);
+                worker->attempts[i].attempt.progress = NULL;
+                worker->attempt_list[i] = &worker->attempts[i].attempt;
         }
-        pool->config->handler->run_batch(pool->handler, worker->state, attempts, worker->n_jobs);
+        pool->config->handler->run_batch(
+                pool->handler, worker->state, worker->attempt_list, worker->n_jobs);
         for (unsigned i = 0; i < worker->n_jobs; i++)
-                take_result(worker, i, &batch[i]);
+                take_result(worker, i, &worker->attempts[i]);
 }
 
 /* Begins the next job of the turn, if nobody has taken it back. */
@@ -240,15 +268,6 @@ static void *worker_main(void *userdata) {
         }
 }
 
-static int grow(void *array, size_t n, size_t size) {
-        void *grown = reallocarray(*(void **) array, n, size);
-
-        if (!grown)
-                return -ENOMEM;
-        *(void **) array = grown;
-        return 0;
-}
-
 size_t worker_reserve(Worker *worker, size_t n) {
         if (n > worker->room && grow(&worker->permits, n, sizeof(*worker->permits)) >= 0 &&
                 grow(&worker->jobs, n, sizeof(Job *)) >= 0 &&
@@ -296,6 +315,8 @@ Worker *worker_free(Worker *worker) {
         free(worker->jobs);
         free(worker->stops);
         free(worker->results);
+        free(worker->attempts);
+        free(worker->attempt_list);
         free(worker);
         return NULL;
 }

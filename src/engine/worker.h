@@ -14,6 +14,7 @@
 #include "handler/handler.h"
 #include "util/list.h"
 
+typedef struct WorkerAttempt WorkerAttempt;
 typedef struct WorkerResult WorkerResult;
 
 /* How one job of a turn ended; written by the worker, published under the pool's lock. */
@@ -76,6 +77,9 @@ struct Worker {
         WorkerResult *results; /* owned */
         OutputWriter writer;
         HandlerWorker *state;
+        WorkerAttempt *attempts; /* owned: those of a batch, … */
+        Attempt **attempt_list;  /* owned: … and where they are */
+        unsigned attempts_room;
 };
 
 int worker_new(Pool *pool, uint32_t id, Worker **ret); /* without a CPU and a thread; 0 or -errno */

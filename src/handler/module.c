@@ -88,8 +88,8 @@ static Outcome outcome_of(int verdict) {
 /* What a result is before the plug-in writes one; no verdict is like it. */
 #define NO_VERDICT INT_MIN
 
-static inline Call call_of(Attempt *attempt) {
-        return (Call){
+static inline void call_init(Call *call, Attempt *attempt) {
+        *call = (Call){
                 .job = {
                         .host = &host,
                         .size = sizeof(struct sluice_job),
@@ -119,9 +119,10 @@ static inline void judge(const Handler *handler, Attempt *attempt, int verdict) 
 }
 
 static void module_run(Handler *handler, HandlerWorker *worker, Attempt *attempt) {
-        Call call = call_of(attempt);
         int verdict = NO_VERDICT;
+        Call call;
 
+        call_init(&call, attempt);
         if (likely(handler->module->process))
                 verdict = handler->module->process(handler->state, &call.job);
         else
@@ -142,26 +143,28 @@ static void run_one_by_one(Handler *handler, Attempt *const *attempts, size_t n)
 
 static void module_run_batch(
         Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n) {
-        _cleanup_free_ struct sluice_job **jobs = NULL;
-        _cleanup_free_ int *verdicts = NULL;
         _cleanup_free_ Call *calls = NULL;
+        struct sluice_job **jobs;
+        int *verdicts;
 
         if (!handler->module->process_batch) {
                 run_one_by_one(handler, attempts, n);
                 return;
         }
 
-        calls = reallocarray(NULL, n, sizeof(*calls));
-        jobs = reallocarray(NULL, n, sizeof(struct sluice_job *));
-        verdicts = reallocarray(NULL, n, sizeof(*verdicts));
-        if (!calls || !jobs || !verdicts) {
+        /* The three lie behind each other, as each is aligned more than the next. */
+        calls = reallocarray(NULL, n, sizeof(*calls) + sizeof(*jobs) + sizeof(*verdicts));
+        if (!calls) {
                 for (size_t i = 0; i < n; i++)
                         attempt_fail(attempts[i], OUTCOME_RETRY, "not enough memory for a batch");
                 return;
         }
 
+        jobs = (struct sluice_job **) (calls + n);
+        verdicts = (int *) (jobs + n);
+
         for (size_t i = 0; i < n; i++) {
-                calls[i] = call_of(attempts[i]);
+                call_init(&calls[i], attempts[i]);
                 jobs[i] = &calls[i].job;
                 verdicts[i] = NO_VERDICT;
         }

@@ -169,7 +169,8 @@ uint64_t json_number(json_object *object, const char *key) {
 const char *json_text(json_object *object, const char *key) {
         json_object *value = json_member(object, key);
 
-        return value ? json_object_get_string(value) : "";
+        /* It makes the text when it is asked for, and may have no memory for it. */
+        return (value ? json_object_get_string(value) : NULL) ?: "";
 }
 
 const char *json_format(const Ctl *ctl, json_object *object) {

@@ -116,7 +116,7 @@ static void print_scale(json_object *p) {
 
         if (!*mode || strcmp(mode, "off") == 0)
                 return;
-        line_add(&line, text_format("by %s", mode));
+        line_add(&line, text_format("by %s", json_text(p, "ScaleMode")));
         if (strcmp(mode, "wait") == 0)
                 line_add(&line, text_format("up where one waits over %s", target));
         else

@@ -194,7 +194,7 @@ static int read_text(sd_bus_message *m, const char *name, const char **ret, sd_b
 }
 
 static int read_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
-        const char *tag = NULL;
+        const char *tag = "";
         int r;
 
         r = read_text(m, "Tag", &tag, error);

@@ -63,7 +63,7 @@ Pool *bus_test_pool(BusTest *test, const char *name, ...) {
         const char *key;
         char *error = NULL;
         va_list args;
-        Pool *pool;
+        Pool *pool = NULL;
 
         assert_return_code(pool_config_new(name, FAIRNESS_NONE, &config), 0);
         va_start(args, name);

@@ -595,7 +595,7 @@ static int list_pools(sd_bus_message *m, void *userdata, sd_bus_error *e) {
 static int list_jobs(sd_bus_message *m, void *userdata, sd_bus_error *e) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Options options = { .output = -EBADF };
-        uint64_t after, id;
+        uint64_t after = 0, id;
         uint32_t limit;
         int r;
 

@@ -16,6 +16,7 @@
 
 /* A file name as an address. What D-Bus does not take literally is written as %xx. */
 static char *address_of_path(const char *path) {
+        static const char digits[] = "0123456789abcdef";
         char *address = malloc(strlen("unix:path=") + 3 * strlen(path) + 1), *p;
 
         if (!address)
@@ -24,8 +25,11 @@ static char *address_of_path(const char *path) {
         for (; *path; path++)
                 if (isascii(*path) && (isalnum(*path) || strchr("-_/.\\*", *path)))
                         *p++ = *path;
-                else
-                        p += sprintf(p, "%%%02x", (unsigned char) *path);
+                else {
+                        *p++ = '%';
+                        *p++ = digits[(unsigned char) *path >> 4];
+                        *p++ = digits[(unsigned char) *path & 0xf];
+                }
         *p = 0;
         return address;
 }

@@ -66,7 +66,7 @@ static void format_cpus(char *buf, size_t size, const cpu_set_t *cpus) {
                 while (last + 1 < CPU_SETSIZE && CPU_ISSET((size_t) last + 1, cpus))
                         last++;
                 if (n + 32 > size) {
-                        (void) strcpy(buf + n, "…");
+                        (void) snprintf(buf + n, size - n, "…");
                         return;
                 }
                 n += (size_t) snprintf(buf + n, size - n, "%s%i", n > 0 ? ", " : "", first);

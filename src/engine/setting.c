@@ -42,9 +42,9 @@ const char *setting_quote(char buf[static SETTING_QUOTE_SIZE], const char *s) {
                 for (n = SETTING_QUOTE_MAX; n > 0 && ((unsigned char) s[n] & 0xC0) == 0x80;)
                         n--;
         memcpy(buf, s, n);
-        (void) strcpy(buf + n, cut ? "…" : "");
+        (void) snprintf(buf + n, SETTING_QUOTE_SIZE - n, "%s", cut ? "…" : "");
         if (!text_is_valid(buf))
-                (void) strcpy(buf, "?");
+                (void) snprintf(buf, SETTING_QUOTE_SIZE, "?");
         return buf;
 }
 

@@ -160,7 +160,7 @@ char *format_usec(char buf[static FORMAT_USEC_MAX], usec_t t) {
         size_t n = 0;
 
         if (t == 0 || t == USEC_INFINITY) {
-                (void) strcpy(buf, t == 0 ? "0" : "infinity");
+                (void) snprintf(buf, size, "%s", t == 0 ? "0" : "infinity");
                 return buf;
         }
         if (t % USEC_PER_YEAR == 0) {

@@ -176,6 +176,13 @@ class SluicectlTest(unittest.TestCase):
             self.assertEqual(result.err.count('Failed'), 1, result.err)
             self.assertNotIn('NotFound', result.err)
 
+    def test_socket_is_found_whatever_characters_its_name_has(self):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'a b%41,ä;=')
+            os.symlink(self.socket, path)
+            result = self.run_raw([SLUICECTL, '--address=' + path, 'list'])
+            self.assertEqual((result.status, result.err), (0, ''))
+
     def test_daemon_that_cannot_be_reached_brings_advice(self):
         result = self.run_raw([SLUICECTL, '--address=/nonexistent/bus', 'list'])
         self.assertEqual(result.status, 1)

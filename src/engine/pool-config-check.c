@@ -226,8 +226,7 @@ static int check_breaker(PoolConfig *config, Faults *faults) {
 #define BATCH_SIZE_DEFAULT 16
 
 static int check_batch(PoolConfig *config, Faults *faults) {
-        const Setting *size = pool_setting_find("BatchSize"),
-                      *timeout = pool_setting_find("BatchTimeoutUSec");
+        const Setting *size = pool_setting_find("BatchSize");
         bool is_command = strcmp(config->handler->name, "command") == 0;
         bool netstring = config->handler_config.netstring_batches;
         int r;
@@ -235,7 +234,7 @@ static int check_batch(PoolConfig *config, Faults *faults) {
         /* Once it is known it stays: a pool that lives is not made one of batches by a time-out. */
         if (config->batch_size == 0)
                 config->batch_size =
-                        pool_setting_is_given(config, timeout)
+                        pool_section_is_given(config, size->section)
                                 ? (uint32_t) MIN((uint64_t) BATCH_SIZE_DEFAULT, config->queue_max)
                                 : 1;
 
@@ -250,8 +249,7 @@ static int check_batch(PoolConfig *config, Faults *faults) {
                         "%u jobs at once are for a command that reads and writes them as "
                         "netstrings, with Batch=netstring in [Command]",
                         config->batch_size);
-        if (is_command && netstring && !pool_setting_is_given(config, size) &&
-                !pool_setting_is_given(config, timeout))
+        if (is_command && netstring && !pool_section_is_given(config, size->section))
                 return found(faults, -EINVAL, pool_setting_find("Batch"),
                         "netstring needs a section [Batch] (BatchSize, BatchTimeoutUSec)");
         return 0;

@@ -806,6 +806,27 @@ static void a_section_of_batches_has_a_size_and_a_timeout(void **state) {
         }
 }
 
+static void a_section_of_batches_that_says_nothing_has_all_defaults(void **state) {
+        static const char *const handlers[] = { "module", "command" };
+
+        for (size_t i = 0; i < ELEMENTSOF(handlers); i++) {
+                _cleanup_(pool_config_freep) PoolConfig *config = new_config();
+                _cleanup_free_ char *error = NULL;
+
+                set(config, "Pool", "Handler", handlers[i]);
+                if (i == 0)
+                        set(config, "Module", "Path", "x.so");
+                else {
+                        set(config, "Command", "ExecStart", "/bin/true");
+                        set(config, "Command", "Batch", "netstring");
+                }
+                assert_int_equal(pool_config_open_section(config, "Batch", &error), 0);
+                assert_int_equal(pool_config_complete(config, &error), 0);
+                assert_int_equal(config->batch_size, 16);
+                assert_int_equal(config->batch_timeout, 250 * USEC_PER_MSEC);
+        }
+}
+
 /* Else a pool would have batches because somebody looked at its time-out. */
 static void a_timeout_makes_no_batches_of_a_pool_that_has_none(void **state) {
         _cleanup_(pool_config_freep) PoolConfig *config = new_config(), *copy = NULL;
@@ -898,6 +919,7 @@ int main(void) {
                 cmocka_unit_test(a_completed_pool_can_be_changed_and_completed_again),
                 cmocka_unit_test(what_only_shows_in_the_whole_is_checked),
                 cmocka_unit_test(a_section_of_batches_has_a_size_and_a_timeout),
+                cmocka_unit_test(a_section_of_batches_that_says_nothing_has_all_defaults),
                 cmocka_unit_test(a_timeout_makes_no_batches_of_a_pool_that_has_none),
                 cmocka_unit_test(a_cpu_that_may_not_be_used_is_refused),
                 cmocka_unit_test(all_faults_of_a_file_are_told_with_their_settings),

@@ -276,13 +276,18 @@ const Verb verb_submit = {
         .run = submit,
 };
 
-static bool pool_runs_commands(Ctl *c, const Object *pool) {
-        _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
+/* Is each job a command of its own, whose output can be read while it runs? */
+static bool pool_streams_output(Ctl *c, const Object *pool) {
         _cleanup_free_ char *handler = NULL;
+        uint32_t batch_size = 1;
 
-        return sd_bus_get_property_string(c->bus, SLUICE_NAME, pool->path, pool->kind->interface,
-                       "Handler", &error, &handler) >= 0 &&
-               strcmp(handler, "command") == 0;
+        if (sd_bus_get_property_string(c->bus, SLUICE_NAME, pool->path, pool->kind->interface,
+                    "Handler", NULL, &handler) < 0 ||
+                strcmp(handler, "command") != 0)
+                return false;
+        return sd_bus_get_property_trivial(c->bus, SLUICE_NAME, pool->path, pool->kind->interface,
+                       "BatchSize", NULL, 'u', &batch_size) >= 0 &&
+               batch_size == 1;
 }
 
 /* What a command that ran and failed left as its exit status; 1 for all other failures. */
@@ -337,7 +342,7 @@ static int run(Ctl *c, char **arguments) {
                 return r;
         if (!arg_buffered && c->json == JSON_OFF &&
                 sd_bus_can_send(c->bus, SD_BUS_TYPE_UNIX_FD) > 0 &&
-                pool_runs_commands(c, &request.pool)) {
+                pool_streams_output(c, &request.pool)) {
                 int fds[2];
 
                 if (pipe2(fds, O_CLOEXEC) < 0)

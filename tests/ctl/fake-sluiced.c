@@ -6,11 +6,12 @@
  * socket of its own, whose path is the argument.
  *
  * Pools: "gzip" has Handler=command and upper-cases the payload; "echo" has Handler=module; "full"
- * refuses; "nofd" does not take fds; "many" has 2500 jobs that are only listed. A job with the tag
- * "hang" runs until it is cancelled, one with an argument N fails with that exit status.
+ * refuses; "nofd" does not take fds; "many" has 2500 jobs that are only listed; "batch" has
+ * Handler=command and makes batches. A job with the tag "hang" runs until it is cancelled, one with
+ * an argument N fails with that exit status.
  *
- * Pool "gzip" has a limiter of its own, shares breaker "api", and makes batches; the others have
- * none of these. Limiter "api" is used by nobody. */
+ * Pool "gzip" has a limiter of its own, shares breaker "api", and is elastic; the others have none
+ * of these. Limiter "api" is used by nobody. */
 
 #include <ctype.h>
 #include <inttypes.h>
@@ -332,7 +333,8 @@ static int get_text(sd_bus *bus, const char *path, const char *interface, const 
         else if (strcmp(property, "Description") == 0)
                 value = "Compress \x1b[2Jman pages";
         else if (strcmp(property, "Handler") == 0)
-                value = strcmp(pool, "gzip") == 0 ? "command" : "module";
+                value = strcmp(pool, "gzip") == 0 || strcmp(pool, "batch") == 0 ? "command"
+                                                                                : "module";
         else if (strcmp(property, "Overflow") == 0)
                 value = "reject";
         else if (strcmp(property, "PendingReason") == 0)
@@ -353,7 +355,7 @@ static int get_shared(sd_bus *bus, const char *path, const char *interface, cons
 
 static int get_batch_size(sd_bus *bus, const char *path, const char *interface,
         const char *property, sd_bus_message *reply, void *userdata, sd_bus_error *e) {
-        return sd_bus_message_append(reply, "u", strcmp(last_part(path), "gzip") == 0 ? 16 : 1);
+        return sd_bus_message_append(reply, "u", strcmp(last_part(path), "batch") == 0 ? 16 : 1);
 }
 
 static int get_number(sd_bus *bus, const char *path, const char *interface, const char *property,
@@ -765,6 +767,7 @@ static int add_objects(sd_bus *bus) {
                 { PATH "/pool/echo", NAME ".Pool", pool_vtable },
                 { PATH "/pool/full", NAME ".Pool", pool_vtable },
                 { PATH "/pool/nofd", NAME ".Pool", pool_vtable },
+                { PATH "/pool/batch", NAME ".Pool", pool_vtable },
                 { PATH "/limiter/gzip", NAME ".Limiter", limiter_vtable },
                 { PATH "/limiter/api", NAME ".Limiter", limiter_vtable },
                 { PATH "/breaker/api", NAME ".Breaker", breaker_vtable },

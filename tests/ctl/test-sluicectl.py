@@ -302,7 +302,8 @@ class SluicectlTest(unittest.TestCase):
         self.assertIn('Limiter: 12 of 60 tokens, 50/s, 2 in line, 1000 granted, 9 denied\n', text)
         self.assertIn('Breaker: api: open, retry in 12s, mode auto, 5 failed in a row, 1 trip\n',
                       text)
-        self.assertIn('Batch: up to 16 jobs, timeout 250ms, 62 done\n', text)
+        self.assertIn('Batch: up to 16 jobs, timeout 250ms, 62 done\n',
+                      self.ctl('status', 'batch').out)
         self.assertIn('Scale: by queue, up above 10 per worker, down below 2, every 5s\n', text)
 
     def test_status_does_not_show_what_a_pool_does_not_have(self):
@@ -480,6 +481,8 @@ class SluicectlTest(unittest.TestCase):
         data = bytes(range(256)) * 4
         self.assertEqual(self.ctl('run', 'echo', stdin=data).raw, data)
         self.assertEqual(self.asked(), 'Submit echo 1024 BindToClient=b:1')
+        self.assertEqual(self.ctl('run', 'batch', stdin=data).raw, data)
+        self.assertEqual(self.asked(), 'Submit batch 1024 BindToClient=b:1')
         self.assertEqual(self.ctl('run', 'gzip', '--buffered', stdin=b'abc').raw, b'ABC')
         self.assertEqual(self.asked(), 'Submit gzip 3 BindToClient=b:1')
 

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Pools come, change and go. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Without this uthash ends the process where memory runs out. */
+#define HASH_NONFATAL_OOM 1
+
+#include "engine/breaker-config.h"
+#include "engine/engine-private.h"
+#include "engine/limiter-config.h"
+#include "engine/worker.h"
+
+Pool *engine_find_pool(Engine *engine, const char *name) {
+        Pool *pool;
+
+        HASH_FIND(by_name, engine->by_name, name, strlen(name), pool);
+        return pool;
+}
+
+/* ---- scaling ---- */
+
+static void tell_scaling(Engine *engine, Pool *pool, const PoolScaling *scaling) {
+        if (engine->listener && engine->listener->pool_scaled)
+                engine->listener->pool_scaled(engine->listener_userdata, pool, scaling);
+}
+
+static void scale_pool(Engine *engine, Pool *pool, usec_t now) {
+        bool stalled = pool->uses_stalls && stall_watch_is_stalled(&engine->stall_watch, now);
+        PoolScaling scaling;
+
+        if (pool_scale(pool, now, stalled, &scaling))
+                tell_scaling(engine, pool, &scaling);
+}
+
+/* Watches the host as long as the pool wants to know. */
+static void update_stall_watch(Engine *engine, Pool *pool) {
+        bool wants = pool->uses_stalls && pool_wants_stalls(pool);
+
+        if (wants == pool->watches_stalls)
+                return;
+        pool->watches_stalls = wants;
+        if (wants)
+                stall_watch_begin(&engine->stall_watch);
+        else
+                stall_watch_end(&engine->stall_watch);
+}
+
+/* The pool may want to know of stalls from now on, or never. 0 or -errno. */
+static int use_stalls(Engine *engine, Pool *pool, bool use, char **ret_error) {
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        if (use && !pool->uses_stalls) {
+                r = stall_watch_open(&engine->stall_watch, engine->event, &error);
+                if (r < 0 && error)
+                        (void) setting_fault(ret_error, "ScaleMode: %s", error);
+                if (r < 0)
+                        return r;
+                pool->uses_stalls = true;
+        }
+        if (!use && pool->uses_stalls) {
+                pool->uses_stalls = false;
+                update_stall_watch(engine, pool);
+                stall_watch_close(&engine->stall_watch);
+        }
+        return 0;
+}
+
+static int on_pool_timer(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        Pool *pool = userdata;
+        Engine *engine = pool->engine;
+        usec_t now = usec_now(CLOCK_MONOTONIC);
+
+        scale_pool(engine, pool, now);
+        pool_timer(pool, now);
+        update_stall_watch(engine, pool);
+        engine_refuse_queued(engine, pool);
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+        return 0;
+}
+
+/* The pool's own limiter, which is made here, or the shared one that it names; NULL if it has none.
+ */
+static int choose_limiter(
+        Engine *engine, const PoolConfig *config, SharedLimiter **ret, char **ret_error) {
+        SharedLimiter *limiter = NULL;
+        int r;
+
+        if (limiter_config_is_given(&config->limiter_config)) {
+                r = engine_add_limiter(engine, config->name, &config->limiter_config, &limiter);
+                if (r == -EEXIST)
+                        return setting_fault(ret_error,
+                                "LimiterRate: there is another limiter \"%s\"", config->name);
+                if (r < 0)
+                        return r;
+                limiter->of_pool = limiter->goes = true;
+        } else if (config->limiter) {
+                limiter = engine_find_limiter(engine, config->limiter);
+                if (!limiter || limiter->of_pool)
+                        return setting_fault(ret_error, "Limiter: there is no limiter \"%s\"%s",
+                                config->limiter, limiter ? " but that of a pool" : "");
+        }
+        *ret = limiter;
+        return 0;
+}
+
+/* The same for breakers. */
+static int choose_breaker(
+        Engine *engine, const PoolConfig *config, SharedBreaker **ret, char **ret_error) {
+        SharedBreaker *breaker = NULL;
+        int r;
+
+        if (config->own_breaker) {
+                r = engine_add_breaker(engine, config->name, &config->breaker_config, &breaker);
+                if (r == -EEXIST)
+                        return setting_fault(ret_error, "Breaker: there is another breaker \"%s\"",
+                                config->name);
+                if (r < 0)
+                        return r;
+                breaker->of_pool = breaker->goes = true;
+        } else if (config->breaker) {
+                breaker = engine_find_breaker(engine, config->breaker);
+                if (!breaker || breaker->of_pool)
+                        return setting_fault(ret_error, "Breaker: there is no breaker \"%s\"%s",
+                                config->breaker, breaker ? " but that of a pool" : "");
+        }
+        *ret = breaker;
+        return 0;
+}
+
+static void drop_breaker(Engine *engine, SharedBreaker *breaker) {
+        if (breaker && breaker->goes)
+                (void) engine_remove_breaker(engine, breaker);
+}
+
+/* A pool does not use it any more: its own goes with it. */
+static void drop_limiter(Engine *engine, SharedLimiter *limiter) {
+        if (limiter && limiter->goes)
+                (void) engine_remove_limiter(engine, limiter);
+}
+
+int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_error) {
+        sd_event_source *source = NULL;
+        SharedLimiter *limiter = NULL;
+        SharedBreaker *breaker = NULL;
+        Pool *pool;
+        int r;
+
+        if (engine_find_pool(engine, config->name))
+                return -EEXIST;
+        r = choose_limiter(engine, config, &limiter, ret_error);
+        if (r < 0)
+                return r;
+        r = choose_breaker(engine, config, &breaker, ret_error);
+        if (r >= 0)
+                r = pool_new(config, &engine->mailbox, &engine->stock, limiter, breaker, &pool,
+                        ret_error);
+        if (r < 0) {
+                drop_limiter(engine, limiter);
+                drop_breaker(engine, breaker);
+                return r;
+        }
+        pool->engine = engine;
+        pool_set_announce(pool, engine->announce);
+        r = use_stalls(engine, pool, config->scale_config.mode == SCALE_PRESSURE, ret_error);
+        if (r >= 0)
+                r = sd_event_add_io(
+                        engine->event, &source, pool->timer.fd, EPOLLIN, on_pool_timer, pool);
+        if (r >= 0)
+                r = sd_event_source_set_priority(source, ENGINE_PRIORITY);
+        if (r >= 0) {
+                HASH_ADD_KEYPTR(by_name, engine->by_name, config->name, strlen(config->name), pool);
+                r = pool->by_name.tbl ? pool_start(pool, ret_error) : -ENOMEM;
+        }
+        if (r < 0) {
+                if (pool->by_name.tbl)
+                        HASH_DELETE(by_name, engine->by_name, pool);
+                sd_event_source_disable_unref(source);
+                (void) use_stalls(engine, pool, false, NULL);
+                pool_free(pool);
+                drop_limiter(engine, limiter);
+                drop_breaker(engine, breaker);
+                return r;
+        }
+        pool->timer_source = source;
+        list_append(&engine->pools, &pool->links);
+        if (engine->listener)
+                engine->listener->pool_added(engine->listener_userdata, pool);
+        if (ret)
+                *ret = pool;
+        return 0;
+}
+
+int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch) {
+        JobFilter filter = {
+                .pool = pool,
+                .state = cancel ? _JOB_STATE_INVALID : JOB_SCHEDULED,
+                .result = _JOB_RESULT_INVALID,
+                .unfinished = true,
+        };
+        int r;
+
+        r = engine_sweep(engine, &filter, "its pool was removed", NULL, NULL, NULL);
+        if (r < 0)
+                return r;
+        pool->removing = true;
+        /* First, as to drain begins what gathers for a batch. */
+        if (cancel)
+                pool_pause(pool, true);
+        pool_drain(pool, true);
+        pool->is_to_wake = engine->wake_pools = true;
+        if (watch)
+                list_append(&pool->remove_watches, &watch->links);
+        engine->check_pools = true;
+        return 0;
+}
+
+/* The last worker has gone and no job is left but finished ones. */
+static void pool_gone(Engine *engine, Pool *pool) {
+        SharedLimiter *limiter = pool->gates.limiter;
+        SharedBreaker *breaker = pool->gates.breaker;
+        List watches = LIST_INIT(watches);
+
+        if (engine->listener)
+                engine->listener->pool_removed(engine->listener_userdata, pool);
+        engine_forget_results(engine, pool);
+        engine_end_sweeps(engine, pool);
+        engine->gone.submitted += pool->scheduler.counters.submitted;
+        engine->gone.rejected += pool->scheduler.counters.rejected;
+        for (int i = 0; i < _JOB_RESULT_MAX; i++)
+                engine->gone.results[i] += pool->scheduler.counters.results[i];
+        list_splice(&watches, &pool->drain_watches);
+        list_splice(&watches, &pool->remove_watches);
+        (void) use_stalls(engine, pool, false, NULL);
+        sd_event_source_disable_unref(pool->timer_source);
+        HASH_DELETE(by_name, engine->by_name, pool);
+        list_remove(&pool->links);
+        pool_free(pool);
+        drop_limiter(engine, limiter);
+        drop_breaker(engine, breaker);
+        watches_done(&watches);
+}
+
+int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
+        PoolScaling scaling = { .from = pool->n_target };
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        r = use_stalls(engine, pool, config->scale_config.mode == SCALE_PRESSURE, &error);
+        if (r < 0)
+                return r;
+        r = pool_apply(pool, config);
+        scaling.to = pool->n_target;
+        scaling.reason = scaling.to > scaling.from ? SCALE_UP_TO_MIN : SCALE_DOWN_TO_MAX;
+        if (config->scale_config.mode != SCALE_OFF && scaling.to != scaling.from)
+                tell_scaling(engine, pool, &scaling);
+        update_stall_watch(engine, pool);
+
+        if (pool->gates.limiter && pool->gates.limiter->of_pool &&
+                !limiter_config_equal(&pool->config->limiter_config, &config->limiter_config)) {
+                pool->config->limiter_config = config->limiter_config;
+                engine_set_limiter(engine, pool->gates.limiter, &config->limiter_config);
+        }
+        if (r >= 0 && pool->gates.breaker && pool->gates.breaker->of_pool &&
+                !breaker_config_equal(&pool->config->breaker_config, &config->breaker_config)) {
+                r = engine_set_breaker(engine, pool->gates.breaker, &config->breaker_config);
+                if (r >= 0)
+                        pool->config->breaker_config = config->breaker_config;
+        }
+
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+        if (engine->listener)
+                engine->listener->pool_changed(
+                        engine->listener_userdata, pool, POOL_CHANGED_SETTINGS);
+        return r;
+}
+
+void engine_pause_pool(Engine *engine, Pool *pool, bool paused) {
+        pool_pause(pool, paused);
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+}
+
+void engine_drain_pool(Engine *engine, Pool *pool, bool draining) {
+        /* What is to go takes nothing more, whatever it is told. */
+        pool_drain(pool, draining || pool->removing || engine->shutting_down);
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+}
+
+/* Tells listeners and watches what has become of a pool. */
+void engine_check_pool(Engine *engine, Pool *pool) {
+        PoolChange changes = 0;
+        PoolState state;
+        uint32_t n_workers;
+
+        pool_shape(pool, &state, &n_workers);
+        if (state != pool->shown_state) {
+                pool->shown_state = state;
+                changes |= POOL_CHANGED_STATE;
+        }
+        if (n_workers != pool->shown_workers) {
+                pool->shown_workers = n_workers;
+                changes |= POOL_CHANGED_WORKERS;
+        }
+        if (changes && engine->listener)
+                engine->listener->pool_changed(engine->listener_userdata, pool, changes);
+
+        engine_serve_line(pool);
+        if (!list_is_empty(&pool->drain_watches) && pool_is_empty(pool))
+                watches_done(&pool->drain_watches);
+        if (pool->removing && !pool->dismissed && pool_has_no_jobs(pool)) {
+                pool->dismissed = true;
+                pool_dismiss(pool);
+                pool->is_to_wake = engine->wake_pools = true;
+        }
+        if (pool->dismissed && pool->n_threads == 0)
+                pool_gone(engine, pool);
+}

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of the engine share. Main thread only. */
+
+#include "engine/engine.h"
+
+/* Completions come before new work, so that a flood of submits cannot starve them. */
+#define ENGINE_PRIORITY (SD_EVENT_PRIORITY_NORMAL - 10)
+
+/* ---- submission.c ---- */
+
+/* Frees the job but for its output in a shared chunk, of which the caller lets go. */
+void engine_free_job(Engine *engine, Job *job);
+void engine_drop_data(Engine *engine, Job *job);
+
+static inline void engine_release_job(Engine *engine, Job *job) {
+        engine_drop_data(engine, job);
+        engine_free_job(engine, job);
+}
+
+/* ---- finished.c ---- */
+
+/* The mailbox has brought the job, or the end of all jobs of the submission. */
+void engine_job_ended(Engine *engine, Job *job, usec_t now);
+void engine_submission_ended(Engine *engine, Submission *submission, usec_t now);
+
+void engine_forget_results(Engine *engine, Pool *pool); /* all that are kept of the pool */
+int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* ---- sweep.c ---- */
+
+void sweep_free(Sweep *sweep);
+void engine_end_sweeps(Engine *engine, const Pool *pool); /* those of the pool, which goes */
+int engine_on_sweep(sd_event_source *source, void *userdata);
+
+/* ---- engine-pools.c ---- */
+
+void engine_check_pool(Engine *engine, Pool *pool); /* tells listeners and watches of it */
+
+/* ---- engine.c ---- */
+
+/* `seen` says that the mailbox's eventfd is readable. */
+void engine_read_mail(Engine *engine, bool seen);
+void engine_serve_line(Pool *pool); /* of those who wait for room */
+void watches_done(List *watches);   /* tells PoolWatches */

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What becomes of a finished job: it is kept for ResultRetention or, if a caller waits for all
+ * results of its call, until that call was answered; or it is put back into the queue. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine-private.h"
+#include "util/fd.h"
+
+/* Results may be kept by this much longer than asked, so that forgetting them wakes us rarely. */
+#define RETENTION_SLACK(retention) CLAMP((retention) / 16, USEC_PER_SEC, USEC_PER_MINUTE)
+
+/* ---- finished jobs ---- */
+
+static void arm_retention(Engine *engine, usec_t at) {
+        if (at >= engine->retention_at)
+                return;
+        engine->retention_at = at;
+        (void) sd_event_source_set_time(engine->retention_source, at);
+        (void) sd_event_source_set_enabled(engine->retention_source, SD_EVENT_ONESHOT);
+}
+
+/* Takes the job out of those that are kept. */
+static void release_retained(Pool *pool, Job *job) {
+        if (job->prev)
+                job->prev->next = job->next;
+        else
+                pool->retained_first = job->next;
+        if (job->next)
+                job->next->prev = job->prev;
+        else
+                pool->retained_last = job->prev;
+        pool->n_retained--;
+}
+
+static void forget_oldest(Engine *engine, Pool *pool) {
+        Job *job = pool->retained_first;
+
+        release_retained(pool, job);
+        engine_release_job(engine, job);
+}
+
+/* Keeps a finished job for a while; due_at is the moment of its end from now on. */
+static void retain(Engine *engine, Job *job, usec_t now) {
+        Pool *pool = job_pool(job);
+        usec_t retention = pool->config->result_retention;
+
+        job->due_at = now;
+        job->next = NULL;
+        job->prev = pool->retained_last;
+        if (pool->retained_last)
+                pool->retained_last->next = job;
+        else
+                pool->retained_first = job;
+        pool->retained_last = job;
+        pool->n_retained++;
+        while (pool->n_retained > pool->config->result_retention_max)
+                forget_oldest(engine, pool);
+        if (retention != USEC_INFINITY && pool->retained_first)
+                arm_retention(engine, usec_add(now, retention + RETENTION_SLACK(retention)));
+}
+
+void engine_forget_results(Engine *engine, Pool *pool) {
+        while (pool->retained_first)
+                forget_oldest(engine, pool);
+}
+
+int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata) {
+        Engine *engine = userdata;
+        usec_t now = usec_now(CLOCK_MONOTONIC);
+
+        engine->retention_at = USEC_INFINITY;
+        list_for_each (l, &engine->pools) {
+                Pool *pool = list_entry(l, Pool, links);
+                usec_t retention = pool->config->result_retention;
+
+                while (pool->retained_first &&
+                        usec_add(pool->retained_first->due_at, retention) <= now)
+                        forget_oldest(engine, pool);
+                if (pool->retained_first && retention != USEC_INFINITY)
+                        arm_retention(engine, usec_add(pool->retained_first->due_at,
+                                                      retention + RETENTION_SLACK(retention)));
+        }
+        return 0;
+}
+
+/* Whoever reads from the other end of these waits for them to be closed. Only the file that is the
+ * payload of a job that may be kicked stays open. */
+static void close_fds(Job *job) {
+        Submission *submission = job->submission;
+
+        if (submission->output_fd >= 0)
+                submission->once = true;
+        submission->output_fd = fd_close(submission->output_fd);
+        if (job->result == JOB_SUCCEEDED || submission->once)
+                submission->payload_fd = fd_close(submission->payload_fd);
+}
+
+void engine_job_ended(Engine *engine, Job *job, usec_t now) {
+        List *l;
+
+        if (job->submission->n_total == 1)
+                close_fds(job);
+
+        if (job->details)
+                while ((l = list_pop(&job->details->watchers))) {
+                        JobWatch *watch = list_entry(l, JobWatch, links);
+
+                        watch->finished(watch, job);
+                }
+        if (engine->listener)
+                engine->listener->job_finished(engine->listener_userdata, job);
+        if (!job->submission->bulk)
+                retain(engine, job, now);
+}
+
+/* All jobs of the call go at once; outputs that lie in one chunk are let go of together. */
+static void release_bulk(Engine *engine, Submission *submission, usec_t now) {
+        uint64_t first = submission->first_id;
+        size_t n = submission->n_total;
+        void *chunk = NULL;
+        uint32_t n_chunk = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                Job *job = job_table_get(&engine->jobs, first + i);
+
+                if (unlikely(job->flags & JOB_KEEP)) {
+                        retain(engine, job, now);
+                        continue;
+                }
+                if (job->flags & JOB_DATA_SHARED) {
+                        if (chunk && !output_same_chunk(chunk, job->data)) {
+                                output_release(&engine->stock, chunk, n_chunk);
+                                n_chunk = 0;
+                        }
+                        chunk = job->data;
+                        n_chunk++;
+                }
+                engine_free_job(engine, job);
+        }
+        if (n_chunk > 0)
+                output_release(&engine->stock, chunk, n_chunk);
+}
+
+void engine_submission_ended(Engine *engine, Submission *submission, usec_t now) {
+        if (submission->finished) {
+                submission->finished(submission);
+                release_bulk(engine, submission, now);
+                return;
+        }
+        /* Nobody waits any more: from now on they are jobs like others. */
+        submission->bulk = false;
+        for (size_t i = 0, n = submission->n_total, first = submission->first_id; i < n; i++)
+                retain(engine, job_table_get(&engine->jobs, first + i), now);
+}
+
+void engine_abandon(Submission *submission) {
+        submission->finished = NULL;
+        submission->userdata = NULL;
+}
+
+/* ---- watches ---- */
+
+int engine_watch_job(Job *job, JobWatch *watch) {
+        Pool *pool = job_pool(job);
+        int r;
+
+        pool_lock(pool);
+        r = job->state == JOB_FINISHED ? 1 : job_ensure_details(job);
+        if (r == 0)
+                job->flags |= JOB_ANNOUNCE;
+        pool_unlock(pool);
+        if (r != 0)
+                return r;
+        list_append(&job->details->watchers, &watch->links);
+        return 0;
+}
+
+void engine_unwatch(JobWatch *watch) {
+        if (list_is_linked(&watch->links))
+                list_remove(&watch->links);
+}
+
+/* ---- once more ---- */
+
+/* Puts a retained job back into the queue of its pool. */
+static int retry_retained(Engine *engine, Pool *pool, Job *job) {
+        const Submission *submission = job->submission;
+        int r;
+
+        /* Only main changes it, so it needs no lock to read it. */
+        if (pool->scheduler.draining)
+                return RETRY_DRAINING;
+        /* This is no submit that could be rejected, and takes nobody's place. */
+        r = pool_admit(pool, 1, submission->owner, job->priority,
+                ADMIT_MAY_WAIT | ADMIT_NO_DROP | ADMIT_AGAIN);
+        if (r < 0)
+                return r;
+        if (r != ADMIT_YES)
+                return RETRY_NO_ROOM;
+        release_retained(pool, job);
+        r = pool_kick(pool, job, usec_now(CLOCK_MONOTONIC));
+        if (r < 0) {
+                retain(engine, job, job->due_at);
+                return r;
+        }
+        pool->is_to_wake = engine->wake_pools = true;
+        return RETRY_DONE;
+}
+
+int engine_retry(Engine *engine, uint64_t id) {
+        Pool *pool;
+        JobView view;
+        Job *job;
+
+        job = engine_find_job(engine, id);
+        if (!job)
+                return RETRY_GONE;
+        pool = job_pool(job);
+        pool_job_view_state(pool, job, &view);
+        if (view.state != JOB_FINISHED)
+                return RETRY_UNFINISHED;
+        /* A finished job is among the retained ones once its mail was read. What was posted before
+         * this is in the mailbox; to read it first would leave a gap. */
+        if (!mailbox_is_empty(&engine->mailbox))
+                engine_read_mail(engine, /* seen= */ false);
+        job = engine_find_job(engine, id);
+        if (!job)
+                return RETRY_GONE;
+        if (view.result == JOB_SUCCEEDED)
+                return RETRY_SUCCEEDED;
+        /* The results of a bulk call are on their way to its caller. */
+        if (job->submission->once || job->submission->bulk || pool->removing)
+                return RETRY_GONE;
+        return retry_retained(engine, pool, job);
+}
+
+static bool has_failed_for_good(const Job *job) {
+        return job->result == JOB_FAILED || job->result == JOB_TIMED_OUT || job->result == JOB_LOST;
+}
+
+uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
+        Job *job = pool->retained_first;
+        uint32_t n = 0;
+
+        while (job && n < max) {
+                Job *next = job->next;
+
+                if (has_failed_for_good(job) && !job->submission->once) {
+                        if (retry_retained(engine, pool, job) != RETRY_DONE)
+                                break;
+                        n++;
+                }
+                job = next;
+        }
+        return n;
+}

@@ -1,0 +1,237 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Jobs live in a slab and are found by id. A job belongs to its pool's lock from pool_submit()
+ * until the mailbox brings it back finished; then it is the engine's. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine-private.h"
+#include "util/fd.h"
+#include "util/strv.h"
+
+/* Jobs handed to a pool under one lock. */
+#define CHUNK_JOBS 128
+
+Pool *job_pool(const Job *job) {
+        return job->submission->pool;
+}
+
+static const char *const result_errors[_JOB_RESULT_MAX] = {
+        [JOB_SUCCEEDED] = "",
+        [JOB_FAILED] = "failed without saying why",
+        [JOB_CANCELLED] = "cancelled",
+        [JOB_TIMED_OUT] = "ran longer than its time-out",
+        [JOB_EXPIRED] = "was not started within its queue time-out",
+        [JOB_DROPPED] = "dropped from a full queue",
+        [JOB_REFUSED] = "refused by an open circuit breaker",
+        [JOB_LOST] = "nobody knows how it ended",
+};
+
+const char *job_error(const Job *job) {
+        if (job->state != JOB_FINISHED)
+                return "";
+        if (job->result != JOB_SUCCEEDED && job->details && job->details->error)
+                return job->details->error;
+        return result_errors[job->result];
+}
+
+/* ---- submissions ---- */
+
+Submission *submission_new(void) {
+        Submission *submission = calloc(1, sizeof(*submission));
+
+        if (!submission)
+                return NULL;
+        submission->payload_fd = submission->output_fd = -EBADF;
+        submission->queue_timeout = submission->run_timeout = USEC_INFINITY;
+        list_init(&submission->links);
+        list_init(&submission->mail);
+        return submission;
+}
+
+Submission *submission_free(Submission *submission) {
+        if (!submission)
+                return NULL;
+        assert(submission->n_jobs == 0);
+        list_remove(&submission->links);
+        if (submission->backing)
+                submission->release_backing(submission->backing);
+        fd_close(submission->payload_fd);
+        fd_close(submission->output_fd);
+        strv_free(submission->arguments);
+        free(submission->tag);
+        free(submission);
+        return NULL;
+}
+
+/* ---- jobs ---- */
+
+void engine_free_job(Engine *engine, Job *job) {
+        Submission *submission = job->submission;
+
+        job_table_remove(&engine->jobs, job);
+        if (job->flags & JOB_DATA_OWNED)
+                free(job->data);
+        if (unlikely(job->details))
+                job_details_free(job->details);
+        slab_free(&engine->slab, job);
+        if (--submission->n_jobs == 0)
+                submission_free(submission);
+}
+
+void engine_drop_data(Engine *engine, Job *job) {
+        if (job->flags & JOB_DATA_SHARED)
+                output_release(&engine->stock, job->data, 1);
+        if (job->flags & JOB_DATA_OWNED)
+                free(job->data);
+        job->flags &= (uint8_t) ~(JOB_DATA_SHARED | JOB_DATA_OWNED);
+        job->data = NULL;
+        job->size = 0;
+}
+
+Job *engine_find_job(Engine *engine, uint64_t id) {
+        return job_table_get(&engine->jobs, id);
+}
+
+Job *engine_submission_job(Engine *engine, const Submission *submission, size_t i) {
+        return job_table_get(&engine->jobs, submission->first_id + i);
+}
+
+/* Makes one job of the submission; memory has been reserved for all but details. 0 or -ENOMEM. */
+static int job_new(Engine *engine, Submission *submission, uint64_t id, const struct iovec *payload,
+        Job **ret) {
+        Job *job = slab_alloc(&engine->slab);
+
+        *job = (Job){
+                .id = id,
+                .submission = submission,
+                .data = payload->iov_base,
+                .size = (uint32_t) payload->iov_len,
+                .priority = submission->priority,
+                .state = JOB_NEW,
+        };
+        if (unlikely(submission->delay > 0 || submission->queue_timeout != USEC_INFINITY) &&
+                job_ensure_details(job) < 0) {
+                slab_free(&engine->slab, job);
+                return -ENOMEM;
+        }
+        *ret = job;
+        return 0;
+}
+
+static void *copy_payload(const struct iovec *payload) {
+        void *copy = malloc(MAX(payload->iov_len, (size_t) 1));
+
+        return copy ? memcpy(copy, payload->iov_base, payload->iov_len) : NULL;
+}
+
+/* Undoes what engine_submit() has made so far. */
+static void discard_jobs(Engine *engine, Job *first) {
+        while (first) {
+                Job *job = first;
+
+                first = job->next;
+                if (job->flags & JOB_DATA_OWNED)
+                        free(job->data);
+                job_details_free(job->details);
+                slab_free(&engine->slab, job);
+        }
+}
+
+/* Calls whose jobs need memory of their own: everything is made before anything is handed over. */
+static int submit_prepared(Engine *engine, Pool *pool, Submission *submission,
+        const struct iovec *payloads, size_t n, bool borrow) {
+        Job *first = NULL, **end = &first;
+
+        for (size_t i = 0; i < n; i++) {
+                Job *job;
+
+                if (job_new(engine, submission, submission->first_id + i, &payloads[i], &job) < 0) {
+                        discard_jobs(engine, first);
+                        return -ENOMEM;
+                }
+                *end = job;
+                end = &job->next;
+                if (borrow || job->size == 0)
+                        continue;
+                job->data = copy_payload(&payloads[i]);
+                if (!job->data) {
+                        discard_jobs(engine, first);
+                        return -ENOMEM;
+                }
+                job->flags |= JOB_DATA_OWNED;
+        }
+
+        while (first) {
+                Job *jobs[CHUNK_JOBS];
+                size_t k = 0;
+
+                for (; first && k < CHUNK_JOBS; first = first->next) {
+                        job_table_put(&engine->jobs, first);
+                        jobs[k++] = first;
+                }
+                pool_submit(pool, jobs, k, submission->submitted_at);
+                if (first)
+                        pool_wake(pool);
+        }
+        return 0;
+}
+
+/* Calls whose jobs need no memory but their slab entry: made and handed over chunk by chunk, so
+ * that workers begin while the rest is made. */
+static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
+        const struct iovec *payloads, size_t n) {
+        for (size_t i = 0; i < n;) {
+                Job *jobs[CHUNK_JOBS];
+                size_t k = 0;
+
+                for (; i < n && k < CHUNK_JOBS; i++, k++) {
+                        (void) job_new(engine, submission, submission->first_id + i, &payloads[i],
+                                &jobs[k]);
+                        job_table_put(&engine->jobs, jobs[k]);
+                }
+                pool_submit(pool, jobs, k, submission->submitted_at);
+                if (i < n)
+                        pool_wake(pool);
+        }
+}
+
+int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
+        size_t n, bool borrow, unsigned flags) {
+        bool needs_memory =
+                !borrow || submission->delay > 0 || submission->queue_timeout != USEC_INFINITY;
+        int r;
+
+        /* Making room can take claimed jobs back, for which idle workers are woken. */
+        pool->is_to_wake = engine->wake_pools = true;
+        r = pool_admit(pool, n, submission->owner, submission->priority, flags);
+        if (r != ADMIT_YES)
+                return r;
+        r = slab_reserve(&engine->slab, n);
+        if (r < 0)
+                return r;
+        r = job_table_reserve(&engine->jobs, engine->next_id, n);
+        if (r < 0)
+                return r;
+
+        submission->pool = pool;
+        submission->first_id = engine->next_id;
+        submission->n_total = submission->n_jobs = submission->n_pending = (uint32_t) n;
+        submission->submitted_at = usec_now(CLOCK_MONOTONIC);
+        submission->submitted_realtime = usec_now(CLOCK_REALTIME);
+
+        if (needs_memory) {
+                r = submit_prepared(engine, pool, submission, payloads, n, borrow);
+                if (r < 0) {
+                        submission->n_jobs = 0;
+                        return r;
+                }
+        } else
+                submit_borrowed(engine, pool, submission, payloads, n);
+
+        engine->next_id += n;
+        return ADMIT_YES;
+}

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Changes to many jobs. */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "engine/engine-private.h"
+
+/* What a sweep does in one turn of the loop. */
+#define SWEEP_CANCELS 1000
+#define SWEEP_LOOKS 10000
+
+bool job_matches(const Job *job, const JobFilter *filter, const JobView *view) {
+        const Submission *submission = job->submission;
+
+        if (filter->pool && submission->pool != filter->pool)
+                return false;
+        if (filter->submission && submission != filter->submission)
+                return false;
+        if (filter->by_owner && submission->owner != filter->owner)
+                return false;
+        if (filter->tag && strcmp(submission->tag ?: "", filter->tag) != 0)
+                return false;
+        if (filter->waiting && view->state != JOB_SCHEDULED && view->state != JOB_QUEUED)
+                return false;
+        if (filter->unfinished && view->state == JOB_FINISHED)
+                return false;
+        if (filter->state != _JOB_STATE_INVALID && view->state != filter->state)
+                return false;
+        return filter->result == _JOB_RESULT_INVALID || view->result == filter->result;
+}
+
+void sweep_free(Sweep *sweep) {
+        list_remove(&sweep->links);
+        free(sweep->tag);
+        free(sweep);
+}
+
+static CancelVerdict cancel_for(Job *job, const char *reason) {
+        Pool *pool = job_pool(job);
+
+        if (reason) {
+                pool_lock(pool);
+                if (job_is_waiting(job) && job_ensure_details(job) >= 0 && !job->details->error)
+                        job->details->error = strdup(reason);
+                pool_unlock(pool);
+        }
+        return pool_cancel(pool, job);
+}
+
+void engine_end_sweeps(Engine *engine, const Pool *pool) {
+        list_for_each (l, &engine->sweeps) {
+                Sweep *sweep = list_entry(l, Sweep, links);
+
+                if (sweep->filter.pool == pool)
+                        sweep->cursor = sweep->last;
+        }
+}
+
+/* One turn's worth of the sweep. True if it is through. */
+static bool sweep_some(Engine *engine, Sweep *sweep) {
+        unsigned n_cancels = 0;
+        usec_t retry_after;
+
+        /* Nothing is left, and the pool may be gone. */
+        if (sweep->cursor >= sweep->last)
+                return true;
+        if (sweep->refuse && !pool_is_refusing(sweep->filter.pool, &retry_after))
+                return true;
+
+        for (unsigned i = 0; i < SWEEP_LOOKS && n_cancels < SWEEP_CANCELS; i++) {
+                Job *job = job_table_after(&engine->jobs, sweep->cursor);
+                JobView view;
+
+                if (!job || job->id > sweep->last)
+                        return true;
+                sweep->cursor = job->id;
+                pool_job_view_state(job_pool(job), job, &view);
+                if (view.state == JOB_FINISHED || !job_matches(job, &sweep->filter, &view))
+                        continue;
+                if (sweep->refuse) {
+                        n_cancels += pool_refuse(sweep->filter.pool, job);
+                        continue;
+                }
+                sweep->n_cancelled += cancel_for(job, sweep->reason) != CANCEL_NOTHING;
+                n_cancels++;
+        }
+        return false;
+}
+
+int engine_on_sweep(sd_event_source *source, void *userdata) {
+        Engine *engine = userdata;
+
+        list_for_each (l, &engine->sweeps) {
+                Sweep *sweep = list_entry(l, Sweep, links);
+
+                if (!sweep_some(engine, sweep))
+                        continue;
+                if (sweep->done)
+                        sweep->done(sweep);
+                sweep_free(sweep);
+        }
+        if (!list_is_empty(&engine->sweeps))
+                return 0;
+        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+}
+
+int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
+        void (*done)(Sweep *sweep), void *userdata, Sweep **ret) {
+        Sweep *sweep = malloc(sizeof(*sweep));
+        char *tag = filter->tag ? strdup(filter->tag) : NULL;
+
+        if (!sweep || (filter->tag && !tag)) {
+                free(sweep);
+                free(tag);
+                return -ENOMEM;
+        }
+        *sweep = (Sweep){
+                .filter = *filter,
+                .tag = tag,
+                .reason = reason,
+                .last = engine->next_id - 1,
+                .done = done,
+                .userdata = userdata,
+        };
+        sweep->filter.tag = tag;
+        list_append(&engine->sweeps, &sweep->links);
+        (void) sd_event_source_set_enabled(engine->sweep_source, SD_EVENT_ON);
+        if (ret)
+                *ret = sweep;
+        return 0;
+}
+
+void engine_refuse_queued(Engine *engine, Pool *pool) {
+        JobFilter filter = {
+                .pool = pool,
+                .state = JOB_QUEUED,
+                .result = _JOB_RESULT_INVALID,
+        };
+        usec_t retry_after;
+        Sweep *sweep;
+
+        if (!pool_is_refusing(pool, &retry_after))
+                return;
+        /* One that is under way would see it all, but for what is before its cursor: it begins
+         * again. */
+        list_for_each (l, &engine->sweeps) {
+                sweep = list_entry(l, Sweep, links);
+                if (sweep->refuse && sweep->filter.pool == pool) {
+                        sweep->cursor = 0;
+                        sweep->last = engine->next_id - 1;
+                        return;
+                }
+        }
+        /* Without memory they wait until the breaker lets them pass. */
+        if (engine_sweep(engine, &filter, NULL, NULL, NULL, &sweep) >= 0)
+                sweep->refuse = true;
+}

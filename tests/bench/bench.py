@@ -327,7 +327,7 @@ class Bench:
         sides = {"map": f"{self.sluicectl} --address=unix:path={daemon.socket} map true",
                  "xargs -P2": "xargs -P2 -n1 /bin/true"}
         if shutil.which("parallel"):
-            sides["parallel -j2"] = "parallel -j2 /bin/true"
+            sides["parallel -j2"] = "parallel --will-cite -j2 /bin/true"
         else:
             self.notes.append("There is no comparison with GNU parallel: it is not installed.")
         found = {side: [] for side in sides}
@@ -353,10 +353,12 @@ class Bench:
                 stdin=lines.stdout, stdout=subprocess.PIPE)
             with lines, process:
                 lines.stdout.close()
-                while output := process.stdout.read(65536):
-                    got += len(output)
+                output = True
+                while output:
                     with contextlib.suppress(Failure):  # it may have ended
                         resident = status_field(process.pid, "status", "VmHWM:")
+                    output = process.stdout.read(65536)
+                    got += len(output)
             if process.returncode != 0 or got != 2 * n:
                 raise Failure(f"sluicectl map gave back {got} of {2 * n} bytes")
             speeds.append(n / (time.monotonic() - begin) / 1e3)

@@ -226,6 +226,8 @@ static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error)
         r = auth_may_manage(client_of(link, m), error);
         if (r < 0)
                 return r;
+        if (server->engine->shutting_down)
+                return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
         r = server->ops->reload(server->ops_userdata, &text);
         if (r == -ENOMEM)
                 return bus_error_oom(error);

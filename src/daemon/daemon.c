@@ -542,8 +542,13 @@ static void proceed_to_stop(Daemon *daemon) {
 static int on_reload_signal(
         sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {
         _cleanup_free_ char *error = NULL;
+        Daemon *daemon = userdata;
 
-        (void) notify_and_reload(userdata, &error);
+        /* A pool that is made now would take jobs, and nobody would dismiss it. */
+        if (daemon->phase != STOP_NOT)
+                log_notice("Reload refused: sluiced is shutting down");
+        else
+                (void) notify_and_reload(daemon, &error);
         return 0;
 }
 

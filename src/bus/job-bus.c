@@ -194,6 +194,10 @@ static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return bus_error(
                         error, BUS_ERROR_QUEUE_FULL, "The pool of job %" PRIu64 " has no room", id);
 
+        case RETRY_IN_GROUP:
+                return bus_error(error, BUS_ERROR_INVALID_STATE,
+                        "Job %" PRIu64 " is one of a group, whose results stay as they are", id);
+
         case RETRY_DRAINING:
                 return bus_error(error, BUS_ERROR_DRAINING,
                         "The pool of job %" PRIu64 " is draining and takes no jobs", id);

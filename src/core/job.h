@@ -139,6 +139,7 @@ struct Submission {
         bool bulk;   /* a caller waits for all results as one: nothing is kept of a job after the
                         reply */
         bool notify; /* the submitter wants JobStarted and JobFinished */
+        bool first_error; /* a failure is urgent: it cancels the rest of the group */
         uint64_t first_id;
         uint32_t n_total;
         usec_t submitted_at; /* monotonic */
@@ -163,6 +164,7 @@ struct Submission {
         void (*finished)(
                 Submission *submission); /* main thread: all have ended; NULL = nobody waits */
         void *pool;                      /* borrowed: the pool that it went to */
+        void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */
 };
 
 /* The one transition function. Returns the state after `event`, or _JOB_STATE_INVALID if a job in

@@ -25,8 +25,19 @@ static inline void engine_release_job(Engine *engine, Job *job) {
 void engine_job_ended(Engine *engine, Job *job, usec_t now);
 void engine_submission_ended(Engine *engine, Submission *submission, usec_t now);
 
+/* The group has finished and is kept as one result, even if that is one too many: what is forgotten
+ * next may be this one. */
+void engine_retain_group(Engine *engine, JobGroup *group, usec_t now);
+void engine_forget_surplus(Engine *engine, Pool *pool); /* more than ResultRetentionMax */
+
 void engine_forget_results(Engine *engine, Pool *pool); /* all that are kept of the pool */
 int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* ---- job-group.c ---- */
+
+/* A member of a group has ended for good; the group keeps it. */
+void engine_member_ended(Engine *engine, Job *job, usec_t now);
+int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* ---- sweep.c ---- */
 

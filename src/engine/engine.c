@@ -215,11 +215,13 @@ int engine_new(sd_event *event, Engine **ret) {
                 .next_id = 1,
                 .started_realtime = usec_now(CLOCK_REALTIME),
                 .retention_at = USEC_INFINITY,
+                .tell_groups_at = USEC_INFINITY,
         };
         list_init(&engine->pools);
         list_init(&engine->limiters);
         list_init(&engine->breakers);
         list_init(&engine->sweeps);
+        list_init(&engine->untold_groups);
         job_table_init(&engine->jobs);
         slab_init(&engine->slab);
         output_stock_init(&engine->stock);
@@ -235,6 +237,11 @@ int engine_new(sd_event *event, Engine **ret) {
                         USEC_INFINITY, USEC_PER_SEC, engine_on_retention, engine);
         if (r >= 0)
                 r = sd_event_source_set_enabled(engine->retention_source, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(event, &engine->group_source, CLOCK_MONOTONIC, USEC_INFINITY,
+                        10 * USEC_PER_MSEC, engine_on_untold_groups, engine);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(engine->group_source, SD_EVENT_OFF);
         if (r >= 0)
                 r = sd_event_add_defer(event, &engine->sweep_source, engine_on_sweep, engine);
         if (r >= 0)
@@ -255,6 +262,7 @@ Engine *engine_free(Engine *engine) {
                 (void) engine_remove_breaker(engine, list_entry(l, SharedBreaker, links));
         list_for_each (l, &engine->sweeps)
                 sweep_free(list_entry(l, Sweep, links));
+        sd_event_source_disable_unref(engine->group_source);
         sd_event_source_disable_unref(engine->sweep_source);
         sd_event_source_disable_unref(engine->retention_source);
         sd_event_source_disable_unref(engine->mailbox_source);

@@ -22,6 +22,7 @@
 typedef struct Engine Engine;
 typedef struct EngineListener EngineListener;
 typedef struct EngineTotals EngineTotals;
+typedef struct JobGroup JobGroup;
 typedef struct JobFilter JobFilter;
 typedef struct JobWatch JobWatch;
 typedef struct PoolWatch PoolWatch;
@@ -43,6 +44,7 @@ struct EngineListener {
         void (*job_finished)(void *userdata, Job *job);
 
         /* May be NULL. */
+        void (*group_changed)(void *userdata, JobGroup *group); /* at most four times a second */
         void (*pool_scaled)(void *userdata, Pool *pool, const PoolScaling *scaling);
         void (*limiter_added)(void *userdata, SharedLimiter *limiter);
         void (*limiter_removed)(void *userdata, SharedLimiter *limiter); /* it is freed next */
@@ -75,6 +77,7 @@ struct JobFilter {
         bool unfinished;  /* only those that are not finished */
         bool by_owner;
         uint32_t owner;
+        uint64_t first_id, last_id;   /* 0 = from the first on, up to the last */
         const char *tag;              /* borrowed; NULL = any */
         const Submission *submission; /* borrowed, only compared; NULL = any */
 };
@@ -109,7 +112,9 @@ struct Engine {
         List breakers; /* SharedBreaker.links, by age; owned */
         SharedBreaker *breakers_by_name;
         JobTable jobs;
-        Slab slab; /* Job */
+        JobGroup *groups;   /* owned: hash by id */
+        List untold_groups; /* JobGroup.untold */
+        Slab slab;          /* Job */
         Mailbox mailbox;
         OutputStock stock;
         StallWatch stall_watch;
@@ -119,11 +124,12 @@ struct Engine {
         List sweeps;
         const EngineListener *listener; /* borrowed; NULL = none */
         void *listener_userdata;
-        sd_event_source *mailbox_source, *retention_source, *sweep_source;
-        usec_t retention_at; /* what retention_source is set to; USEC_INFINITY = off */
-        bool announce;       /* the listener wants all starts and ends */
-        bool check_pools;    /* something that listeners or watches look for may have changed */
-        bool wake_pools;     /* a pool has workers to wake */
+        sd_event_source *mailbox_source, *retention_source, *sweep_source, *group_source;
+        usec_t retention_at;   /* what retention_source is set to; USEC_INFINITY = off */
+        usec_t tell_groups_at; /* the same of group_source */
+        bool announce;         /* the listener wants all starts and ends */
+        bool check_pools;      /* something that listeners or watches look for may have changed */
+        bool wake_pools;       /* a pool has workers to wake */
         bool shutting_down;
 };
 
@@ -215,6 +221,7 @@ typedef enum RetryAnswer {
         RETRY_GONE,       /* what it works on was there for one attempt alone, or is not kept */
         RETRY_NO_ROOM,
         RETRY_DRAINING, /* its pool takes nothing more */
+        RETRY_IN_GROUP, /* its group counts on its result */
 } RetryAnswer;
 
 /* The same for one job that did not succeed, whatever the reason. RetryAnswer or -ENOMEM. */

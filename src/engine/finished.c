@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* What becomes of a finished job: it is kept for ResultRetention or, if a caller waits for all
- * results of its call, until that call was answered; or it is put back into the queue. */
+ * results of its call, until that call was answered, or as long as its group; or it is put back
+ * into the queue. */
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "engine/engine-private.h"
+#include "engine/job-group.h"
 #include "util/fd.h"
 
 /* Results may be kept by this much longer than asked, so that forgetting them wakes us rarely. */
@@ -36,17 +38,49 @@ static void release_retained(Pool *pool, Job *job) {
         pool->n_retained--;
 }
 
+static JobGroup *oldest_group(const Pool *pool) {
+        List *l = list_first(&pool->groups);
+
+        return l ? list_entry(l, JobGroup, retained) : NULL;
+}
+
+/* When the oldest of what is kept has ended; USEC_INFINITY if nothing is. */
+static usec_t oldest_end(const Pool *pool) {
+        const JobGroup *group = oldest_group(pool);
+        usec_t end = group ? group->finished_at : USEC_INFINITY;
+
+        return pool->retained_first ? MIN(end, pool->retained_first->due_at) : end;
+}
+
 static void forget_oldest(Engine *engine, Pool *pool) {
         Job *job = pool->retained_first;
+        JobGroup *group = oldest_group(pool);
 
+        if (group && (!job || group->finished_at <= job->due_at)) {
+                engine_forget_group(engine, group);
+                return;
+        }
         release_retained(pool, job);
         engine_release_job(engine, job);
+}
+
+/* One more is kept in the pool. */
+static void count_retained(Engine *engine, Pool *pool, usec_t now) {
+        usec_t retention = pool->config->result_retention;
+
+        pool->n_retained++;
+        if (retention != USEC_INFINITY)
+                arm_retention(engine, usec_add(now, retention + RETENTION_SLACK(retention)));
+}
+
+void engine_forget_surplus(Engine *engine, Pool *pool) {
+        while (pool->n_retained > pool->config->result_retention_max)
+                forget_oldest(engine, pool);
 }
 
 /* Keeps a finished job for a while; due_at is the moment of its end from now on. */
 static void retain(Engine *engine, Job *job, usec_t now) {
         Pool *pool = job_pool(job);
-        usec_t retention = pool->config->result_retention;
 
         job->due_at = now;
         job->next = NULL;
@@ -56,15 +90,17 @@ static void retain(Engine *engine, Job *job, usec_t now) {
         else
                 pool->retained_first = job;
         pool->retained_last = job;
-        pool->n_retained++;
-        while (pool->n_retained > pool->config->result_retention_max)
-                forget_oldest(engine, pool);
-        if (retention != USEC_INFINITY && pool->retained_first)
-                arm_retention(engine, usec_add(now, retention + RETENTION_SLACK(retention)));
+        count_retained(engine, pool, now);
+        engine_forget_surplus(engine, pool);
+}
+
+void engine_retain_group(Engine *engine, JobGroup *group, usec_t now) {
+        list_append(&group->pool->groups, &group->retained);
+        count_retained(engine, group->pool, now);
 }
 
 void engine_forget_results(Engine *engine, Pool *pool) {
-        while (pool->retained_first)
+        while (pool->n_retained > 0)
                 forget_oldest(engine, pool);
 }
 
@@ -77,12 +113,11 @@ int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata) 
                 Pool *pool = list_entry(l, Pool, links);
                 usec_t retention = pool->config->result_retention;
 
-                while (pool->retained_first &&
-                        usec_add(pool->retained_first->due_at, retention) <= now)
+                while (pool->n_retained > 0 && usec_add(oldest_end(pool), retention) <= now)
                         forget_oldest(engine, pool);
-                if (pool->retained_first && retention != USEC_INFINITY)
-                        arm_retention(engine, usec_add(pool->retained_first->due_at,
-                                                      retention + RETENTION_SLACK(retention)));
+                if (pool->n_retained > 0 && retention != USEC_INFINITY)
+                        arm_retention(engine,
+                                usec_add(oldest_end(pool), retention + RETENTION_SLACK(retention)));
         }
         return 0;
 }
@@ -113,7 +148,9 @@ void engine_job_ended(Engine *engine, Job *job, usec_t now) {
                 }
         if (engine->listener)
                 engine->listener->job_finished(engine->listener_userdata, job);
-        if (!job->submission->bulk)
+        if (job->submission->group)
+                engine_member_ended(engine, job, now);
+        else if (!job->submission->bulk)
                 retain(engine, job, now);
 }
 
@@ -232,6 +269,8 @@ int engine_retry(Engine *engine, uint64_t id) {
                 return RETRY_GONE;
         if (view.result == JOB_SUCCEEDED)
                 return RETRY_SUCCEEDED;
+        if (job->submission->group)
+                return RETRY_IN_GROUP;
         /* The results of a bulk call are on their way to its caller. */
         if (job->submission->once || job->submission->bulk || pool->removing)
                 return RETRY_GONE;

@@ -340,6 +340,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
         };
         pool_gates_init(&pool->gates, limiter, breaker);
         list_init(&pool->links);
+        list_init(&pool->groups);
         list_init(&pool->drain_watches);
         list_init(&pool->remove_watches);
         list_init(&pool->workers);

@@ -87,6 +87,14 @@ bool pool_note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
         return urgent;
 }
 
+/* Somebody may wait for the end of a group, and its first failure may cancel the rest. */
+static bool is_urgent_in_group(const Submission *submission, const Job *job) {
+        if (submission->n_pending == 0)
+                return true;
+        return submission->first_error && job->result != JOB_SUCCEEDED &&
+               job->result != JOB_CANCELLED;
+}
+
 /* Puts a finished job where main finds it. True if main should hear of it at once. */
 bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         Submission *submission = job->submission;
@@ -102,6 +110,8 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
                 mail->n++;
                 urgent = true;
         }
+        if (unlikely(submission->group))
+                urgent |= is_urgent_in_group(submission, job);
         return urgent;
 }
 
@@ -114,8 +124,11 @@ static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec
         details = job->details;
         if (!details)
                 return;
-        free(details->error);
-        details->error = TAKE_PTR(result->error);
+        /* Why it was cancelled says more than what its handler makes of the stop. */
+        if (!details->error || job_stop(job) != JOB_STOP_CANCEL) {
+                free(details->error);
+                details->error = TAKE_PTR(result->error);
+        }
         details->exit_status = result->exit_status;
         details->worker = (int32_t) worker->id;
         details->started_at = result->started_at;

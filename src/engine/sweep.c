@@ -15,6 +15,8 @@
 bool job_matches(const Job *job, const JobFilter *filter, const JobView *view) {
         const Submission *submission = job->submission;
 
+        if (job->id < filter->first_id || (filter->last_id > 0 && job->id > filter->last_id))
+                return false;
         if (filter->pool && submission->pool != filter->pool)
                 return false;
         if (filter->submission && submission != filter->submission)
@@ -43,7 +45,8 @@ static CancelVerdict cancel_for(Job *job, const char *reason) {
 
         if (reason) {
                 pool_lock(pool);
-                if (job_is_waiting(job) && job_ensure_details(job) >= 0 && !job->details->error)
+                if (job->state != JOB_FINISHED && job_ensure_details(job) >= 0 &&
+                        !job->details->error)
                         job->details->error = strdup(reason);
                 pool_unlock(pool);
         }
@@ -111,6 +114,7 @@ int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
         void (*done)(Sweep *sweep), void *userdata, Sweep **ret) {
         Sweep *sweep = malloc(sizeof(*sweep));
         char *tag = filter->tag ? strdup(filter->tag) : NULL;
+        uint64_t last = engine->next_id - 1;
 
         if (!sweep || (filter->tag && !tag)) {
                 free(sweep);
@@ -121,7 +125,8 @@ int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
                 .filter = *filter,
                 .tag = tag,
                 .reason = reason,
-                .last = engine->next_id - 1,
+                .cursor = filter->first_id > 0 ? filter->first_id - 1 : 0,
+                .last = filter->last_id > 0 ? MIN(last, filter->last_id) : last,
                 .done = done,
                 .userdata = userdata,
         };

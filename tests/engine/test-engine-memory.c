@@ -87,7 +87,7 @@ static void on_finished(Submission *submission) {
 
 typedef struct Way {
         const char *name;
-        bool bulk, borrow;
+        bool bulk, borrow, group;
         usec_t delay, queue_timeout;
 } Way;
 
@@ -110,9 +110,10 @@ static Submission *submission_of(Try *t, const Way *way, unsigned round) {
 static void a_submit_without_memory_changes_nothing(void **state) {
         enum { N = 5000 }; /* more than a page of the slab */
         static const Way ways[] = {
-                { "borrowed", true, true, 0, USEC_INFINITY },
-                { "copied", false, false, 0, USEC_INFINITY },
-                { "delayed", true, true, USEC_PER_MSEC, USEC_PER_HOUR },
+                { "borrowed", true, true, false, 0, USEC_INFINITY },
+                { "copied", false, false, false, 0, USEC_INFINITY },
+                { "delayed", true, true, false, USEC_PER_MSEC, USEC_PER_HOUR },
+                { "group", false, true, true, 0, USEC_INFINITY },
         };
         static struct iovec payloads[N];
         char echo[] = TRY_ECHO;
@@ -140,8 +141,10 @@ static void a_submit_without_memory_changes_nothing(void **state) {
 
                         pool_view(pool, &before);
                         arm(n);
-                        r = engine_submit(
-                                t->engine, pool, submission, payloads, N, ways[w].borrow, 0);
+                        r = ways[w].group ? engine_submit_group(t->engine, pool, submission,
+                                                    GROUP_ALL, payloads, N, ways[w].borrow, 0)
+                                          : engine_submit(t->engine, pool, submission, payloads, N,
+                                                    ways[w].borrow, 0);
                         if (!disarm()) {
                                 assert_int_equal(r, ADMIT_YES);
                                 try_until(t, t->engine->jobs.n_jobs == 0);
@@ -151,6 +154,7 @@ static void a_submit_without_memory_changes_nothing(void **state) {
                         assert_int_equal(r, -ENOMEM);
                         assert_int_equal(t->engine->next_id, next_id);
                         assert_int_equal(t->engine->jobs.n_jobs, 0);
+                        assert_null(t->engine->groups);
                         assert_int_equal(t->engine->slab.n_objects, 0);
                         pool_view(pool, &after);
                         assert_memory_equal(

@@ -32,12 +32,15 @@ typedef struct Storm {
         unsigned n_sweeps, n_swept;
         unsigned n_removals, n_removed;
         unsigned n_pools;
+        unsigned n_groups, n_groups_ended;
+        uint64_t groups[64];   /* ids of the last ones */
         Submission *calls[64]; /* that may be abandoned; NULL = over */
 } Storm;
 
 typedef struct StormWatch {
         union {
                 JobWatch job;
+                GroupWatch group;
                 PoolWatch pool;
         };
         Storm *storm;
@@ -168,6 +171,76 @@ static void submit(Storm *s) {
                 s->calls[s->n_calls % ELEMENTSOF(s->calls)] = submission;
                 s->n_calls++;
         }
+}
+
+static void on_group_changed(Try *t, JobGroup *group) {
+        Storm *s = container_of(t, Storm, try);
+
+        assert_int_equal(
+                group_n_done(&group->core), group->core.n_succeeded + group->core.n_failed);
+        s->n_groups_ended += group_is_finished(&group->core);
+}
+
+static void submit_group(Storm *s) {
+        static const char *const kinds[] = { TRY_ECHO, TRY_ECHO, TRY_ECHO, TRY_FAIL, TRY_BIG };
+        struct iovec payloads[300];
+        Submission *submission = try_submission();
+        Pool *pool = any_pool(s);
+        size_t n = below(s, below(s, 4) ? 10 : ELEMENTSOF(payloads));
+        int r = ADMIT_FULL;
+
+        for (size_t i = 0; i < n; i++) {
+                const char *kind = kinds[below(s, ELEMENTSOF(kinds))];
+
+                payloads[i] = (struct iovec){ (void *) (uintptr_t) kind, strlen(kind) };
+        }
+        submission->owner = (uint32_t) below(s, 3);
+        submission->notify = below(s, 8) == 0;
+        if (below(s, 8) == 0)
+                submission->queue_timeout = below(s, 3000);
+        if (pool)
+                r = engine_submit_group(s->try.engine, pool, submission,
+                        (GroupPolicy) below(s, _GROUP_POLICY_MAX), payloads, n, below(s, 2), 0);
+        if (r != ADMIT_YES) {
+                assert_true(r == ADMIT_FULL || r == ADMIT_DRAINING);
+                assert_null(submission->group);
+                submission_free(submission);
+                return;
+        }
+        s->n_accepted += (unsigned) n;
+        s->groups[s->n_groups++ % ELEMENTSOF(s->groups)] = ((JobGroup *) submission->group)->id;
+}
+
+static void on_group_finished(GroupWatch *watch) {
+        StormWatch *w = container_of(watch, StormWatch, group);
+
+        w->storm->n_told++;
+        free(w);
+}
+
+static void change_group(Storm *s) {
+        JobGroup *group =
+                engine_find_group(s->try.engine, s->groups[below(s, ELEMENTSOF(s->groups))]);
+        StormWatch *w;
+
+        if (!group)
+                return;
+        if (group_is_finished(&group->core)) {
+                for (uint64_t i = 0; i < group->core.n_total; i++)
+                        assert_int_equal(
+                                engine_group_job(s->try.engine, group, i)->state, JOB_FINISHED);
+                if (below(s, 2))
+                        engine_forget_group(s->try.engine, group);
+                return;
+        }
+        if (below(s, 4) == 0)
+                assert_int_equal(engine_cancel_group(s->try.engine, group, NULL, NULL, NULL), 0);
+        w = calloc(1, sizeof(*w));
+        assert_non_null(w);
+        w->storm = s;
+        w->group.finished = on_group_finished;
+        assert_int_equal(engine_watch_group(group, &w->group), 0);
+        s->n_watches++;
 }
 
 static void cancel(Storm *s) {
@@ -329,6 +402,8 @@ static const struct {
         void (*step)(Storm *s);
 } steps[] = {
         { 30, submit },
+        { 8, submit_group },
+        { 8, change_group },
         { 20, cancel },
         { 10, prioritise },
         { 10, look },
@@ -361,6 +436,7 @@ static void every_job_ends_once_whatever_happens(void **state) {
         s->random = seed;
         print_message("SLUICE_SEED=%" PRIu64 " SLUICE_STEPS=%" PRIu64 "\n", seed, n_steps);
         try_init(&s->try);
+        s->try.group_changed = on_group_changed;
         for (size_t i = 0; i < ELEMENTSOF(steps); i++)
                 sum += steps[i].weight;
         for (uint64_t i = 0; i < n_steps && s->try.engine->next_id < TRY_JOBS_MAX - 1000; i++) {
@@ -390,8 +466,10 @@ static void every_job_ends_once_whatever_happens(void **state) {
         assert_int_equal(s->n_told, s->n_watches);
         assert_int_equal(s->n_swept, s->n_sweeps);
         assert_int_equal(s->n_removed, s->n_removals);
-        print_message("%u jobs, %u calls, %u watches, %u pools\n", s->n_accepted, s->n_calls,
-                s->n_watches, s->n_pools);
+        assert_int_equal(s->n_groups_ended, s->n_groups);
+        assert_null(s->try.engine->groups);
+        print_message("%u jobs, %u groups, %u calls, %u watches, %u pools\n", s->n_accepted,
+                s->n_groups, s->n_calls, s->n_watches, s->n_pools);
         try_done(&s->try);
         free(s);
 }

@@ -339,6 +339,13 @@ static void on_job_finished(void *userdata, Job *job) {
         t->n_finished++;
 }
 
+static void on_group_changed(void *userdata, JobGroup *group) {
+        Try *t = userdata;
+
+        if (t->group_changed)
+                t->group_changed(t, group);
+}
+
 static const EngineListener listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,
@@ -346,6 +353,7 @@ static const EngineListener listener = {
         .pool_scaled = on_pool_scaled,
         .job_started = on_job_started,
         .job_finished = on_job_finished,
+        .group_changed = on_group_changed,
 };
 
 /* ---- the engine ---- */
@@ -444,6 +452,21 @@ uint64_t try_submit_with(
 
 uint64_t try_submit(Try *t, Pool *pool, const char *payload, size_t n) {
         return try_submit_with(t, pool, try_submission(), payload, n);
+}
+
+JobGroup *try_submit_group(
+        Try *t, Pool *pool, GroupPolicy policy, const char *const *payloads, size_t n) {
+        Submission *submission = try_submission();
+        struct iovec *parts = calloc(n + 1, sizeof(*parts));
+
+        assert_non_null(parts);
+        for (size_t i = 0; i < n; i++)
+                parts[i] = (struct iovec){ (void *) (uintptr_t) payloads[i], strlen(payloads[i]) };
+        assert_int_equal(engine_submit_group(t->engine, pool, submission, policy, parts, n,
+                                 /* borrow= */ n % 2, 0),
+                ADMIT_YES);
+        free(parts);
+        return submission->group;
 }
 
 static void on_bulk_finished(Submission *submission) {

@@ -11,6 +11,7 @@
 #include <systemd/sd-event.h>
 
 #include "engine/engine.h"
+#include "engine/job-group.h"
 #include "util/macro.h"
 
 typedef struct Try Try;
@@ -53,6 +54,7 @@ struct Try {
         /* Called with what the listener is told; NULL = of no interest. */
         void (*workers_changed)(Try *t, Pool *pool);
         void (*pool_scaled)(Try *t, Pool *pool, const PoolScaling *scaling);
+        void (*group_changed)(Try *t, JobGroup *group);
         void *userdata;
 };
 
@@ -68,6 +70,10 @@ Pool *try_pool(Try *t, const char *name, const HandlerVTable *handler, uint32_t 
 /* One submit call of n jobs of this payload. Returns the first id; the call has to be accepted. */
 uint64_t try_submit(Try *t, Pool *pool, const char *payload, size_t n);
 uint64_t try_submit_with(Try *t, Pool *pool, Submission *submission, const char *payload, size_t n);
+
+/* The same as a group, which is kept as long as ResultRetention says. */
+JobGroup *try_submit_group(
+        Try *t, Pool *pool, GroupPolicy policy, const char *const *payloads, size_t n);
 
 /* The same as a call that waits for all results: counted in t->n_done. */
 Submission *try_submit_bulk(Try *t, Pool *pool, const char *payload, size_t n);

@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A group hears of its members where they end for good, on the main thread: see
+ * engine_job_ended(). Workers know no more of it than that it makes some ends urgent. */
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+
+/* Without this uthash ends the process where memory runs out. */
+#define HASH_NONFATAL_OOM 1
+
+#include "engine/engine-private.h"
+#include "engine/job-group.h"
+#include "util/fd.h"
+
+/* Changes of many groups are told together, this far apart. */
+#define TELL_PAUSE (50 * USEC_PER_MSEC)
+
+JobGroup *engine_find_group(Engine *engine, uint64_t id) {
+        JobGroup *group;
+
+        HASH_FIND(by_id, engine->groups, &id, sizeof(id), group);
+        return group;
+}
+
+Job *engine_group_job(Engine *engine, const JobGroup *group, uint64_t i) {
+        return engine_find_job(engine, group->submission->first_id + i);
+}
+
+void job_filter_group(JobFilter *filter, const JobGroup *group) {
+        filter->first_id = group->id + 1;
+        filter->last_id = group->id + group->core.n_total;
+}
+
+/* ---- telling ---- */
+
+static void tell(Engine *engine, JobGroup *group, usec_t now) {
+        list_remove(&group->untold);
+        group_told(&group->core, now);
+        if (engine->listener && engine->listener->group_changed)
+                engine->listener->group_changed(engine->listener_userdata, group);
+}
+
+static void tell_later(Engine *engine, JobGroup *group, usec_t at) {
+        if (!list_is_linked(&group->untold))
+                list_append(&engine->untold_groups, &group->untold);
+        if (at >= engine->tell_groups_at)
+                return;
+        engine->tell_groups_at = at;
+        (void) sd_event_source_set_time(engine->group_source, at);
+        (void) sd_event_source_set_enabled(engine->group_source, SD_EVENT_ONESHOT);
+}
+
+int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userdata) {
+        Engine *engine = userdata;
+        usec_t now = usec_now(CLOCK_MONOTONIC);
+
+        engine->tell_groups_at = USEC_INFINITY;
+        list_for_each (l, &engine->untold_groups) {
+                JobGroup *group = list_entry(l, JobGroup, untold);
+                usec_t at = group_tell_at(&group->core);
+
+                if (at > now) {
+                        tell_later(engine, group, MAX(at, usec_add(now, TELL_PAUSE)));
+                        continue;
+                }
+                tell(engine, group, now);
+                if (group_is_finished(&group->core))
+                        engine_forget_surplus(engine, group->pool);
+        }
+        return 0;
+}
+
+/* ---- members ---- */
+
+/* The first failure cancels the rest. Without memory for that the next one does. */
+static void cancel_rest(Engine *engine, JobGroup *group) {
+        JobFilter filter = {
+                .state = _JOB_STATE_INVALID,
+                .result = _JOB_RESULT_INVALID,
+                .unfinished = true,
+        };
+
+        job_filter_group(&filter, group);
+        if (engine_sweep(engine, &filter, "another job of its group failed", NULL, NULL, NULL) >= 0)
+                group_cancelled(&group->core);
+}
+
+/* No member can have another life, so what they were to work on is not needed any more. */
+static void drop_payloads(Submission *submission) {
+        if (submission->backing)
+                submission->release_backing(TAKE_PTR(submission->backing));
+}
+
+static void end(Engine *engine, JobGroup *group, usec_t now) {
+        List *l;
+
+        group->finished_at = now;
+        drop_payloads(group->submission);
+        while ((l = list_pop(&group->watches))) {
+                GroupWatch *watch = list_entry(l, GroupWatch, links);
+
+                watch->finished(watch);
+        }
+}
+
+void engine_member_ended(Engine *engine, Job *job, usec_t now) {
+        JobGroup *group = job->submission->group;
+        GroupVerdict verdict = group_report(&group->core, (JobResult) job->result);
+        usec_t tell_at = group_tell_at(&group->core);
+
+        if (job->result != JOB_SUCCEEDED)
+                engine_drop_data(engine, job);
+        if (verdict == GROUP_CANCEL_REST)
+                cancel_rest(engine, group);
+        if (verdict == GROUP_ENDS)
+                end(engine, group, now);
+
+        if (tell_at <= now)
+                tell(engine, group, now);
+        else
+                tell_later(engine, group, tell_at);
+        if (verdict == GROUP_ENDS) {
+                engine_retain_group(engine, group, now);
+                engine_forget_surplus(engine, group->pool);
+        }
+}
+
+int engine_cancel_group(
+        Engine *engine, JobGroup *group, void (*done)(Sweep *sweep), void *userdata, Sweep **ret) {
+        JobFilter filter = {
+                .state = _JOB_STATE_INVALID,
+                .result = _JOB_RESULT_INVALID,
+                .unfinished = true,
+        };
+        int r;
+
+        if (group_is_finished(&group->core))
+                return 1;
+        job_filter_group(&filter, group);
+        r = engine_sweep(engine, &filter, "its group was cancelled", done, userdata, ret);
+        if (r >= 0)
+                group_cancelled(&group->core);
+        return r;
+}
+
+int engine_watch_group(JobGroup *group, GroupWatch *watch) {
+        if (group_is_finished(&group->core))
+                return 1;
+        list_append(&group->watches, &watch->links);
+        return 0;
+}
+
+void group_unwatch(GroupWatch *watch) {
+        if (list_is_linked(&watch->links))
+                list_remove(&watch->links);
+}
+
+/* ---- groups come and go ---- */
+
+/* With the id that is next. */
+static int group_new(Engine *engine, Pool *pool, Submission *submission, GroupPolicy policy,
+        size_t n, JobGroup **ret) {
+        JobGroup *group = malloc(sizeof(*group));
+
+        if (!group)
+                return -ENOMEM;
+        *group = (JobGroup){
+                .id = engine->next_id,
+                .submission = submission,
+                .pool = pool,
+        };
+        group_init(&group->core, policy, n, usec_now(CLOCK_MONOTONIC));
+        list_init(&group->retained);
+        list_init(&group->untold);
+        list_init(&group->watches);
+        HASH_ADD(by_id, engine->groups, id, sizeof(group->id), group);
+        if (!group->by_id.tbl) {
+                free(group);
+                return -ENOMEM;
+        }
+        submission->group = group;
+        submission->first_error = policy == GROUP_FIRST_ERROR;
+        engine->next_id++;
+        *ret = group;
+        return 0;
+}
+
+static void group_free(Engine *engine, JobGroup *group) {
+        HASH_DELETE(by_id, engine->groups, group);
+        list_remove(&group->untold);
+        list_remove(&group->retained);
+        free(group);
+}
+
+/* It has nothing to wait for; but who submits it is to know its id before its end is told. */
+static void accept_empty(Engine *engine, JobGroup *group, usec_t now) {
+        Submission *submission = group->submission;
+
+        submission->pool = group->pool;
+        submission->first_id = engine->next_id;
+        submission->submitted_at = now;
+        submission->submitted_realtime = usec_now(CLOCK_REALTIME);
+        /* Whoever reads from its other end waits for it to be closed. */
+        submission->output_fd = fd_close(submission->output_fd);
+        end(engine, group, now);
+        tell_later(engine, group, now);
+        engine_retain_group(engine, group, now);
+}
+
+int engine_submit_group(Engine *engine, Pool *pool, Submission *submission, GroupPolicy policy,
+        const struct iovec *payloads, size_t n, bool borrow, unsigned flags) {
+        JobGroup *group = NULL;
+        int r;
+
+        r = group_new(engine, pool, submission, policy, n, &group);
+        if (r < 0)
+                return r;
+        if (n == 0) {
+                accept_empty(engine, group, usec_now(CLOCK_MONOTONIC));
+                return ADMIT_YES;
+        }
+        r = engine_submit(engine, pool, submission, payloads, n, borrow, flags);
+        if (r == ADMIT_YES)
+                return r;
+        engine->next_id--;
+        submission->group = NULL;
+        group_free(engine, group);
+        return r;
+}
+
+void engine_forget_group(Engine *engine, JobGroup *group) {
+        Submission *submission = group->submission;
+        uint64_t first = submission->first_id, n = group->core.n_total;
+
+        assert(group_is_finished(&group->core));
+        if (group->core.untold)
+                tell(engine, group, group->finished_at);
+        if (list_is_linked(&group->retained))
+                group->pool->n_retained--;
+        group_free(engine, group);
+        if (n == 0) {
+                submission_free(submission);
+                return;
+        }
+        /* With the last one goes the submission. */
+        for (uint64_t i = 0; i < n; i++)
+                engine_release_job(engine, engine_find_job(engine, first + i));
+}

@@ -8,6 +8,7 @@
 
 #include "bus/auth.h"
 #include "bus/error.h"
+#include "engine/job-group.h"
 #include "util/log.h"
 
 /* Calls of one sender that wait for its uid. */
@@ -198,9 +199,17 @@ bool auth_is_root(const Client *client) {
         return client && client->known && (client->uid == 0 || client->uid == geteuid());
 }
 
-bool auth_may_see(const Client *client, const Job *job) {
+static bool may_see(const Client *client, const Submission *submission) {
         return auth_is_root(client) ||
-               (client && client->known && client->uid == job->submission->owner);
+               (client && client->known && client->uid == submission->owner);
+}
+
+bool auth_may_see(const Client *client, const Job *job) {
+        return may_see(client, job->submission);
+}
+
+bool auth_may_see_group(const Client *client, const JobGroup *group) {
+        return may_see(client, group->submission);
 }
 
 static bool is_allowed(const Client *client, const PoolConfig *config) {

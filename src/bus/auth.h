@@ -19,8 +19,9 @@ int auth_read_peer(Client *client, int fd);
 
 bool auth_is_root(const Client *client); /* root, or the user that we run as */
 
-/* Is it a job of this client, or may the client see all? */
+/* Is it a job, or a group, of this client, or may the client see all? */
 bool auth_may_see(const Client *client, const Job *job);
+bool auth_may_see_group(const Client *client, const JobGroup *group);
 
 /* 0, or the error. */
 int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error);

@@ -22,6 +22,7 @@ int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *
         };
         list_init(&call->job_watch.links);
         list_init(&call->pool_watch.links);
+        list_init(&call->group_watch.links);
         acquire_watch_init(&call->acquire_watch, NULL);
         list_append(&client->calls, &call->links);
         client->n_calls++;
@@ -36,6 +37,7 @@ Call *call_free(Call *call) {
         call->client->n_calls--;
         engine_unwatch(&call->job_watch);
         pool_unwatch(&call->pool_watch);
+        group_unwatch(&call->group_watch);
         acquire_leave(&call->acquire_watch);
         if (call->sweep) {
                 call->sweep->done = NULL;

@@ -8,6 +8,7 @@
 
 #include "bus/server.h"
 #include "engine/engine.h"
+#include "engine/job-group.h"
 
 typedef struct Call Call;
 
@@ -22,6 +23,7 @@ struct Call {
         JobWatch job_watch;
         uint64_t job_id;
         PoolWatch pool_watch;
+        GroupWatch group_watch;
         AcquireWatch acquire_watch;
         Sweep *sweep;                        /* borrowed */
         Submission *submission;              /* borrowed */

@@ -8,6 +8,7 @@
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
+#include "engine/job-group.h"
 #include "util/parse.h"
 
 #define JOB_PREFIX SLUICE_PATH "/job"
@@ -242,6 +243,7 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
 
 DEFINE_GETTER(id, "t", view.id)
 DEFINE_GETTER(pool, "s", job_pool(job)->config->name)
+DEFINE_GETTER(group, "t", job_group_id(job))
 DEFINE_GETTER(state, "s", job_state_to_string(view.state))
 DEFINE_GETTER(result, "s", view.result >= 0 ? job_result_to_string(view.result) : "")
 DEFINE_GETTER(priority, "i", (int32_t) view.priority)
@@ -262,6 +264,7 @@ const sd_bus_vtable job_vtable[] = {
         SD_BUS_VTABLE_START(0),
         SD_BUS_PROPERTY("Id", "t", get_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Pool", "s", get_pool, 0, 0),
+        SD_BUS_PROPERTY("Group", "t", get_group, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
         SD_BUS_PROPERTY("Result", "s", get_result, 0, 0),
         SD_BUS_PROPERTY("Priority", "i", get_priority, 0, 0),

@@ -8,6 +8,7 @@
 #include "bus/auth.h"
 #include "bus/call.h"
 #include "bus/error.h"
+#include "bus/group-bus.h"
 #include "bus/job-bus.h"
 #include "bus/manager-bus.h"
 #include "bus/object.h"
@@ -41,6 +42,23 @@ static int method_get_job(sd_bus_message *m, void *userdata, sd_bus_error *error
 
         r = read_job(m, userdata, &job, error);
         return r < 0 ? r : sd_bus_reply_method_return(m, "o", job_bus_path(path, job->id));
+}
+
+/* The same for groups. */
+static int method_get_group(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Link *link = userdata;
+        char path[GROUP_PATH_MAX];
+        const JobGroup *group;
+        uint64_t id;
+        int r;
+
+        r = sd_bus_message_read(m, "t", &id);
+        if (r < 0)
+                return r;
+        group = engine_find_group(link->server->engine, id);
+        if (!group || !auth_may_see_group(client_of(userdata, m), group))
+                return bus_error(error, BUS_ERROR_NOT_FOUND, "No group %" PRIu64, id);
+        return sd_bus_reply_method_return(m, "o", group_bus_path(path, id));
 }
 
 /* ---- lists ---- */
@@ -82,12 +100,14 @@ static int append_jobs(sd_bus_message *reply, Engine *engine, const JobFilter *f
         uint32_t limit, uint64_t *after) {
         uint32_t n_looks = 0, n = 0;
 
+        if (*after < filter->first_id)
+                *after = filter->first_id - 1;
         while (n < limit && n_looks++ < LIST_LOOKS_MAX) {
                 Job *job = job_table_after(&engine->jobs, *after);
                 JobView view;
                 int r;
 
-                if (!job) {
+                if (!job || (filter->last_id > 0 && job->id > filter->last_id)) {
                         *after = 0;
                         return 0;
                 }
@@ -287,6 +307,8 @@ const sd_bus_vtable manager_vtable[] = {
                 method_get_pool, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
                 "GetJob", SD_BUS_ARGS("t", id), SD_BUS_RESULT("o", job), method_get_job, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("GetGroup", SD_BUS_ARGS("t", id), SD_BUS_RESULT("o", group),
+                method_get_group, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("ListPools", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(sostuu)", pools),
                 method_list_pools, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("ListJobs", SD_BUS_ARGS("a{sv}", filter, "u", limit, "t", after),

@@ -8,6 +8,7 @@
 #include "bus/auth.h"
 #include "bus/error.h"
 #include "bus/options.h"
+#include "engine/job-group.h"
 #include "util/strv.h"
 
 #define TAG_MAX 255
@@ -298,6 +299,21 @@ static int read_partial(sd_bus_message *m, Reader *reader, sd_bus_error *error) 
         return read_flag(m, &reader->options->partial);
 }
 
+static int read_group_policy(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *s = "";
+        int r;
+
+        r = read_text(m, "GroupPolicy", &s, error);
+        if (r < 0)
+                return r;
+        reader->options->has_group_policy = true;
+        reader->options->group_policy = group_policy_from_string(s);
+        if (reader->options->group_policy < 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"GroupPolicy\" is \"%s\", allowed are all first-error", s);
+        return 0;
+}
+
 static const Option submit_options[] = {
         { "Priority", "i", read_priority },
         { "WaitUSec", "t", read_wait },
@@ -311,6 +327,7 @@ static const Option submit_options[] = {
         { "Notify", "b", read_notify },
         { "BindToClient", "b", read_bind },
         { "Partial", "b", read_partial },
+        { "GroupPolicy", "s", read_group_policy },
 };
 
 int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Submission *submission,
@@ -522,12 +539,28 @@ static int read_filter_tag(sd_bus_message *m, Reader *reader, sd_bus_error *erro
         return read_text(m, "Tag", &reader->filter->tag, error);
 }
 
+static int read_filter_group(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const JobGroup *group;
+        uint64_t id;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 't', &id);
+        if (r < 0)
+                return r;
+        group = engine_find_group(reader->engine, id);
+        if (group)
+                job_filter_group(reader->filter, group);
+        reader->none |= !group;
+        return 0;
+}
+
 static const Option filter_options[] = {
         { "Pool", "s", read_filter_pool },
         { "State", "s", read_filter_state },
         { "Result", "s", read_filter_result },
         { "Owner", "u", read_filter_owner },
         { "Tag", "s", read_filter_tag },
+        { "Group", "t", read_filter_group },
 };
 
 int options_read_filter(sd_bus_message *m, Engine *engine, const Client *client, JobFilter *ret,

@@ -7,11 +7,14 @@
 #include <systemd/sd-bus.h>
 
 #include "bus/server.h"
+#include "core/group.h"
 #include "engine/engine.h"
 #include "engine/pool-config.h"
 
 typedef struct SubmitOptions {
         bool partial;
+        bool has_group_policy; /* it was given */
+        GroupPolicy group_policy;
         usec_t wait; /* how long to wait for room */
 } SubmitOptions;
 

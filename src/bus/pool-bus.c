@@ -34,6 +34,12 @@ static int method_submit_many(sd_bus_message *m, void *userdata, sd_bus_error *e
         return submit_many(m, found->link, found->object, error);
 }
 
+static int method_submit_group(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+
+        return submit_group(m, found->link, found->object, error);
+}
+
 static int method_submit_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
@@ -406,6 +412,8 @@ static const sd_bus_vtable pool_vtable[] = {
                 SD_BUS_RESULT("t", id, "o", job), method_submit_fd, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitMany", SD_BUS_ARGS("aay", payloads, "a{sv}", options),
                 SD_BUS_RESULT("t", first_id, "u", count), method_submit_many, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("SubmitGroup", SD_BUS_ARGS("aay", payloads, "a{sv}", options),
+                SD_BUS_RESULT("o", group), method_submit_group, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("SubmitPacked",
                 SD_BUS_ARGS("au", lengths, "ay", payloads, "a{sv}", options),
                 SD_BUS_RESULT("t", first_id, "u", count), method_submit_packed, ANYBODY),

@@ -8,6 +8,7 @@
 #include "bus/auth.h"
 #include "bus/breaker-bus.h"
 #include "bus/call.h"
+#include "bus/group-bus.h"
 #include "bus/job-bus.h"
 #include "bus/manager-bus.h"
 #include "bus/object.h"
@@ -163,6 +164,8 @@ int link_add_interfaces(Link *link) {
                 r = objects_add(link);
         if (r >= 0)
                 r = job_bus_add(link);
+        if (r >= 0)
+                r = group_bus_add(link);
         return r;
 }
 

@@ -133,7 +133,7 @@ void link_close(Link *link);                           /* forgets its clients an
 /* May signals be sent to it? Not to one that does not read: then they are lost to it. */
 bool link_takes_signals(Link *link);
 
-/* Adds the vtables of all interfaces (manager-bus.c, object.c, job-bus.c). */
+/* Adds the vtables of all interfaces (manager-bus.c, object.c, job-bus.c, group-bus.c). */
 int link_add_interfaces(Link *link);
 
 /* A direct link from an accepted socket, which it takes over in any case. */

@@ -4,12 +4,13 @@
 
 #include "bus/auth.h"
 #include "bus/breaker-bus.h"
+#include "bus/group-bus.h"
 #include "bus/object.h"
 #include "bus/server.h"
 #include "bus/signals.h"
 #include "util/log.h"
 
-/* ---- jobs: unicast ---- */
+/* ---- jobs and groups: unicast ---- */
 
 static int send_started(Client *client, const StartNote *note) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
@@ -40,7 +41,7 @@ static int send_finished(Client *client, const Job *job) {
         return r < 0 ? r : sd_bus_send(client->link->bus, m, NULL);
 }
 
-/* Calls `send` for the submitter who asked to be told, and for all who have subscribed and may see
+/* Calls `send` for the submitter who is to be told, and for all who have subscribed and may see
  * the owner's jobs. A signal that cannot be sent is lost: the state can be read. */
 static void tell_clients(Server *server, uint32_t owner, Client *submitter,
         int (*send)(Client *client, const void *what), const void *what) {
@@ -84,6 +85,16 @@ static void on_job_finished(void *userdata, Job *job) {
 
         tell_clients(userdata, submission->owner, submission->notify ? submission->client : NULL,
                 send_finished_to, job);
+}
+
+static int send_group_to(Client *client, const void *what) {
+        return group_bus_emit_changed(client, what);
+}
+
+static void on_group_changed(void *userdata, JobGroup *group) {
+        const Submission *submission = group->submission;
+
+        tell_clients(userdata, submission->owner, submission->client, send_group_to, group);
 }
 
 /* ---- objects: to all ---- */
@@ -186,6 +197,7 @@ const EngineListener signals_listener = {
         .pool_scaled = on_pool_scaled,
         .job_started = on_job_started,
         .job_finished = on_job_finished,
+        .group_changed = on_group_changed,
         .limiter_added = on_limiter_added,
         .limiter_removed = on_limiter_removed,
         .limiter_changed = on_limiter_changed,

@@ -13,6 +13,7 @@
 #include "bus/auth.h"
 #include "bus/call.h"
 #include "bus/error.h"
+#include "bus/group-bus.h"
 #include "bus/job-bus.h"
 #include "bus/options.h"
 #include "bus/submit.h"
@@ -34,6 +35,7 @@ typedef struct Request {
         size_t n;
         size_t size; /* of all payloads */
         void *data;  /* owned: a payload that was read from a file */
+        bool group;  /* they are to be a group */
 } Request;
 
 static void request_done(Request *request) {
@@ -172,6 +174,9 @@ static int read_options(Request *request, sd_bus_message *m, sd_bus_error *error
         if (request->submission->output_fd >= 0 && request->n > 1)
                 return bus_error(
                         error, BUS_ERROR_INVALID_ARGS, "Option \"OutputFd\" is for a single job");
+        if (request->options.has_group_policy && !request->group)
+                return bus_error(
+                        error, BUS_ERROR_INVALID_ARGS, "Option \"GroupPolicy\" is for SubmitGroup");
         return 0;
 }
 
@@ -198,7 +203,7 @@ static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *er
 
 /* Ties the jobs to the client where it matters that it stays. */
 static void tie_to_client(Request *request, Submission *submission) {
-        if (!submission->bind && !submission->notify)
+        if (!submission->bind && !submission->notify && !submission->group)
                 return;
         submission->client = request->client;
         list_append(&request->client->submissions, &submission->links);
@@ -226,11 +231,16 @@ static void waiting_free(void *p) {
 
 /* Turns the request into jobs, which own its submission then. An AdmitVerdict or -ENOMEM. */
 static int submit_request(Request *request, unsigned flags) {
+        Engine *engine = request->link->server->engine;
         Submission *submission = request->submission;
+        bool borrow = submission->backing;
         int r;
 
-        r = engine_submit(request->link->server->engine, request->pool, submission,
-                request->payloads, request->n, /* borrow= */ submission->backing, flags);
+        r = request->group ? engine_submit_group(engine, request->pool, submission,
+                                     request->options.group_policy, request->payloads, request->n,
+                                     borrow, flags)
+                           : engine_submit(engine, request->pool, submission, request->payloads,
+                                     request->n, borrow, flags);
         if (r != ADMIT_YES)
                 return r;
         request->submission = NULL;
@@ -470,6 +480,34 @@ int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) 
         return submit_bulk(m, link, pool, read_payloads, error);
 }
 
+/* ---- SubmitGroup ---- */
+
+static int accepted_group(sd_bus_message *m, Submission *submission) {
+        const JobGroup *group = submission->group;
+        char path[GROUP_PATH_MAX];
+
+        return sd_bus_reply_method_return(m, "o", group_bus_path(path, group->id));
+}
+
+int submit_group(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        _cleanup_request_ Request request = {};
+        int r;
+
+        r = request_init(&request, m, link, pool, error);
+        request.group = true;
+        if (r >= 0)
+                r = read_payloads(&request, m, error);
+        if (r >= 0)
+                r = read_options(&request, m, error);
+        if (r < 0)
+                return r;
+        if (request.options.partial)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Partial\" is for SubmitMany and SubmitPacked");
+        return hand_over(&request, m, request.n > 0 && request.size / request.n <= BORROW_MEAN_MAX,
+                NULL, accepted_group, error);
+}
+
 int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
         return submit_bulk(m, link, pool, read_packed, error);
 }
@@ -582,7 +620,7 @@ static void read_output(Job *job, size_t *room, const void **ret_data, size_t *r
         *room -= MIN(*room, *ret_size);
 }
 
-static int append_result(sd_bus_message *reply, Job *job, size_t *room) {
+int submit_append_result(sd_bus_message *reply, Job *job, size_t *room) {
         const void *data;
         size_t size;
         int r;
@@ -613,7 +651,8 @@ static int reply_results(Call *call, Submission *submission) {
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "(tsay)");
         for (size_t i = 0; r >= 0 && i < submission->n_total; i++)
-                r = append_result(reply, engine_submission_job(engine, submission, i), &room);
+                r = submit_append_result(
+                        reply, engine_submission_job(engine, submission, i), &room);
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_message_send(reply);

@@ -12,7 +12,13 @@
 int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
 int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
 int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+int submit_group(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
 int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
 int run_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
 int run_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
 int run_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+
+/* Appends id, result, and output or error text of a finished job, (tsay). Of *room, which is what
+ * the reply has left for outputs, it takes what it needs; an output that does not fit is left out,
+ * and a text says so. */
+int submit_append_result(sd_bus_message *reply, Job *job, size_t *room);

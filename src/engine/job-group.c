@@ -114,14 +114,12 @@ void engine_member_ended(Engine *engine, Job *job, usec_t now) {
                 engine_drop_data(engine, job);
         if (verdict == GROUP_CANCEL_REST)
                 cancel_rest(engine, group);
-        if (verdict == GROUP_ENDS)
-                end(engine, group, now);
-
         if (tell_at <= now)
                 tell(engine, group, now);
         else
                 tell_later(engine, group, tell_at);
         if (verdict == GROUP_ENDS) {
+                end(engine, group, now);
                 engine_retain_group(engine, group, now);
                 engine_forget_surplus(engine, group->pool);
         }

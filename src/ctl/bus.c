@@ -182,6 +182,8 @@ static const char *meaning(const char *path, const char *name) {
                 return "no such breaker";
         if (starts_with(path, SLUICE_PATH "/job/"))
                 return "no such job";
+        if (starts_with(path, SLUICE_PATH "/group/"))
+                return "no such group";
         return NULL;
 }
 

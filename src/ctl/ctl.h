@@ -15,6 +15,7 @@
 #define MANAGER_INTERFACE "org.sluice1.Manager"
 #define POOL_INTERFACE "org.sluice1.Pool"
 #define JOB_INTERFACE "org.sluice1.Job"
+#define GROUP_INTERFACE "org.sluice1.Group"
 #define BREAKER_INTERFACE "org.sluice1.Breaker"
 #define LIMITER_INTERFACE "org.sluice1.Limiter"
 

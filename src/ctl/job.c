@@ -9,6 +9,7 @@
 #include <systemd/sd-bus.h>
 
 #include "ctl/bus.h"
+#include "ctl/group.h"
 #include "ctl/job-end.h"
 #include "ctl/json.h"
 #include "ctl/object.h"
@@ -21,22 +22,23 @@
 
 #define PAGE_SIZE 1000 /* the most that one call returns */
 
-static const char *arg_pool, *arg_state, *arg_result, *arg_owner, *arg_tag;
+static const char *arg_pool, *arg_state, *arg_result, *arg_owner, *arg_tag, *arg_group;
 static OptionNumber arg_lines = { .value = UINT64_MAX };
 static OptionNumber arg_timeout = { .value = USEC_INFINITY };
 
-#define FILTER_OPTIONS                                                                         \
-        { "pool", 0, "POOL", &option_text, &arg_pool, "Only those of this pool" },             \
-                { "state", 0, "STATE", &option_text, &arg_state,                               \
-                        "Only those that are scheduled, queued, running, …" },                 \
-                { "result", 0, "RESULT", &option_text, &arg_result,                            \
-                        "Only those that succeeded, failed, cancelled, …" },                   \
-                { "owner", 0, "USER", &option_text, &arg_owner, "Only those of this user" }, { \
-                "tag", 0, "TAG", &option_text, &arg_tag, "Only those with this tag"            \
+#define FILTER_OPTIONS                                                                       \
+        { "pool", 0, "POOL", &option_text, &arg_pool, "Only those of this pool" },           \
+                { "state", 0, "STATE", &option_text, &arg_state,                             \
+                        "Only those that are scheduled, queued, running, …" },               \
+                { "result", 0, "RESULT", &option_text, &arg_result,                          \
+                        "Only those that succeeded, failed, cancelled, …" },                 \
+                { "owner", 0, "USER", &option_text, &arg_owner, "Only those of this user" }, \
+                { "tag", 0, "TAG", &option_text, &arg_tag, "Only those with this tag" }, {   \
+                "group", 0, "ID", &option_text, &arg_group, "Only those of this group"       \
         }
 
 static bool filter_is_given(void) {
-        return arg_pool || arg_state || arg_result || arg_owner || arg_tag;
+        return arg_pool || arg_state || arg_result || arg_owner || arg_tag || arg_group;
 }
 
 static int check_word(const char *option, const char *word, const char *const *words, size_t n) {
@@ -87,6 +89,7 @@ static int find_owner(uint32_t *ret) {
 /* Appends the options as an a{sv}. Says what is wrong with them. */
 static int append_filter(sd_bus_message *m) {
         _cleanup_object_ Object pool = { 0 };
+        uint64_t group = 0;
         uint32_t owner = 0;
         int r;
 
@@ -95,6 +98,8 @@ static int append_filter(sd_bus_message *m) {
                 r = pool_parse(arg_pool, &pool);
         if (r >= 0 && arg_owner)
                 r = find_owner(&owner);
+        if (r >= 0 && arg_group)
+                r = group_id_parse(arg_group, &group);
         if (r < 0)
                 return r;
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -108,6 +113,8 @@ static int append_filter(sd_bus_message *m) {
                 r = sd_bus_message_append(m, "{sv}", "Owner", "u", owner);
         if (r >= 0 && arg_tag)
                 r = sd_bus_message_append(m, "{sv}", "Tag", "s", arg_tag);
+        if (r >= 0 && arg_group)
+                r = sd_bus_message_append(m, "{sv}", "Group", "t", group);
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         return r < 0 ? failure(r, "make the filter") : 0;
@@ -211,6 +218,27 @@ static void print_end(const Ctl *c, uint64_t id, const JobEnd *end) {
                         *error ? ": " : "", error);
 }
 
+/* Both are given what has been checked, and return the exit status or what went wrong. */
+static int wait_for_job(Ctl *c, const char *word, usec_t timeout) {
+        _cleanup_job_end_ JobEnd end = { 0 };
+        uint64_t id = 0;
+        int r;
+
+        (void) job_id_parse(word, &id);
+        r = job_wait(c, id, timeout, &end);
+        if (r < 0)
+                return r;
+        print_end(c, id, &end);
+        return strcmp(end.result, "succeeded") == 0 ? 0 : EXIT_FAILURE;
+}
+
+static int wait_for_group(Ctl *c, const char *word, usec_t timeout) {
+        uint64_t id = 0;
+
+        (void) group_id_parse(word, &id);
+        return group_wait(c, id, timeout);
+}
+
 static int wait_for_jobs(Ctl *c, char **arguments) {
         usec_t deadline = usec_add(usec_now(CLOCK_MONOTONIC), arg_timeout.value);
         int result = 0;
@@ -220,25 +248,19 @@ static int wait_for_jobs(Ctl *c, char **arguments) {
                 uint64_t id;
                 int r;
 
-                r = job_id_parse(*word, &id);
+                r = group_is_named(*word) ? group_id_parse(*word, &id) : job_id_parse(*word, &id);
                 if (r < 0)
                         return r;
         }
         STRV_FOREACH (word, arguments) {
-                _cleanup_job_end_ JobEnd end = { 0 };
-                uint64_t id;
+                usec_t timeout = usec_sub(deadline, usec_now(CLOCK_MONOTONIC));
                 int r;
 
-                (void) job_id_parse(*word, &id);
-                r = job_wait(c, id, usec_sub(deadline, usec_now(CLOCK_MONOTONIC)), &end);
-                if (r < 0) {
-                        result = r;
-                        continue;
-                }
-                print_end(c, id, &end);
+                r = group_is_named(*word) ? wait_for_group(c, *word, timeout)
+                                          : wait_for_job(c, *word, timeout);
                 (void) fflush(stdout);
-                if (strcmp(end.result, "succeeded") != 0 && result == 0)
-                        result = EXIT_FAILURE;
+                if (r < 0 || result == 0)
+                        result = r;
         }
         return result;
 }
@@ -251,10 +273,10 @@ static const Option wait_options[] = {
 const Verb verb_wait = {
         .name = "wait",
         .arguments = "ID…",
-        .summary = "Wait until jobs have finished",
-        .details = "Prints the result of each, and exits 0 if all succeeded. What has not finished "
-                   "in time "
-                   "is shown with its state.",
+        .summary = "Wait until jobs or groups have finished",
+        .details = "A number is a job id, group/ID is a group. Prints the result of each, and "
+                   "exits 0 if all succeeded. What has not finished in time is shown with its "
+                   "state.",
         .example = "sluicectl wait 17 18 --timeout=5min",
         .options = wait_options,
         .n_options = ELEMENTSOF(wait_options),
@@ -314,6 +336,19 @@ static int cancel_by_filter(Ctl *c) {
         return 0;
 }
 
+static int cancel_job(Ctl *c, const char *word) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        uint64_t id;
+        int r;
+
+        r = job_id_parse(word, &id);
+        if (r >= 0)
+                r = bus_new_call(c, SLUICE_PATH, MANAGER_INTERFACE, "CancelJob", &m);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "t", id);
+        return r < 0 ? r : bus_call(c, m, CALL_DEFAULT, NULL, "cancel job %" PRIu64, id);
+}
+
 static int cancel(Ctl *c, char **arguments) {
         int status = 0;
 
@@ -326,17 +361,15 @@ static int cancel(Ctl *c, char **arguments) {
                 return usage_error(
                         "Expected job ids, or options that choose jobs such as --pool=.");
         STRV_FOREACH (word, arguments) {
-                _cleanup_message_ sd_bus_message *m = NULL;
                 uint64_t id;
                 int r;
 
-                r = job_id_parse(*word, &id);
-                if (r >= 0)
-                        r = bus_new_call(c, SLUICE_PATH, MANAGER_INTERFACE, "CancelJob", &m);
-                if (r >= 0)
-                        r = sd_bus_message_append(m, "t", id);
-                if (r >= 0)
-                        r = bus_call(c, m, CALL_DEFAULT, NULL, "cancel job %" PRIu64, id);
+                if (group_is_named(*word)) {
+                        r = group_id_parse(*word, &id);
+                        if (r >= 0)
+                                r = group_cancel(c, id);
+                } else
+                        r = cancel_job(c, *word);
                 if (r < 0)
                         status = r;
         }
@@ -351,7 +384,8 @@ const Verb verb_cancel = {
         .name = "cancel",
         .arguments = "ID…",
         .summary = "Cancel jobs by id, or by options",
-        .details = "Returns when they are asked to stop; \"sluicectl wait\" waits for their end.",
+        .details = "A number is a job id, group/ID is all of a group. Returns when they are asked "
+                   "to stop; \"sluicectl wait\" waits for their end.",
         .example = "sluicectl cancel --pool=gzip --tag=nightly",
         .options = cancel_options,
         .n_options = ELEMENTSOF(cancel_options),

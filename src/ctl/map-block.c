@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
+#include <errno.h>
 #include <string.h>
 
 #include "ctl/map-block.h"
@@ -31,6 +32,10 @@ Block *block_free(Block *block) {
         list_remove(&block->links);
         sd_bus_slot_unref(block->slot);
         sd_bus_message_unref(block->reply);
+        free(block->group);
+        free(block->own_results);
+        free(block->own_lengths);
+        free(block->own_outputs);
         drop_payloads(block);
         free(block->error);
         free(block);
@@ -116,6 +121,96 @@ int block_take_reply(Block *block, sd_bus_message *reply) {
         block->outputs_size = outputs_size;
         drop_payloads(block);
         return 0;
+}
+
+int block_append_each_to(const Block *block, sd_bus_message *m) {
+        const char *payload = block->payloads;
+        int r;
+
+        r = sd_bus_message_open_container(m, 'a', "ay");
+        for (size_t i = 0; i < block->n && r >= 0; i++) {
+                r = sd_bus_message_append_array(m, 'y', payload, block->lengths[i]);
+                payload += block->lengths[i];
+        }
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static const char *const result_names[] = { "succeeded", "failed", "cancelled", "timed-out",
+        "expired", "dropped", "refused", "lost" };
+
+#define RESULT_FAILED 1
+#define RESULT_CANCELLED 2
+
+const char *result_to_string(uint8_t result) {
+        return result < ELEMENTSOF(result_names) ? result_names[result] : "lost";
+}
+
+static uint8_t result_from_string(const char *s) {
+        for (uint8_t i = 0; i < ELEMENTSOF(result_names); i++)
+                if (strcmp(result_names[i], s) == 0)
+                        return i;
+        return RESULT_FAILED;
+}
+
+static int take_result(Block *block, sd_bus_message *m) {
+        const void *output;
+        const char *result;
+        uint64_t id;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_read(m, "ts", &id, &result);
+        if (r >= 0)
+                r = sd_bus_message_read_array(m, 'y', &output, &size);
+        if (r < 0)
+                return r;
+        if (block->n_taken == 0)
+                block->first_id = id;
+        if (block->n_taken == block->n || id != block->first_id + block->n_taken)
+                return -EBADMSG;
+        block->own_outputs =
+                grow(block->own_outputs, &block->taken_allocated, block->taken_size + size, 1);
+        if (size > 0)
+                memcpy(block->own_outputs + block->taken_size, output, size);
+        block->taken_size += size;
+        block->own_results[block->n_taken] = result_from_string(result);
+        block->own_lengths[block->n_taken++] = (uint32_t) size;
+        return sd_bus_message_exit_container(m);
+}
+
+int block_take_results(Block *block, sd_bus_message *reply) {
+        size_t n_before = block->n_taken;
+        int r;
+
+        if (!block->own_results) {
+                block->own_results = calloc(block->n, sizeof(*block->own_results));
+                block->own_lengths = calloc(block->n, sizeof(*block->own_lengths));
+                if (!block->own_results || !block->own_lengths)
+                        text_out_of_memory();
+        }
+        r = sd_bus_message_enter_container(reply, 'a', "(tsay)");
+        while (r >= 0 && (r = sd_bus_message_enter_container(reply, 'r', "tsay")) > 0)
+                r = take_result(block, reply);
+        if (r < 0)
+                return r;
+        if (block->n_taken == n_before)
+                return -EBADMSG;
+        if (block->n_taken < block->n)
+                return 0;
+        block->results = block->own_results;
+        block->output_lengths = block->own_lengths;
+        block->outputs = block->own_outputs;
+        block->outputs_size = block->taken_size;
+        drop_payloads(block);
+        return 0;
+}
+
+size_t block_count_cancelled(const Block *block) {
+        size_t n = 0;
+
+        for (size_t i = 0; block->results && i < block->n; i++)
+                n += block->results[i] == RESULT_CANCELLED;
+        return n;
 }
 
 size_t block_count_failed(const Block *block) {

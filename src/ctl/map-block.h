@@ -30,6 +30,11 @@ typedef struct Block {
          * jobs failed. */
         bool answered;
         sd_bus_message *reply;
+        char *group; /* path, where it is a group; its results come in parts, and are ours */
+        uint8_t *own_results;
+        uint32_t *own_lengths;
+        char *own_outputs;
+        size_t n_taken, taken_size, taken_allocated;
         char *error;
         uint64_t first_id;
         const uint8_t *results;
@@ -56,8 +61,18 @@ int block_append_to(const Block *block, sd_bus_message *m);
 /* Reads the reply tayauay and keeps it. -EBADMSG if it is not about these jobs. */
 int block_take_reply(Block *block, sd_bus_message *reply);
 
-/* How many of its jobs did not succeed. */
+/* Writes the payloads as the argument aay of a call. */
+int block_append_each_to(const Block *block, sd_bus_message *m);
+
+/* Adds the results in a reply a(tsay) to those that came before; with the last one the block has
+ * them all. -EBADMSG if they are not about these jobs. */
+int block_take_results(Block *block, sd_bus_message *reply);
+
+/* How many of its jobs did not succeed, and how many of those were cancelled. */
 size_t block_count_failed(const Block *block);
+size_t block_count_cancelled(const Block *block);
+
+const char *result_to_string(uint8_t result); /* "lost" for what has no name */
 
 typedef struct Window {
         List blocks; /* owned; in the order of the input, until it is their turn */

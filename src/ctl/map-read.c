@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The input becomes calls of RunPacked. What is under way, waits for its turn or waits to be
- * written is bounded; at the bound nothing more is read, so whoever writes our input has to wait.
+/* The input becomes calls of RunPacked, or groups (map-group.c). What is under way, waits for its
+ * turn or waits to be written is bounded; at the bound nothing more is read, so whoever writes our
+ * input has to wait.
  */
 
 #include <string.h>
@@ -23,6 +24,8 @@
 static void count_done(Map *map, const Block *block) {
         map->n_done += block->n;
         map->n_failed += block_count_failed(block);
+        if (map->options->group == MAP_GROUP_FIRST_ERROR)
+                map->n_cancelled += block_count_cancelled(block);
         map->size_done += block->size + block->n;
 }
 
@@ -44,7 +47,7 @@ static bool is_one_of(const sd_bus_error *error, const char *const *names) {
 static void send_block(Map *map, Block *block);
 
 /* The call made no jobs, or nobody knows what became of them. */
-static void on_refused(Map *map, Block *block, const sd_bus_error *error) {
+void map_refused(Map *map, Block *block, const sd_bus_error *error) {
         if (block->n > 1 && is_one_of(error, halving)) {
                 Block *half = block_split(block);
 
@@ -62,6 +65,12 @@ static void on_refused(Map *map, Block *block, const sd_bus_error *error) {
         }
 }
 
+void map_answered(Map *map, Block *block) {
+        pace_report(&map->pace, block->n, block->outputs_size, map_now(map));
+        window_answered(&map->window, block);
+        count_done(map, block);
+}
+
 static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         Block *block = userdata;
         Map *map = block->userdata;
@@ -69,22 +78,19 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) 
 
         block->slot = sd_bus_slot_unref(block->slot);
         if (sd_bus_message_is_method_error(m, NULL))
-                on_refused(map, block, sd_bus_message_get_error(m));
+                map_refused(map, block, sd_bus_message_get_error(m));
         else if ((r = block_take_reply(block, m)) < 0) {
                 _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
                 (void) sd_bus_error_set_errno(&error, r);
-                on_refused(map, block, &error);
-        } else {
-                pace_report(&map->pace, block->n, block->outputs_size, map_now(map));
-                window_answered(&map->window, block);
-                count_done(map, block);
-        }
+                map_refused(map, block, &error);
+        } else
+                map_answered(map, block);
         map_step(map);
         return 0;
 }
 
-static int append_options(sd_bus_message *m, const MapOptions *options) {
+int map_append_options(sd_bus_message *m, const MapOptions *options) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -101,28 +107,37 @@ static int append_options(sd_bus_message *m, const MapOptions *options) {
                         m, "{sv}", "MaxAttempts", "u", (uint32_t) options->retries.value + 1);
         if (r >= 0 && options->tag)
                 r = sd_bus_message_append(m, "{sv}", "Tag", "s", options->tag);
+        if (r >= 0 && options->group != MAP_GROUP_NONE)
+                r = sd_bus_message_append(m, "{sv}", "GroupPolicy", "s", options->group_policy);
         return r < 0 ? r : sd_bus_message_close_container(m);
 }
 
-static void send_block(Map *map, Block *block) {
+static int send_packed(Map *map, Block *block) {
         _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
-        block->userdata = map;
         r = sd_bus_message_new_method_call(map->ctl->bus, &m, SLUICE_NAME, map->pool.path,
                 map->pool.kind->interface, "RunPacked");
         if (r >= 0)
                 r = block_append_to(block, m);
         if (r >= 0)
-                r = append_options(m, map->options);
-        if (r >= 0)
-                r = sd_bus_call_async(
-                        map->ctl->bus, &block->slot, m, on_reply, block, CALL_FOREVER);
+                r = map_append_options(m, map->options);
+        return r < 0 ? r
+                     : sd_bus_call_async(
+                               map->ctl->bus, &block->slot, m, on_reply, block, CALL_FOREVER);
+}
+
+static void send_block(Map *map, Block *block) {
+        int r;
+
+        block->userdata = map;
+        r = map->options->group != MAP_GROUP_NONE ? map_group_send(map, block)
+                                                  : send_packed(map, block);
         if (r < 0) {
                 _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
                 (void) sd_bus_error_set_errno(&error, r);
-                on_refused(map, block, &error);
+                map_refused(map, block, &error);
         }
 }
 

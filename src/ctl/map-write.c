@@ -14,13 +14,6 @@
 #include "ctl/map-private.h"
 #include "ctl/text.h"
 
-static const char *result_name(uint8_t result) {
-        static const char *const names[] = { "succeeded", "failed", "cancelled", "timed-out",
-                "expired", "dropped", "refused", "lost" };
-
-        return result < ELEMENTSOF(names) ? names[result] : "lost";
-}
-
 /* How a job ended, with the output or the reason. */
 typedef struct End {
         uint64_t number, id; /* id 0: it never was a job */
@@ -90,6 +83,9 @@ static bool write_end(Map *map, const End *end) {
                 write_output(map, end);
                 return true;
         }
+        /* The sum says how many these are. */
+        if (map->cut_short && strcmp(end->result, "cancelled") == 0)
+                return true;
         if (output_pending(&map->output) > 0)
                 return false;
         report_failure(map, end);
@@ -109,7 +105,7 @@ static End block_end(const Block *block) {
         return (End){
                 .number = block->first + i,
                 .id = block->first_id + i,
-                .result = result_name(block->results[i]),
+                .result = result_to_string(block->results[i]),
                 .text = block->outputs + block->offset,
                 .size = block->output_lengths[i],
         };
@@ -178,6 +174,7 @@ void map_write(Map *map) {
                                 return;
                         pass(block, block->error ? 0 : end.size);
                 }
+                map_group_forget(map, block);
                 window_drop(&map->window, block);
         }
 }

@@ -3,8 +3,8 @@
 /* `map`: each line, string or file a job; what `xargs -P` does, where the limit is the pool's.
  *
  * Pieces of the input (map-input.c) are gathered into blocks, each of which is one call of
- * RunPacked (map-pace.c says how large, and how many at a time). The answers are written in the
- * order of the input (map-block.c, map-output.c).
+ * RunPacked, or one group (map-pace.c says how large, and how many at a time). The answers are
+ * written in the order of the input (map-block.c, map-output.c).
  *
  * All jobs are bound to our connection, so they go with it: Ctrl-C closes it, which cancels what
  * runs, what is queued and what still waits for a place in the queue, all at once. */
@@ -211,6 +211,13 @@ static int check_options(char *const *files) {
                 return usage_error("Expected either FILEs or -0, which splits standard input.");
         if (arg.tag && (strlen(arg.tag) > TAG_MAX || !text_is_utf8(arg.tag, strlen(arg.tag))))
                 return usage_error("Bad value for --tag; expected up to 255 bytes of UTF-8.");
+        if (arg.group_policy && strcmp(arg.group_policy, "all") == 0)
+                arg.group = MAP_GROUP_ALL;
+        else if (arg.group_policy && strcmp(arg.group_policy, "first-error") == 0)
+                arg.group = MAP_GROUP_FIRST_ERROR;
+        else if (arg.group_policy)
+                return usage_error("Bad value \"%s\" for --group; expected all or first-error.",
+                        arg.group_policy);
         return 0;
 }
 
@@ -221,8 +228,12 @@ static int sum_up(const Map *map) {
                 fprintf(stderr, "%" PRIu64 " job%s had no result.\n", map->n_lost,
                         map->n_lost == 1 ? "" : "s");
         if (map->n_failed > 0 && map->status != 128 + SIGPIPE)
-                notice(map->ctl, "%" PRIu64 " of %" PRIu64 " job%s failed.", map->n_failed,
-                        map->n_done, map->n_done == 1 ? "" : "s");
+                notice(map->ctl, "%" PRIu64 " of %" PRIu64 " job%s failed.",
+                        map->n_failed - map->n_cancelled, map->n_done, map->n_done == 1 ? "" : "s");
+        if (map->cut_short)
+                notice(map->ctl, "%" PRIu64 " job%s cancelled for that%s.", map->n_cancelled,
+                        map->n_cancelled == 1 ? " was" : "s were",
+                        map->input_ended ? "" : ", and the rest of the input was not read");
         if (map->signal)
                 return 128 + map->signal;
         return map->status != 0 ? map->status : map->n_failed > 0 ? EXIT_FAILURE : 0;
@@ -258,6 +269,8 @@ static const Option map_options[] = {
                 "-1000 to 1000, higher is more urgent" },
         { "retries", 0, "N", &option_retries, &arg.retries, "Try again so often what fails" },
         { "tag", 't', "TEXT", &option_text, &arg.tag, "A label to find the jobs by" },
+        { "group", 'g', "POLICY", &option_text, &arg.group_policy,
+                "Submit groups: all, or first-error, which ends all at the first failure" },
 };
 
 const Verb verb_map = {
@@ -272,7 +285,11 @@ const Verb verb_map = {
                 "(\"POOL: line N: why\"), the others go on, and the exit status is 1. Input is "
                 "read "
                 "no faster than the pool works. Ctrl-C cancels what was submitted. On a terminal "
-                "there is a bar with the rate and, where the end is known, the time left.",
+                "there is a bar with the rate and, where the end is known, the time left. With "
+                "--group= what is read at a time is submitted as a group. With "
+                "--group=first-error the first job that fails cancels all those that have not "
+                "ended, in this group and in the others, and nothing more is read: the outputs of "
+                "what was done before are written, and the exit status is 1.",
         .example = "sluicectl map thumbnails --priority=-10 < names",
         .options = map_options,
         .n_options = ELEMENTSOF(map_options),

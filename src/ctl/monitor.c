@@ -329,8 +329,8 @@ const Verb verb_monitor = {
         .name = "monitor",
         .arguments = "",
         .summary = "Show what happens, until Ctrl-C",
-        .details = "Jobs that start and finish (your own, root sees all), and changes of state and "
-                   "settings. "
+        .details = "Jobs that start and finish and groups that make progress (your own, root sees "
+                   "all), and changes of state and settings. "
                    "With --json=, one object per event.",
         .example = "sluicectl monitor --json=short | jq -r 'select(.Result == \"failed\").Id'",
         .max_arguments = 0,

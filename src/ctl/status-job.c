@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <inttypes.h>
-#include <pwd.h>
 #include <stdint.h>
 #include <string.h>
 
@@ -11,14 +10,6 @@
 #include "ctl/status.h"
 #include "ctl/text.h"
 #include "ctl/view.h"
-
-static char *owner_name(json_object *p) {
-        uint64_t uid = json_number(p, "Owner");
-        const struct passwd *user = getpwuid((uid_t) uid);
-
-        return user ? text_format("%s (%" PRIu64 ")", user->pw_name, uid)
-                    : text_format("%" PRIu64, uid);
-}
 
 static void print_waiting(json_object *p) {
         uint64_t position = json_number(p, "QueuePosition");
@@ -87,7 +78,7 @@ static void print_job_state(json_object *p) {
 void status_job(Ctl *c, json_object *p) {
         const char *result = json_text(p, "Result");
         uint64_t id = json_number(p, "Id");
-        _cleanup_free_ char *title = text_format("job %" PRIu64, id), *owner = owner_name(p),
+        _cleanup_free_ char *title = text_format("job %" PRIu64, id), *owner = view_owner(p),
                             *tag = text_clean(json_text(p, "Tag"), /* lines= */ false);
         _cleanup_free_ char *about = *json_text(p, "Pipeline")
                                              ? text_format("%s, pipeline %s", json_text(p, "Pool"),

@@ -2,6 +2,7 @@
 
 /* `status`: one object in full, with the numbers in human terms. */
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "ctl/breaker.h"
 #include "ctl/bus.h"
+#include "ctl/group.h"
 #include "ctl/json.h"
 #include "ctl/limiter.h"
 #include "ctl/object.h"
@@ -63,7 +65,7 @@ static void status_breaker(Ctl *c, json_object *p) {
         view_field("Calls", calls.text);
 }
 
-/* By kind, as "pool", or "job" or "" for sluiced itself. */
+/* By kind, as "pool", or "job", "group", or "" for sluiced itself. */
 static void print_status(Ctl *c, const char *kind, json_object *p) {
         static const struct {
                 const char *kind;
@@ -74,6 +76,7 @@ static void print_status(Ctl *c, const char *kind, json_object *p) {
                 { "limiter", status_limiter },
                 { "breaker", status_breaker },
                 { "job", status_job },
+                { "group", status_group },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(views); i++)
@@ -81,7 +84,26 @@ static void print_status(Ctl *c, const char *kind, json_object *p) {
                         views[i].print(c, p);
 }
 
-/* What the word names, with its kind; a word of digits is a job, which pool/17 overrules. */
+/* Groups have their ids from the same counter as jobs, so a number is of one of the two. */
+static int look_up_number(
+        Ctl *c, const char *word, uint64_t id, const char **ret_kind, json_object **ret) {
+        _cleanup_free_ char *path = job_path(id);
+        bool is_job = strncmp(word, "job/", 4) == 0;
+        int r;
+
+        if (!is_job) {
+                *ret_kind = "group";
+                r = group_get(c, id, /* optional= */ true, ret);
+                if (r != -ENOENT)
+                        return r;
+        }
+        *ret_kind = "job";
+        return bus_get_all(c, path, JOB_INTERFACE, /* optional= */ false, ret,
+                "get the state of job %" PRIu64, id);
+}
+
+/* What the word names, with its kind; a word of digits is a job or a group, which pool/17
+ * overrules. */
 static int look_up(Ctl *c, const char *word, const char **ret_kind, json_object **ret) {
         _cleanup_object_ Object object = { 0 };
         uint64_t id;
@@ -93,15 +115,13 @@ static int look_up(Ctl *c, const char *word, const char **ret_kind, json_object 
                         "get the state of sluiced");
         }
         if (strncmp(word, "job/", 4) == 0 || parse_uint64(word, 0, UINT64_MAX, &id) >= 0) {
-                _cleanup_free_ char *path = NULL;
-
                 r = job_id_parse(word, &id);
-                if (r < 0)
-                        return r;
-                path = job_path(id);
-                *ret_kind = "job";
-                return bus_get_all(c, path, JOB_INTERFACE, /* optional= */ false, ret,
-                        "get the state of job %" PRIu64, id);
+                return r < 0 ? r : look_up_number(c, word, id, ret_kind, ret);
+        }
+        if (group_is_named(word)) {
+                *ret_kind = "group";
+                r = group_id_parse(word, &id);
+                return r < 0 ? r : group_get(c, id, /* optional= */ false, ret);
         }
         r = object_find(c, word, &object, ret);
         if (r >= 0)
@@ -139,11 +159,13 @@ static int status(Ctl *c, char **arguments) {
 
 const Verb verb_status = {
         .name = "status",
-        .arguments = "[NAME|JOB…]",
+        .arguments = "[NAME|JOB|GROUP…]",
         .summary = "Show sluiced or objects in full",
-        .details = "A number is a job id. A name is that of a pool, with its limiter and its "
+        .details = "A number is the id of a job or a group. A name is that of a pool, with its "
+                   "limiter and its "
                    "breaker; where there is no such pool, of a limiter or of a breaker. "
-                   "pool/NAME, limiter/NAME and breaker/NAME say which is meant. Of a job that "
+                   "pool/NAME, limiter/NAME, breaker/NAME, job/ID and group/ID say which is "
+                   "meant. Of a job that "
                    "waits, and of a pool in which some do, the reason is shown. Owners of jobs "
                    "and root also see why one failed. With --json=, the properties as they are on "
                    "D-Bus.",

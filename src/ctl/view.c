@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
@@ -95,6 +96,14 @@ void view_counters(json_object *object) {
                 line_add(&line,
                         view_count(object, counters[i].key, counters[i].what, counters[i].always));
         view_field("Jobs", line.text);
+}
+
+char *view_owner(json_object *object) {
+        uint64_t uid = json_number(object, "Owner");
+        const struct passwd *user = getpwuid((uid_t) uid);
+
+        return user ? text_format("%s (%" PRIu64 ")", user->pw_name, uid)
+                    : text_format("%" PRIu64, uid);
 }
 
 void view_moment(const char *label, json_object *p, const char *key) {

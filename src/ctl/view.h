@@ -31,6 +31,7 @@ void view_field(const char *label, const char *text); /* nothing where there is 
 /* A state in its colour, after the name of what is in it and before more; both may be NULL. */
 void view_state(const char *label, const char *name, const char *state, const char *more);
 
+char *view_owner(json_object *object); /* "alice (1000)"; the caller's */
 void view_moment(const char *label, json_object *object, const char *key);
 
 /* The counters of finished jobs by result, as far as there are any. */

@@ -110,9 +110,7 @@ static int load_limiter(Daemon *daemon, const ConfigLimiter *from, char ***fault
                 r = engine_add_limiter(daemon->engine, from->name, &from->config, &limiter);
                 if (r < 0)
                         return add_fault(faults, from->path, strerror(-r)) < 0 ? -ENOMEM : r;
-        } else if (limiter->of_pool)
-                return add_fault(faults, from->path, "a pool has a limiter of this name");
-        else if (!limiter->from_file || limiter->digest != from->digest)
+        } else if (!limiter->from_file || limiter->digest != from->digest)
                 engine_set_limiter(daemon->engine, limiter, &from->config);
         limiter->goes = false;
         limiter->from_file = true;
@@ -126,8 +124,6 @@ static int load_breaker(Daemon *daemon, const ConfigBreaker *from, char ***fault
 
         if (!breaker)
                 r = engine_add_breaker(daemon->engine, from->name, &from->config, &breaker);
-        else if (breaker->of_pool)
-                return add_fault(faults, from->path, "a pool has a breaker of this name");
         else if (!breaker->from_file || breaker->digest != from->digest)
                 r = engine_set_breaker(daemon->engine, breaker, &from->config);
         if (r < 0)
@@ -393,6 +389,55 @@ static int try_handlers(Daemon *daemon, const Config *config, char ***faults) {
         return 0;
 }
 
+/* One that is shared stays as long as the pools that use it. */
+static bool limiter_is_taken(Engine *engine, const char *name) {
+        const SharedLimiter *limiter = engine_find_limiter(engine, name);
+
+        return limiter && !limiter->of_pool && limiter->n_users > 0;
+}
+
+static bool breaker_is_taken(Engine *engine, const char *name) {
+        const SharedBreaker *breaker = engine_find_breaker(engine, name);
+
+        return breaker && !breaker->of_pool && breaker->n_users > 0;
+}
+
+/* What a living pool has for itself, or still uses, is in the way of others of that name, which is
+ * to be known before anything is changed as well. 0, also with faults, or -ENOMEM. */
+static int check_names(Daemon *daemon, const Config *config, char ***faults) {
+        Engine *engine = daemon->engine;
+        int r = 0;
+
+        for (size_t i = 0; i < config->n_limiters && r >= 0; i++) {
+                const SharedLimiter *limiter =
+                        engine_find_limiter(engine, config->limiters[i].name);
+
+                if (limiter && limiter->of_pool)
+                        r = add_fault(faults, config->limiters[i].path,
+                                "a pool has a limiter of this name");
+        }
+        for (size_t i = 0; i < config->n_breakers && r >= 0; i++) {
+                const SharedBreaker *breaker =
+                        engine_find_breaker(engine, config->breakers[i].name);
+
+                if (breaker && breaker->of_pool)
+                        r = add_fault(faults, config->breakers[i].path,
+                                "a pool has a breaker of this name");
+        }
+        for (size_t i = 0; i < config->n_pools && r >= 0; i++) {
+                const PoolConfig *pool = config->pools[i].config;
+
+                if (limiter_config_is_given(&pool->limiter_config) &&
+                        limiter_is_taken(engine, pool->name))
+                        r = add_fault(faults, config->pools[i].path,
+                                "pools still use another limiter of this name");
+                if (r >= 0 && pool->own_breaker && breaker_is_taken(engine, pool->name))
+                        r = add_fault(faults, config->pools[i].path,
+                                "pools still use another breaker of this name");
+        }
+        return r;
+}
+
 static int join_faults(char *const *faults, char **ret_error) {
         char *text = NULL;
         size_t size;
@@ -422,6 +467,8 @@ static int reload(Daemon *daemon, char **ret_error) {
         if (strv_length(config->faults) > 0)
                 return join_faults(config->faults, ret_error);
         r = try_handlers(daemon, config, &faults);
+        if (r >= 0)
+                r = check_names(daemon, config, &faults);
         if (r < 0)
                 return r;
         if (strv_length(faults) > 0)
@@ -432,12 +479,13 @@ static int reload(Daemon *daemon, char **ret_error) {
         if (r < 0)
                 return r;
         drop_pools(daemon, config);
+        /* Before the pools, which may have the names that become free. */
+        retire_shared(daemon, config);
         for (size_t i = 0; i < config->n_pools; i++) {
                 r = reload_pool(daemon, &config->pools[i], &faults);
                 if (r == -ENOMEM)
                         return r;
         }
-        retire_shared(daemon, config);
         return strv_length(faults) > 0 ? join_faults(faults, ret_error) : 0;
 }
 

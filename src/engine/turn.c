@@ -4,7 +4,6 @@
  * what runs is told to stop, at a cancel or out of its time. */
 
 #include <assert.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "engine/pool-private.h"
@@ -56,11 +55,9 @@ static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *ma
         }
         atomic_store_explicit(
                 &worker->claim, claim_make(n_begun, (unsigned) n), memory_order_release);
-        if (unlikely(worker->batch)) {
-                /* One permit is that of all. */
-                memset(worker->permits + 1, 0, (n - 1) * sizeof(*worker->permits));
+        if (unlikely(worker->batch))
                 pool->n_batches++;
-        } else if (n > 1) {
+        else if (n > 1) {
                 timeout = MIN(timeout, TURN_CUT_USEC);
                 worker->several = true;
                 pool->n_several++;

@@ -190,6 +190,13 @@ static void on_breaker_state_changed(
                                 list_entry(l, Link, links)->bus, breaker, old, new);
 }
 
+void signals_tell_state(Server *server) {
+        list_for_each (l, &server->links)
+                if (wants_broadcasts(list_entry(l, Link, links)))
+                        (void) sd_bus_emit_properties_changed(list_entry(l, Link, links)->bus,
+                                SLUICE_PATH, "org.sluice1.Manager", "State", NULL);
+}
+
 const EngineListener signals_listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,

@@ -8,6 +8,7 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include "bus/signals.h"
 #include "daemon/daemon.h"
 #include "daemon/socket.h"
 #include "engine/limiter-config.h"
@@ -555,6 +556,7 @@ static void begin_stop(Daemon *daemon) {
         notify_status(daemon);
         log_info("Stopping: what runs has %s to end", format_usec(span, daemon->drain_timeout));
         engine_shut_down(daemon->engine);
+        signals_tell_state(daemon->server);
         arm_stop_deadline(daemon, daemon->drain_timeout);
 }
 

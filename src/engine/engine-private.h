@@ -43,7 +43,7 @@ int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userda
 
 void sweep_free(Sweep *sweep);
 void engine_end_sweeps(Engine *engine, const Pool *pool); /* those of the pool, which goes */
-int engine_on_sweep(sd_event_source *source, void *userdata);
+int engine_on_sweep(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* ---- engine-pools.c ---- */
 

@@ -243,7 +243,8 @@ int engine_new(sd_event *event, Engine **ret) {
         if (r >= 0)
                 r = sd_event_source_set_enabled(engine->group_source, SD_EVENT_OFF);
         if (r >= 0)
-                r = sd_event_add_defer(event, &engine->sweep_source, engine_on_sweep, engine);
+                r = sd_event_add_time(event, &engine->sweep_source, CLOCK_MONOTONIC, 0, 1,
+                        engine_on_sweep, engine);
         if (r >= 0)
                 r = sd_event_source_set_enabled(engine->sweep_source, SD_EVENT_OFF);
         if (r < 0)

@@ -93,7 +93,13 @@ static bool sweep_some(Engine *engine, Sweep *sweep) {
         return false;
 }
 
-int engine_on_sweep(sd_event_source *source, void *userdata) {
+/* Sweeps go on in the next turn of the loop, behind what was waiting there before. That is why this
+ * is a timer: a deferred source comes before all others of its priority in every turn. */
+static void arm_sweeps(Engine *engine) {
+        (void) sd_event_source_set_enabled(engine->sweep_source, SD_EVENT_ONESHOT);
+}
+
+int engine_on_sweep(sd_event_source *source, uint64_t usec, void *userdata) {
         Engine *engine = userdata;
 
         list_for_each (l, &engine->sweeps) {
@@ -106,8 +112,8 @@ int engine_on_sweep(sd_event_source *source, void *userdata) {
                 sweep_free(sweep);
         }
         if (!list_is_empty(&engine->sweeps))
-                return 0;
-        return sd_event_source_set_enabled(source, SD_EVENT_OFF);
+                arm_sweeps(engine);
+        return 0;
 }
 
 int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
@@ -132,7 +138,7 @@ int engine_sweep(Engine *engine, const JobFilter *filter, const char *reason,
         };
         sweep->filter.tag = tag;
         list_append(&engine->sweeps, &sweep->links);
-        (void) sd_event_source_set_enabled(engine->sweep_source, SD_EVENT_ON);
+        arm_sweeps(engine);
         if (ret)
                 *ret = sweep;
         return 0;

@@ -604,8 +604,30 @@ static void a_caller_that_goes_while_much_is_cleared_is_forgotten(void **state) 
                 assert_return_code(sd_event_run(test->event, USEC_PER_SEC), 0);
         reply_done(&reply);
         peer_free(alice);
+        assert_false(list_is_empty(&test->engine->sweeps));
         wait_state(test, 30000, JOB_FINISHED);
         assert_int_equal(list_all(root, "1 State s queued"), 0);
+        peer_free(root);
+}
+
+static void others_are_answered_while_much_is_cleared(void **state) {
+        BusTest *test = *state;
+        Peer *alice = peer_new(test, 0), *root = peer_new(test, 0);
+        _cleanup_reply_ Reply reply = {};
+
+        (void) make_pool(test, "echo");
+        call_done(root, ECHO, "Pause", "", "");
+        submit_packed(root, 100000);
+
+        call_start(alice, &reply, ECHO, "Clear", "", "");
+        while (list_is_empty(&test->engine->sweeps))
+                assert_return_code(sd_event_run(test->event, USEC_PER_SEC), 0);
+        for (unsigned i = 0; i < 5; i++) {
+                call_done(root, M, "ListPools", "", "");
+                assert_false(list_is_empty(&test->engine->sweeps));
+        }
+        reply_wait(alice, &reply);
+        peer_free(alice);
         peer_free(root);
 }
 
@@ -723,6 +745,7 @@ int main(void) {
                 TEST(a_caller_that_goes_is_forgotten_and_its_jobs_keep_their_results),
                 TEST(a_removal_goes_on_without_its_caller),
                 TEST(a_caller_that_goes_while_much_is_cleared_is_forgotten),
+                TEST(others_are_answered_while_much_is_cleared),
                 TEST(a_second_removal_overrides_the_first),
                 TEST(drain_says_whether_the_pool_is_empty),
                 TEST(calls_that_wait_are_bounded_per_client),

@@ -302,6 +302,92 @@ static void outputs_that_have_no_room_can_be_had_one_by_one(void **state) {
         peer_free(peer);
 }
 
+/* Makes a call of "echo" with payloads of so many bytes, one of them or an array. */
+static sd_bus_message *new_call(Peer *peer, const char *member, size_t size, unsigned n) {
+        _cleanup_free_ char *payload = calloc(1, size);
+        sd_bus_message *m;
+
+        assert_non_null(payload);
+        assert_return_code(
+                sd_bus_message_new_method_call(peer->bus, &m, SLUICE_BUS_NAME, ECHO, member), 0);
+        if (n > 0)
+                assert_return_code(sd_bus_message_open_container(m, 'a', "ay"), 0);
+        for (unsigned i = 0; i < MAX(n, 1U); i++)
+                assert_return_code(sd_bus_message_append_array(m, 'y', payload, size), 0);
+        if (n > 0)
+                assert_return_code(sd_bus_message_close_container(m), 0);
+        return m;
+}
+
+static void an_output_that_has_no_room_in_the_answer_to_run_is_kept(void **state) {
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_reply_ Reply reply = {};
+
+        (void) make_pool(test, "echo");
+        m = new_call(peer, "Run", (16 << 20) - 1, 0);
+        append_text(m, "a{sv}", "0");
+        call_message(peer, &reply, m);
+        expect_error(peer, &reply, X "TooLarge", "use GetResult");
+        wait_state(test, 1, JOB_FINISHED);
+        assert_int_equal(engine_find_job(test->engine, 1)->size, (16 << 20) - 1);
+        call_done(peer, JOB_PATH "1", JOB, "GetResult", "", "");
+        peer_free(peer);
+}
+
+/* Otherwise one job that waits would keep the payloads of all others of its call. */
+static void only_small_payloads_stay_in_the_message_of_their_call(void **state) {
+        static const struct {
+                size_t size;
+                bool stay;
+        } rows[] = { { 256, true }, { 257, false } };
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0);
+
+        (void) make_pool(test, "echo");
+        call_done(peer, ECHO, "Pause", "", "");
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m =
+                        new_call(peer, "SubmitMany", rows[i].size, 2);
+                _cleanup_reply_ Reply reply = {};
+                const Job *job;
+
+                append_text(m, "a{sv}", "0");
+                call_message(peer, &reply, m);
+                reply_wait(peer, &reply);
+                job = engine_find_job(test->engine, 2 * i + 1);
+                assert_non_null(job);
+                assert_int_equal(job->submission->backing != NULL, rows[i].stay);
+                assert_int_equal((job->flags & JOB_DATA_OWNED) == 0, rows[i].stay);
+        }
+        peer_free(peer);
+}
+
+static void tags_have_up_to_255_bytes(void **state) {
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0);
+        char tag[257];
+
+        (void) make_pool(test, "echo");
+        for (size_t size = 255; size <= 256; size++) {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = new_call(peer, "Submit", 1, 0);
+                _cleanup_reply_ Reply reply = {};
+
+                memset(tag, 't', size);
+                tag[size] = '\0';
+                assert_return_code(sd_bus_message_append(m, "a{sv}", 1, "Tag", "s", tag), 0);
+                call_message(peer, &reply, m);
+                if (size > 255)
+                        expect_error(peer, &reply, X "TooLarge", "Tag");
+                else {
+                        reply_wait(peer, &reply);
+                        assert_null(sd_bus_message_get_error(reply.message));
+                }
+        }
+        peer_free(peer);
+}
+
 static void bulk_calls_of_nothing_are_answered_at_once(void **state) {
         BusTest *test = *state;
         Peer *peer = peer_new(test, 0);
@@ -733,6 +819,9 @@ int main(void) {
                 TEST(run_tells_how_a_job_ended),
                 TEST(wait_answers_with_the_state_when_its_time_is_over),
                 TEST(outputs_that_have_no_room_can_be_had_one_by_one),
+                TEST(an_output_that_has_no_room_in_the_answer_to_run_is_kept),
+                TEST(only_small_payloads_stay_in_the_message_of_their_call),
+                TEST(tags_have_up_to_255_bytes),
                 TEST(bulk_calls_of_nothing_are_answered_at_once),
                 TEST(partial_takes_what_fits),
                 TEST(descriptors_are_payload_and_output),

@@ -60,7 +60,8 @@ class Daemon:
         self.environment["NOTIFY_SOCKET"] = self.notify.getsockname()
         self.notes = []
         self.taken = 0
-        threading.Thread(target=self.read_notes, daemon=True).start()
+        self.reader = threading.Thread(target=self.read_notes, daemon=True)
+        self.reader.start()
         os.mkdir(self.config)
         for name, text in (POOLS if files is None else files).items():
             self.write(name, text)
@@ -92,12 +93,9 @@ class Daemon:
             return f.read()
 
     def read_notes(self):
-        """A daemon waits for who does not read its notifications, so somebody always does."""
-        while True:
-            try:
-                text = self.notify.recv(4096).decode()
-            except OSError:
-                return
+        """A daemon waits for who does not read its notifications, so somebody always does. Ends
+        with the shutdown of the socket, which is as if an empty one came."""
+        while text := self.notify.recv(4096).decode():
             self.notes += text.splitlines()
 
     def wait_note(self, note):
@@ -141,6 +139,9 @@ class Daemon:
         finally:
             self.kill()
             self.notify.shutdown(socket.SHUT_RDWR)
+            # If it were closed first, the next daemon's could have the same number, and this
+            # thread take a notification from there.
+            self.reader.join()
             self.notify.close()
             shutil.rmtree(self.folder, ignore_errors=True)
 

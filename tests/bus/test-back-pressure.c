@@ -127,12 +127,15 @@ static void overflow_wait_waits_as_long_as_the_pool_says(void **state) {
         BusTest *test = *state;
         Peer *peer = peer_new(test, 0);
         Pool *pool = make_pool(test, peer, "wait");
+        usec_t start;
         Reply reply;
 
         call_done(peer, P, "Set", "a{sv}", "1 OverflowTimeout s 2ms");
         (void) submit(peer, "p", "", "0");
         (void) submit(peer, "p", "", "0");
+        start = usec_now(CLOCK_MONOTONIC);
         call_fails(peer, P, "Submit", "aya{sv}", "0 0", X "QueueFull", "2");
+        assert_true(usec_now(CLOCK_MONOTONIC) - start >= 2000);
         assert_int_equal(view_of(pool).counters.rejected, 1);
         /* What the submit says counts more. */
         call_start(peer, &reply, P, "Submit", "aya{sv}", "0 1 WaitUSec t " FOREVER);

@@ -209,6 +209,8 @@ static const Row rows[] = {
                 "1A" },
         { ROOT, ECHO, "Set", "a{sv}", "1 Nope t 5", E "InvalidArgs", "Nope" },
         { ROOT, ECHO, "Set", "a{sv}", "1 Handler s command", E "InvalidArgs", "Handler" },
+        { ROOT, ECHO, "Set", "a{sv}", "1 PayloadMax s 9", E "InvalidArgs", "cannot be changed" },
+        { ROOT, ECHO, "Set", "a{sv}", "1 AllowUsers s 1001", E "InvalidArgs", "cannot be changed" },
         { ROOT, ECHO, "Set", "a{sv}", "1 Queued t 5", E "InvalidArgs", "Queued" },
         { ROOT, ECHO, "Set", "a{sv}", "2 QueueMax t 5 MaxWorkers u 0", E "InvalidArgs",
                 "MaxWorkers" },
@@ -333,6 +335,51 @@ static void long_texts_are_too_large(void **state) {
         peer_free(peer);
 }
 
+/* Sends Run with an option of long texts. Is it too large? */
+static bool is_too_large(Peer *peer, const char *path, const char *option, const char *type,
+        size_t n_texts, size_t size) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        _cleanup_reply_ Reply reply = {};
+        _cleanup_free_ char *text = malloc(size + 1);
+
+        assert_non_null(text);
+        memset(text, 'x', size);
+        text[size] = '\0';
+        assert_return_code(
+                sd_bus_message_new_method_call(peer->bus, &m, SLUICE_BUS_NAME, path, POOL, "Run"),
+                0);
+        assert_return_code(sd_bus_message_append(m, "ay", 0), 0);
+        assert_return_code(sd_bus_message_open_container(m, 'a', "{sv}"), 0);
+        assert_return_code(sd_bus_message_open_container(m, 'e', "sv"), 0);
+        assert_return_code(sd_bus_message_append(m, "s", option), 0);
+        assert_return_code(sd_bus_message_open_container(m, 'v', type), 0);
+        if (type[0] == 'a')
+                assert_return_code(sd_bus_message_open_container(m, 'a', "s"), 0);
+        for (size_t i = 0; i < n_texts; i++)
+                assert_return_code(sd_bus_message_append(m, "s", text), 0);
+        if (type[0] == 'a')
+                assert_return_code(sd_bus_message_close_container(m), 0);
+        for (int i = 0; i < 3; i++)
+                assert_return_code(sd_bus_message_close_container(m), 0);
+        call_message(peer, &reply, m);
+        reply_wait(peer, &reply);
+        return sd_bus_message_is_method_error(reply.message, X "TooLarge") > 0;
+}
+
+static void texts_of_options_are_bounded_to_the_byte(void **state) {
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0);
+
+        (void) bus_test_pool(test, "command", "Handler", "command", "ExecStart", "/bin/true",
+                "AllowArguments", "yes", NULL);
+        assert_false(is_too_large(peer, POOL_PATH "command", "Tag", "s", 1, 255));
+        assert_true(is_too_large(peer, POOL_PATH "command", "Tag", "s", 1, 256));
+        /* The NUL at the end of each counts, as it does for the kernel. */
+        assert_false(is_too_large(peer, POOL_PATH "command", "Arguments", "as", 64, 1023));
+        assert_true(is_too_large(peer, POOL_PATH "command", "Arguments", "as", 64, 1024));
+        peer_free(peer);
+}
+
 /* Sends a call with file descriptors of our choice. */
 static void fd_call_fails(Peer *peer, const char *pool, const char *member, int fd,
         const char *option, const char *error, const char *contains) {
@@ -400,6 +447,8 @@ int main(void) {
                         bus_test_setup, bus_test_teardown),
                 cmocka_unit_test_setup_teardown(
                         long_texts_are_too_large, bus_test_setup, bus_test_teardown),
+                cmocka_unit_test_setup_teardown(texts_of_options_are_bounded_to_the_byte,
+                        bus_test_setup, bus_test_teardown),
                 cmocka_unit_test_setup_teardown(descriptors_that_cannot_serve_are_refused,
                         bus_test_setup, bus_test_teardown),
                 cmocka_unit_test_setup_teardown(

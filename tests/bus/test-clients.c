@@ -364,30 +364,6 @@ static void only_small_payloads_stay_in_the_message_of_their_call(void **state) 
         peer_free(peer);
 }
 
-static void tags_have_up_to_255_bytes(void **state) {
-        BusTest *test = *state;
-        Peer *peer = peer_new(test, 0);
-        char tag[257];
-
-        (void) make_pool(test, "echo");
-        for (size_t size = 255; size <= 256; size++) {
-                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = new_call(peer, "Submit", 1, 0);
-                _cleanup_reply_ Reply reply = {};
-
-                memset(tag, 't', size);
-                tag[size] = '\0';
-                assert_return_code(sd_bus_message_append(m, "a{sv}", 1, "Tag", "s", tag), 0);
-                call_message(peer, &reply, m);
-                if (size > 255)
-                        expect_error(peer, &reply, X "TooLarge", "Tag");
-                else {
-                        reply_wait(peer, &reply);
-                        assert_null(sd_bus_message_get_error(reply.message));
-                }
-        }
-        peer_free(peer);
-}
-
 static void bulk_calls_of_nothing_are_answered_at_once(void **state) {
         BusTest *test = *state;
         Peer *peer = peer_new(test, 0);
@@ -821,7 +797,6 @@ int main(void) {
                 TEST(outputs_that_have_no_room_can_be_had_one_by_one),
                 TEST(an_output_that_has_no_room_in_the_answer_to_run_is_kept),
                 TEST(only_small_payloads_stay_in_the_message_of_their_call),
-                TEST(tags_have_up_to_255_bytes),
                 TEST(bulk_calls_of_nothing_are_answered_at_once),
                 TEST(partial_takes_what_fits),
                 TEST(descriptors_are_payload_and_output),

@@ -12,9 +12,11 @@
 #include "bus/server.h"
 
 #define DRIVER "org.freedesktop.DBus"
+#define DRIVER_PATH "/org/freedesktop/DBus"
+#define MONITORING DRIVER ".Monitoring"
 
 typedef struct DriverMethod {
-        const char *name, *signature;
+        const char *interface, *name, *signature;
         int (*handle)(Link *link, sd_bus_message *call, sd_bus_message *reply, sd_bus_error *error);
 } DriverMethod;
 
@@ -89,15 +91,46 @@ static int start_service_by_name(
         return sd_bus_message_append(reply, "u", 2); /* is running already */
 }
 
+/* Says that a message is from the bus daemon to this client, and sends it. */
+static int send_from_driver(Link *link, sd_bus_message *m) {
+        int r;
+
+        r = sd_bus_message_set_sender(m, DRIVER);
+        if (r >= 0)
+                r = sd_bus_message_set_destination(m, link->client->name);
+        return r < 0 ? r : sd_bus_message_send(m);
+}
+
+/* A monitor gets all our signals. There is nothing else to monitor: what others say on their own
+ * sockets does not pass here. On a bus it loses its names with this call, and what comes before it
+ * is told so is not shown. */
+static int become_monitor(
+        Link *link, sd_bus_message *call, sd_bus_message *reply, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *lost = NULL;
+        int r;
+
+        r = sd_bus_message_new_signal(
+                sd_bus_message_get_bus(call), &lost, DRIVER_PATH, DRIVER, "NameLost");
+        if (r >= 0)
+                r = sd_bus_message_append(lost, "s", link->client->name);
+        if (r >= 0)
+                r = send_from_driver(link, lost);
+        if (r < 0)
+                return r;
+        link->wants_signals = true;
+        return 0;
+}
+
 static const DriverMethod methods[] = {
-        { "Hello", "", hello },
-        { "AddMatch", "s", add_match },
-        { "RemoveMatch", "s", remove_match },
-        { "GetNameOwner", "s", get_name_owner },
-        { "NameHasOwner", "s", name_has_owner },
-        { "GetId", "", get_id },
-        { "ListNames", "", list_names },
-        { "StartServiceByName", "su", start_service_by_name },
+        { DRIVER, "Hello", "", hello },
+        { DRIVER, "AddMatch", "s", add_match },
+        { DRIVER, "RemoveMatch", "s", remove_match },
+        { DRIVER, "GetNameOwner", "s", get_name_owner },
+        { DRIVER, "NameHasOwner", "s", name_has_owner },
+        { DRIVER, "GetId", "", get_id },
+        { DRIVER, "ListNames", "", list_names },
+        { DRIVER, "StartServiceByName", "su", start_service_by_name },
+        { MONITORING, "BecomeMonitor", "asu", become_monitor },
 };
 
 static int answer(
@@ -112,20 +145,13 @@ static int answer(
         if (r < 0)
                 return r;
         r = method->handle(link, call, reply, error);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_set_sender(reply, DRIVER);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_set_destination(reply, link->client->name);
-        if (r < 0)
-                return r;
-        r = sd_bus_message_send(reply);
+        if (r >= 0)
+                r = send_from_driver(link, reply);
         return r < 0 ? r : 1;
 }
 
 int driver_filter(sd_bus_message *message, void *userdata, sd_bus_error *error) {
-        const char *destination, *member;
+        const char *destination;
         uint8_t type;
 
         if (sd_bus_message_get_type(message, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
@@ -133,13 +159,12 @@ int driver_filter(sd_bus_message *message, void *userdata, sd_bus_error *error) 
         destination = sd_bus_message_get_destination(message);
         if (!destination || strcmp(destination, DRIVER) != 0)
                 return 0;
+        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
+                if (sd_bus_message_is_method_call(message, methods[i].interface, methods[i].name))
+                        return answer(&methods[i], userdata, message, error);
         /* Peer, Properties and Introspectable are sd-bus's to answer. */
         if (!sd_bus_message_is_method_call(message, DRIVER, NULL))
                 return 0;
-        member = sd_bus_message_get_member(message);
-        for (size_t i = 0; i < ELEMENTSOF(methods); i++)
-                if (strcmp(methods[i].name, member) == 0)
-                        return answer(&methods[i], userdata, message, error);
-        return bus_error(
-                error, BUS_ERROR_UNKNOWN_METHOD, "No method %s on the direct socket", member);
+        return bus_error(error, BUS_ERROR_UNKNOWN_METHOD, "No method %s on the direct socket",
+                sd_bus_message_get_member(message));
 }

@@ -56,8 +56,15 @@ static void cancel_all(Map *map) {
 
 /* Says what is wrong with the answer, if something is. */
 static bool is_refused(Map *map, Block *block, sd_bus_message *m, int r) {
+        static const sd_bus_error forgotten = SD_BUS_ERROR_MAKE_CONST("org.sluice1.Error.NotFound",
+                "the results were forgotten before they could be read; "
+                "ResultRetentionMax= of the pool is too small");
         _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
 
+        if (block->group && sd_bus_message_is_method_error(m, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
+                map_refused(map, block, &forgotten);
+                return true;
+        }
         if (sd_bus_message_is_method_error(m, NULL)) {
                 map_refused(map, block, sd_bus_message_get_error(m));
                 return true;

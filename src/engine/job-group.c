@@ -55,9 +55,12 @@ static void tell_later(Engine *engine, JobGroup *group, usec_t at) {
 int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userdata) {
         Engine *engine = userdata;
         usec_t now = usec_now(CLOCK_MONOTONIC);
+        List untold = LIST_INIT(untold), *l;
 
         engine->tell_groups_at = USEC_INFINITY;
-        list_for_each (l, &engine->untold_groups) {
+        list_splice(&untold, &engine->untold_groups);
+        /* One by one, as to keep one may be to forget any other. */
+        while ((l = list_pop(&untold))) {
                 JobGroup *group = list_entry(l, JobGroup, untold);
                 usec_t at = group_tell_at(&group->core);
 

@@ -46,13 +46,14 @@ int client_new(Link *link, const char *name, Client **ret) {
         return 0;
 }
 
-/* Cancels all jobs of the submission that are left. */
+/* Cancels all jobs of the submission that are left. A client may leave very many of these behind,
+ * so nothing else is looked at. */
 static void submission_cancel(Engine *engine, Submission *submission) {
         JobFilter filter = {
-                .pool = submission->pool,
                 .state = _JOB_STATE_INVALID,
                 .result = _JOB_RESULT_INVALID,
-                .submission = submission,
+                .first_id = submission->first_id,
+                .last_id = submission->first_id + submission->n_total - 1,
                 .unfinished = true,
         };
 

@@ -77,9 +77,8 @@ struct JobFilter {
         bool unfinished;  /* only those that are not finished */
         bool by_owner;
         uint32_t owner;
-        uint64_t first_id, last_id;   /* 0 = from the first on, up to the last */
-        const char *tag;              /* borrowed; NULL = any */
-        const Submission *submission; /* borrowed, only compared; NULL = any */
+        uint64_t first_id, last_id; /* 0 = from the first on, up to the last */
+        const char *tag;            /* borrowed; NULL = any */
 };
 
 /* A change to many jobs, made 1,000 at a time so that the loop stays responsive. */

@@ -19,8 +19,6 @@ bool job_matches(const Job *job, const JobFilter *filter, const JobView *view) {
                 return false;
         if (filter->pool && submission->pool != filter->pool)
                 return false;
-        if (filter->submission && submission != filter->submission)
-                return false;
         if (filter->by_owner && submission->owner != filter->owner)
                 return false;
         if (filter->tag && strcmp(submission->tag ?: "", filter->tag) != 0)

@@ -125,19 +125,21 @@ static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "A time-out of %" PRIu64 " us, allowed are up to %" PRIu64 " or infinity",
                         timeout, USEC_SPAN_MAX);
-        engine_drain_pool(engine, pool, true);
-        if (timeout == 0)
+        if (timeout == 0) {
+                engine_drain_pool(engine, pool, true);
                 return sd_bus_reply_method_return(m, "b", (int) pool_is_empty(pool));
+        }
         r = call_new(client, m, &call, error);
         if (r < 0)
                 return r;
-        call->pool_watch.done = on_drained;
-        engine_watch_empty(engine, pool, &call->pool_watch);
         r = call_set_timeout(call, timeout, on_drain_timeout);
         if (r < 0) {
                 call_free(call);
                 return bus_error_oom(error);
         }
+        call->pool_watch.done = on_drained;
+        engine_drain_pool(engine, pool, true);
+        engine_watch_empty(engine, pool, &call->pool_watch);
         return 1;
 }
 

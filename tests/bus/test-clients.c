@@ -767,6 +767,9 @@ static void calls_that_wait_are_bounded_per_client(void **state) {
         pool_view(pool, &view);
         assert_int_equal(view.counters.rejected, 1);
         call_fails(peer, ECHO, "Run", "aya{sv}", "1 x 0", E "LimitsExceeded", "4096 calls");
+        call_fails(peer, ECHO, "Drain", "t", FOREVER, E "LimitsExceeded", "4096 calls");
+        pool_view(pool, &view);
+        assert_int_equal(view.state, POOL_PAUSED);
 
         /* What is answered at once is, and others are not concerned. */
         call_done(peer, M, "WaitJob", "tt", "1 0");

@@ -210,6 +210,14 @@ int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
 
 /* ---- what is told to all ---- */
 
+bool object_shows_setting(const ObjectKind *kind, const char *name) {
+        for (const sd_bus_vtable *v = kind->vtable; v->type != _SD_BUS_VTABLE_END; v++)
+                if (v->type == _SD_BUS_VTABLE_WRITABLE_PROPERTY &&
+                        strcmp(v->x.property.member, name) == 0)
+                        return true;
+        return false;
+}
+
 int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object) {
         _cleanup_free_ char *path = NULL;
         int r;

@@ -50,6 +50,9 @@ int object_get(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_err
 int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error);
 int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error);
 
+/* Is the setting of this name a property that can be set? */
+bool object_shows_setting(const ObjectKind *kind, const char *name);
+
 /* What is told on one connection. */
 int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object);
 int object_emit_removed(sd_bus *bus, const ObjectKind *kind, const void *object);

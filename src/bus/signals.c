@@ -125,12 +125,29 @@ static void tell_changed(Server *server, const ObjectKind *kind, const void *obj
                                 list_entry(l, Link, links)->bus, kind, object, names);
 }
 
+/* Of the settings of these names, which may be changed here, those that are properties; NULL: of
+ * any. */
+static void tell_set(Server *server, const ObjectKind *kind, const void *object, char **names) {
+        char **end = names;
+
+        for (char **name = names; names && *name; name++)
+                if (object_shows_setting(kind, *name))
+                        *end++ = *name;
+        if (names)
+                *end = NULL;
+        tell_changed(server, kind, object, names);
+}
+
 static void on_pool_added(void *userdata, Pool *pool) {
         tell_added(userdata, &pool_object, pool);
 }
 
 static void on_pool_removed(void *userdata, Pool *pool) {
         tell_removed(userdata, &pool_object, pool);
+}
+
+static void on_pool_set(void *userdata, Pool *pool, char **names) {
+        tell_set(userdata, &pool_object, pool, names);
 }
 
 static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
@@ -141,7 +158,7 @@ static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
         if (what & POOL_CHANGED_WORKERS)
                 *end++ = (char *) "Workers";
         *end = NULL;
-        tell_changed(userdata, &pool_object, pool, what & POOL_CHANGED_SETTINGS ? NULL : names);
+        tell_changed(userdata, &pool_object, pool, names);
 }
 
 static void on_pool_scaled(void *userdata, Pool *pool, const PoolScaling *scaling) {
@@ -162,8 +179,8 @@ static void on_limiter_removed(void *userdata, SharedLimiter *limiter) {
         tell_removed(userdata, &limiter_object, limiter);
 }
 
-static void on_limiter_changed(void *userdata, SharedLimiter *limiter) {
-        tell_changed(userdata, &limiter_object, limiter, /* names= */ NULL);
+static void on_limiter_changed(void *userdata, SharedLimiter *limiter, char **names) {
+        tell_set(userdata, &limiter_object, limiter, names);
 }
 
 static void on_breaker_added(void *userdata, SharedBreaker *breaker) {
@@ -174,8 +191,8 @@ static void on_breaker_removed(void *userdata, SharedBreaker *breaker) {
         tell_removed(userdata, &breaker_object, breaker);
 }
 
-static void on_breaker_changed(void *userdata, SharedBreaker *breaker) {
-        tell_changed(userdata, &breaker_object, breaker, /* names= */ NULL);
+static void on_breaker_changed(void *userdata, SharedBreaker *breaker, char **names) {
+        tell_set(userdata, &breaker_object, breaker, names);
 }
 
 static void on_breaker_state_changed(
@@ -201,6 +218,7 @@ const EngineListener signals_listener = {
         .pool_added = on_pool_added,
         .pool_removed = on_pool_removed,
         .pool_changed = on_pool_changed,
+        .pool_set = on_pool_set,
         .pool_scaled = on_pool_scaled,
         .job_started = on_job_started,
         .job_finished = on_job_finished,

@@ -246,6 +246,7 @@ static void pool_gone(Engine *engine, Pool *pool) {
 }
 
 int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
+        _cleanup_free_ char **names = pool_config_differences(pool->config, config);
         PoolScaling scaling = { .from = pool->n_target };
         _cleanup_free_ char *error = NULL;
         int r;
@@ -273,9 +274,8 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
         }
 
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
-        if (engine->listener)
-                engine->listener->pool_changed(
-                        engine->listener_userdata, pool, POOL_CHANGED_SETTINGS);
+        if (engine->listener && engine->listener->pool_set)
+                engine->listener->pool_set(engine->listener_userdata, pool, names);
         return r;
 }
 

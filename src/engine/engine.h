@@ -32,7 +32,6 @@ typedef struct Sweep Sweep;
 typedef enum PoolChange {
         POOL_CHANGED_STATE = 1 << 0,
         POOL_CHANGED_WORKERS = 1 << 1,
-        POOL_CHANGED_SETTINGS = 1 << 2,
 } PoolChange;
 
 /* Who is told of what happens. Called from engine_turn() and the functions that change things. */
@@ -45,13 +44,15 @@ struct EngineListener {
 
         /* May be NULL. */
         void (*group_changed)(void *userdata, JobGroup *group); /* at most four times a second */
+        /* `names` are those of the settings that have changed; NULL: of any. */
+        void (*pool_set)(void *userdata, Pool *pool, char **names);
         void (*pool_scaled)(void *userdata, Pool *pool, const PoolScaling *scaling);
         void (*limiter_added)(void *userdata, SharedLimiter *limiter);
         void (*limiter_removed)(void *userdata, SharedLimiter *limiter); /* it is freed next */
-        void (*limiter_changed)(void *userdata, SharedLimiter *limiter); /* its settings */
+        void (*limiter_changed)(void *userdata, SharedLimiter *limiter, char **names);
         void (*breaker_added)(void *userdata, SharedBreaker *breaker);
         void (*breaker_removed)(void *userdata, SharedBreaker *breaker); /* it is freed next */
-        void (*breaker_changed)(void *userdata, SharedBreaker *breaker); /* its settings */
+        void (*breaker_changed)(void *userdata, SharedBreaker *breaker, char **names);
         void (*breaker_state_changed)(
                 void *userdata, SharedBreaker *breaker, BreakerState old, BreakerState new);
 };

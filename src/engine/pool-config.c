@@ -356,6 +356,10 @@ bool pool_config_equal(const PoolConfig *a, const PoolConfig *b) {
         return true;
 }
 
+char **pool_config_differences(const PoolConfig *a, const PoolConfig *b) {
+        return setting_differences(a, b, pool_settings, n_pool_settings);
+}
+
 static int assign(PoolConfig *config, const Setting *s, const char *label,
         const SettingValue *value, char **ret_error) {
         int r;

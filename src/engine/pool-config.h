@@ -75,6 +75,9 @@ PoolConfig *pool_config_free(PoolConfig *config); /* returns NULL */
 int pool_config_copy(const PoolConfig *config, PoolConfig **ret);
 bool pool_config_equal(const PoolConfig *a, const PoolConfig *b);
 
+/* As setting_differences(). */
+char **pool_config_differences(const PoolConfig *a, const PoolConfig *b);
+
 DEFINE_CLEANUP(PoolConfig *, pool_config_free)
 
 /* A file has this section, with settings or without: what is off unless it is asked for is on then.

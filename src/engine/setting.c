@@ -620,3 +620,12 @@ bool setting_equal(const void *a, const void *b, const Setting *s) {
         }
         return false;
 }
+
+char **setting_differences(const void *a, const void *b, const Setting *table, size_t n) {
+        char **names = calloc(n + 1, sizeof(*names)), **end = names;
+
+        for (size_t i = 0; names && i < n; i++)
+                if (!setting_equal(a, b, &table[i]))
+                        *end++ = (char *) table[i].name;
+        return names;
+}

@@ -97,6 +97,10 @@ void setting_clear(void *target, const Setting *s); /* frees what is in the plac
 int setting_copy(void *target, const void *source, const Setting *s); /* to a place that is empty */
 bool setting_equal(const void *a, const void *b, const Setting *s);
 
+/* The names of the settings of the table that differ, NULL-terminated. The array is the caller's to
+ * free, the names are the table's. NULL without memory. */
+char **setting_differences(const void *a, const void *b, const Setting *table, size_t n);
+
 /* For types of one object alone. */
 void *setting_place(const void *target, const Setting *s);
 int setting_read_word(const Assignment *a, int *ret); /* the index among the row's words */

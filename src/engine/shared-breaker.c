@@ -12,6 +12,7 @@
 /* Without this uthash ends the process where memory runs out. */
 #define HASH_NONFATAL_OOM 1
 
+#include "engine/breaker-config.h"
 #include "engine/engine.h"
 #include "engine/shared-breaker.h"
 #include "util/mutex.h"
@@ -165,6 +166,8 @@ void engine_retire_breaker(Engine *engine, SharedBreaker *breaker) {
 /* ---- changes ---- */
 
 int engine_set_breaker(Engine *engine, SharedBreaker *breaker, const BreakerConfig *config) {
+        _cleanup_free_ char **names = setting_differences(
+                &breaker->breaker.config, config, breaker_settings, n_breaker_settings);
         int r;
 
         mutex_lock(&breaker->lock);
@@ -173,7 +176,7 @@ int engine_set_breaker(Engine *engine, SharedBreaker *breaker, const BreakerConf
         if (r < 0)
                 return r;
         if (engine->listener && engine->listener->breaker_changed)
-                engine->listener->breaker_changed(engine->listener_userdata, breaker);
+                engine->listener->breaker_changed(engine->listener_userdata, breaker, names);
         tell(breaker);
         return 0;
 }

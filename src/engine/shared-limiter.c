@@ -175,13 +175,15 @@ void engine_retire_limiter(Engine *engine, SharedLimiter *limiter) {
 
 void engine_set_limiter(Engine *engine, SharedLimiter *limiter, const LimiterConfig *settings) {
         const LimiterConfig resolved = limiter_config_resolve(settings);
+        _cleanup_free_ char **names = setting_differences(
+                &limiter->limiter.config, &resolved, limiter_settings, n_limiter_settings);
 
         limiter->settings = *settings;
         mutex_lock(&limiter->lock);
         limiter_set(&limiter->limiter, &resolved, usec_now(CLOCK_MONOTONIC));
         mutex_unlock(&limiter->lock);
         if (engine->listener && engine->listener->limiter_changed)
-                engine->listener->limiter_changed(engine->listener_userdata, limiter);
+                engine->listener->limiter_changed(engine->listener_userdata, limiter, names);
         shared_limiter_serve(limiter);
 }
 

@@ -98,3 +98,37 @@ void heap_rebuild(Heap *heap) {
                 heap_insert(heap, link);
         }
 }
+
+/* The link after this one in a walk that passes by its children; NULL at the end. */
+static const HeapLink *heap_next_aside(const HeapLink *link) {
+        /* The next sibling, or that of the nearest parent that has one. */
+        while (!link->next) {
+                while (link->prev && link->prev->child != link)
+                        link = link->prev;
+                link = link->prev;
+                if (!link)
+                        return NULL;
+        }
+        return link->next;
+}
+
+const HeapLink *heap_next(const HeapLink *link) {
+        return link->child ?: heap_next_aside(link);
+}
+
+/* A subtree whose root is not before the place has none that is. But roots of such subtrees can be
+ * siblings in any number, so the search ends after some looks. */
+uint64_t heap_count_before(const Heap *heap,
+        bool (*is_before)(const HeapLink *link, const void *place), const void *place, uint64_t max,
+        uint64_t max_looks) {
+        const HeapLink *link = heap->root;
+        uint64_t n = 0;
+
+        for (uint64_t n_looks = 0; link && n < max && n_looks < max_looks; n_looks++) {
+                bool before = is_before(link, place);
+
+                n += before;
+                link = before && link->child ? link->child : heap_next_aside(link);
+        }
+        return n;
+}

@@ -25,6 +25,7 @@
 
 typedef struct Job Job;
 typedef struct JobDetails JobDetails;
+typedef struct Key Key;
 typedef struct Submission Submission;
 
 #define PRIORITY_MIN (-1000)
@@ -112,13 +113,29 @@ typedef struct HeapLink {
         struct HeapLink *child, *next, *prev;
 } HeapLink;
 
+/* Where a job is among those of its ConcurrencyKey, see core/keys.h. */
+typedef enum KeyPlace {
+        KEY_AWAY,        /* has no key, or is not due yet */
+        KEY_PARKED,      /* waits for its key, in the line */
+        KEY_PARKED_LATE, /* the same, out of order */
+        KEY_NEXT,        /* in the queue: the one of its key that can be taken */
+        KEY_HOLDS,       /* has one of the places of its key: claimed or at work */
+        KEY_KEEPS,       /* has one until it has ended, also while it waits for another attempt */
+} KeyPlace;
+
 struct JobDetails {
         Job *job;        /* borrowed: whose details these are */
         HeapLink order;  /* place in the side heap (by key) or among the scheduled (by ready_at) */
         HeapLink age;    /* place in the side heap by age */
         usec_t ready_at; /* of a scheduled job: when it is queued */
         bool kicked;     /* put back after it had failed: its QueueTimeout is over */
-        HeapLink expiry; /* place among the jobs that expire */
+        KeyPlace key_place;
+        Key *key; /* borrowed from the scheduler that has the job; NULL = none */
+        union {
+                List line;     /* KEY_PARKED */
+                HeapLink late; /* KEY_PARKED_LATE */
+        } key_line;
+        HeapLink expiry;   /* place among the jobs that expire */
         usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
         usec_t finished_at;
         usec_t duration;  /* of the last attempt */
@@ -150,6 +167,7 @@ struct Submission {
         uint32_t max_attempts; /* 0 = as the pool says */
         bool once;             /* its fds can be used for one attempt alone */
         char *tag;             /* owned, NULL = none */
+        char *concurrency_key; /* owned, NULL = none; with one, every job has details */
         char **arguments;      /* owned, NULL = none */
         int payload_fd;        /* owned; -EBADF = the payload is in Job.data */
         int output_fd;         /* owned; -EBADF = the output is kept */

@@ -333,35 +333,20 @@ void prioq_set_aging_interval(Prioq *q, usec_t aging_interval) {
         heap_rebuild(&q->side);
 }
 
-/* Members of the side heap before `job`: a subtree whose root is not before it has none. But roots
- * of such subtrees can be siblings in any number, so the search ends after some looks. */
-static uint64_t side_count_before(const Prioq *q, const Job *job, uint64_t max) {
-        const HeapLink *link = q->side.root;
-        uint64_t n = 0, n_looks = 0;
+typedef struct Place {
+        const Prioq *queue;
+        const Job *job;
+} Place;
 
-        while (link && n < max && n_looks++ < PRIOQ_LOOKS_MAX) {
-                bool before = prioq_before(q, job_of_order(link), job);
+static bool is_before_place(const HeapLink *link, const void *place) {
+        const Place *p = place;
 
-                n += before;
-                if (before && link->child) {
-                        link = link->child;
-                        continue;
-                }
-                /* Next sibling, or that of the nearest parent that has one. */
-                while (!link->next) {
-                        while (link->prev && link->prev->child != link)
-                                link = link->prev;
-                        link = link->prev;
-                        if (!link)
-                                return n;
-                }
-                link = link->next;
-        }
-        return n;
+        return prioq_before(p->queue, job_of_order(link), p->job);
 }
 
 uint64_t prioq_count_before(const Prioq *q, const Job *job, uint64_t max) {
-        uint64_t n = side_count_before(q, job, max);
+        const Place place = { .queue = q, .job = job };
+        uint64_t n = heap_count_before(&q->side, is_before_place, &place, max, PRIOQ_LOOKS_MAX);
 
         for (uint16_t i = 0; i < q->n_heap && n < max; i++)
                 for (const Job *j = q->levels[q->heap[i]].head; j && n < max; j = j->next) {
@@ -390,26 +375,12 @@ static size_t level_collect(const PrioqLevel *level, PrioqEnd end, size_t n, Job
         return k;
 }
 
-/* The link after this one in a walk through the whole heap; NULL at the end. */
-static const HeapLink *side_next(const HeapLink *link) {
-        if (link->child)
-                return link->child;
-        while (!link->next) {
-                while (link->prev && link->prev->child != link)
-                        link = link->prev;
-                link = link->prev;
-                if (!link)
-                        return NULL;
-        }
-        return link->next;
-}
-
 size_t prioq_collect(const Prioq *q, PrioqEnd end, size_t n, Job **ret) {
         size_t k = 0;
 
         for (uint16_t i = 0; i < q->n_heap; i++)
                 k += level_collect(&q->levels[q->heap[i]], end, n, ret + k);
-        for (const HeapLink *link = q->side.root; link; link = side_next(link))
+        for (const HeapLink *link = q->side.root; link; link = heap_next(link))
                 ret[k++] = job_of_order(link);
         return k;
 }

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A job is in exactly one place by its state: scheduled in the heap by due_at, queued in its
- * owner's queue (or claimed by a worker), running or stopping at a worker. Those with a
- * QueueTimeout are in a second heap as long as they wait. So each event touches O(1) or O(log n) of
- * them.
+ * owner's queue (or parked for its key, or claimed by a worker), running or stopping at a worker.
+ * Those with a QueueTimeout are in a second heap as long as they wait. So each event touches O(1)
+ * or O(log n) of them.
  *
  * Each thread reads the clock before it waits for the lock, so what the scheduler is told as `now`
  * can go back a little. For the base of a key the latest moment counts: new jobs are never due
@@ -170,6 +170,8 @@ static SchedulerOwner *owner_in_turn(const Scheduler *s) {
 /* ---- life ---- */
 
 int scheduler_init(Scheduler *s, const SchedulerConfig *config) {
+        int r;
+
         *s = (Scheduler){ .config = *config };
         list_init(&s->turns);
         list_init(&s->runs);
@@ -177,13 +179,13 @@ int scheduler_init(Scheduler *s, const SchedulerConfig *config) {
         heap_init(&s->scheduled, ready_before, NULL);
         heap_init(&s->expiring, expires_before, NULL);
 
+        r = keys_init(&s->keys, config->key_concurrency, config->aging_interval);
+        if (r < 0)
+                return r;
         if (!config->fair) {
                 s->owners = calloc(1, sizeof(*s->owners));
-                if (!s->owners)
-                        return -ENOMEM;
-                if (owner_new(0, config->aging_interval, &s->owners[0]) < 0) {
-                        free(s->owners);
-                        s->owners = NULL;
+                if (!s->owners || owner_new(0, config->aging_interval, &s->owners[0]) < 0) {
+                        scheduler_done(s);
                         return -ENOMEM;
                 }
                 s->n_owners = 1;
@@ -195,41 +197,81 @@ void scheduler_done(Scheduler *s) {
         for (size_t i = 0; i < s->n_owners; i++)
                 owner_free(s->owners[i]);
         free(s->owners);
+        keys_done(&s->keys);
         *s = (Scheduler){};
+}
+
+/* ---- the queue ---- */
+
+static void queue_add(Scheduler *s, Job *job) {
+        SchedulerOwner *owner = owner_of(s, job);
+
+        if (unlikely(job->details && job->details->attempt > 0))
+                prioq_push_aside(&owner->queue, job);
+        else
+                prioq_push(&owner->queue, job);
+        owner_update_turn(s, owner);
+}
+
+/* Sees to it that the right one of the key's jobs is in the queue. An owner of whom another one
+ * comes in keeps its turn. */
+static void key_settle(Scheduler *s, Key *key) {
+        Job *in, *out = keys_overtaken(&s->keys, key);
+
+        if (unlikely(out)) {
+                prioq_remove(&owner_of(s, out)->queue, out);
+                keys_park(&s->keys, out);
+        }
+        in = keys_promote(&s->keys, key);
+        if (in)
+                queue_add(s, in);
+        if (unlikely(out))
+                owner_update_turn(s, owner_of(s, out));
+}
+
+/* The same for a job that has a key and has become queued. */
+static void queue_add_keyed(Scheduler *s, Job *job) {
+        if (job_keeps_key(job) || keys_offer(&s->keys, job)) {
+                queue_add(s, job);
+                return;
+        }
+        keys_park(&s->keys, job);
+        key_settle(s, job_key(job));
+}
+
+/* The job has no part in its key for now. */
+static void key_release(Scheduler *s, Job *job) {
+        keys_release(&s->keys, job);
+        key_settle(s, job_key(job));
 }
 
 void scheduler_set_config(Scheduler *s, const SchedulerConfig *config) {
         bool fair = s->config.fair;
 
-        if (config->aging_interval != s->config.aging_interval)
+        if (config->aging_interval != s->config.aging_interval) {
                 for (size_t i = 0; i < s->n_owners; i++)
                         prioq_set_aging_interval(&s->owners[i]->queue, config->aging_interval);
+                prioq_set_aging_interval(&s->keys.parked, config->aging_interval);
+        }
+        if (config->key_concurrency != s->config.key_concurrency) {
+                keys_set_concurrency(&s->keys, config->key_concurrency);
+                for (Key *key = s->keys.by_text; key; key = key->hh.next)
+                        key_settle(s, key);
+        }
         s->config = *config;
         s->config.fair = fair;
 }
 
 /* ---- in ---- */
 
+/* The job is queued from now on. */
 static void enqueue(Scheduler *s, Job *job) {
-        SchedulerOwner *owner = owner_of(s, job);
-
         job_transition(job, JOB_EVENT_QUEUE);
-        prioq_push(&owner->queue, job);
-        owner_update_turn(s, owner);
         s->n_queued++;
-}
-
-/* The same for one that was put off. */
-static void requeue(Scheduler *s, Job *job) {
-        SchedulerOwner *owner = owner_of(s, job);
-
-        job_transition(job, JOB_EVENT_QUEUE);
-        if (job->details->attempt > 0)
-                prioq_push_aside(&owner->queue, job);
+        if (unlikely(job_key(job)))
+                queue_add_keyed(s, job);
         else
-                prioq_push(&owner->queue, job);
-        owner_update_turn(s, owner);
-        s->n_queued++;
+                queue_add(s, job);
 }
 
 /* To the scheduled ones, until details->ready_at. */
@@ -253,6 +295,8 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
         owner_of(s, job)->n_live++;
         s->latest = MAX(s->latest, now);
         job->due_at = usec_add(s->latest, submission->delay);
+        if (unlikely(submission->concurrency_key))
+                keys_enter(&s->keys, job);
         if (unlikely(job_may_expire(job)))
                 heap_insert(&s->expiring, &job->details->expiry);
         if (unlikely(submission->delay > 0)) {
@@ -264,17 +308,17 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
 
 /* ---- out ---- */
 
-static void dequeue(Scheduler *s, Job *job) {
-        SchedulerOwner *owner = owner_of(s, job);
-
-        prioq_remove(&owner->queue, job);
-        owner_update_turn(s, owner);
-        s->n_queued--;
+/* The job is nobody's in front of another one with its key any more. */
+static void key_leave(Scheduler *s, Job *job) {
+        key_release(s, job);
+        keys_leave(&s->keys, job);
 }
 
-/* The last step of every job: counted under its result, and gone from the owner. */
+/* The last step of every job: counted under its result, and gone from its key and its owner. */
 static void conclude(Scheduler *s, Job *job, JobResult result) {
         job_finish(job, result);
+        if (unlikely(job_key(job)))
+                key_leave(s, job);
         owner_of(s, job)->n_live--;
         s->counters.results[result]++;
 }
@@ -286,12 +330,18 @@ static void forget_expiry(Scheduler *s, Job *job) {
 
 /* Ends a job that waits and is not claimed. */
 static void conclude_waiting(Scheduler *s, Job *job, JobResult result) {
+        SchedulerOwner *owner = owner_of(s, job);
+
         forget_expiry(s, job);
         if (job->state == JOB_SCHEDULED)
                 leave_scheduled(s, job);
-        else
-                dequeue(s, job);
+        else {
+                if (likely(!job_is_parked(job)))
+                        prioq_remove(&owner->queue, job);
+                s->n_queued--;
+        }
         conclude(s, job, result);
+        owner_update_turn(s, owner);
 }
 
 /* Ends a job of which nobody has heard yet: those who call ask for it by scheduler_ended(). */
@@ -307,9 +357,9 @@ static uint64_t n_waiting(const Scheduler *s) {
         return s->n_queued + s->n_scheduled;
 }
 
-/* Queued, and not set aside by a worker. */
+/* Queued, not set aside by a worker, and not waiting for its key. */
 static uint64_t n_unclaimed(const Scheduler *s) {
-        uint64_t n = 0;
+        uint64_t n = s->keys.n_ready;
 
         for (size_t i = 0; i < s->n_owners; i++)
                 n += s->owners[i]->queue.n_jobs;
@@ -340,8 +390,8 @@ static int by_order_reversed(const void *a, const void *b, void *queue) {
 /* Finds n jobs to be dropped, the right ones first. Returns how many there are, at most n, or
  * -ENOMEM; *ret is the caller's to free. */
 static ssize_t find_victims(Scheduler *s, uint64_t n, Job ***ret) {
-        bool oldest = s->config.overflow == OVERFLOW_DROP_OLDEST;
-        size_t max = 0, k = 0;
+        PrioqEnd end = s->config.overflow == OVERFLOW_DROP_OLDEST ? PRIOQ_OLDEST : PRIOQ_LAST;
+        size_t max = prioq_collect_max(&s->keys.parked, n), k;
         Job **jobs;
 
         for (size_t i = 0; i < s->n_owners; i++)
@@ -349,10 +399,10 @@ static ssize_t find_victims(Scheduler *s, uint64_t n, Job ***ret) {
         jobs = malloc(MAX(max, (size_t) 1) * sizeof(*jobs));
         if (!jobs)
                 return -ENOMEM;
+        k = prioq_collect(&s->keys.parked, end, n, jobs);
         for (size_t i = 0; i < s->n_owners; i++)
-                k += prioq_collect(
-                        &s->owners[i]->queue, oldest ? PRIOQ_OLDEST : PRIOQ_LAST, n, jobs + k);
-        if (k > 0 && oldest)
+                k += prioq_collect(&s->owners[i]->queue, end, n, jobs + k);
+        if (k > 0 && end == PRIOQ_OLDEST)
                 qsort(jobs, k, sizeof(*jobs), by_age);
         else if (k > 0)
                 qsort_r(jobs, k, sizeof(*jobs), by_order_reversed, &s->owners[0]->queue);
@@ -391,12 +441,16 @@ static int make_room(Scheduler *s, uint64_t n, int16_t priority, unsigned flags)
         return (uint64_t) found == wanted;
 }
 
-static int reserve(Scheduler *s, uint32_t uid, int16_t priority) {
+static int reserve(Scheduler *s, const Submission *submission, int16_t priority) {
         SchedulerOwner *owner;
         int r;
 
-        r = owner_get(s, uid, &owner);
-        return r < 0 ? r : prioq_reserve(&owner->queue, priority);
+        r = owner_get(s, submission->owner, &owner);
+        if (r >= 0)
+                r = prioq_reserve(&owner->queue, priority);
+        if (r >= 0 && unlikely(submission->concurrency_key))
+                r = keys_reserve(&s->keys, submission->concurrency_key, priority);
+        return r;
 }
 
 static AdmitVerdict refuse(Scheduler *s, AdmitVerdict verdict, uint64_t n, unsigned flags) {
@@ -405,14 +459,15 @@ static AdmitVerdict refuse(Scheduler *s, AdmitVerdict verdict, uint64_t n, unsig
         return verdict;
 }
 
-int scheduler_admit(Scheduler *s, uint64_t n, uint32_t uid, int16_t priority, unsigned flags) {
+int scheduler_admit(
+        Scheduler *s, uint64_t n, const Submission *submission, int16_t priority, unsigned flags) {
         int r;
 
         if (s->draining)
                 return refuse(s, ADMIT_DRAINING, n, flags);
         if (!list_is_empty(&s->line) && !(flags & ADMIT_SERVED))
                 return refuse(s, ADMIT_FULL, n, flags);
-        r = reserve(s, uid, priority);
+        r = reserve(s, submission, priority);
         if (r < 0)
                 return r;
         if (!has_room(s, n)) {
@@ -469,7 +524,7 @@ void scheduler_advance(Scheduler *s, usec_t now) {
                 if (job->details->ready_at > now)
                         break;
                 leave_scheduled(s, job);
-                requeue(s, job);
+                enqueue(s, job);
         }
 }
 
@@ -492,6 +547,10 @@ static Job *claim(Scheduler *s, SchedulerOwner *owner) {
         owner_pass_turn(s, owner);
         forget_expiry(s, job);
         job->flags |= JOB_CLAIMED;
+        if (unlikely(job_key(job))) {
+                keys_take(&s->keys, job);
+                key_settle(s, job_key(job));
+        }
         return job;
 }
 
@@ -594,9 +653,16 @@ void scheduler_unclaim(Scheduler *s, Job *job) {
         job->flags &= (uint8_t) ~JOB_CLAIMED;
         if (unlikely(job_may_expire(job)))
                 heap_insert(&s->expiring, &job->details->expiry);
-        prioq_unpop(&owner->queue, job);
+        if (likely(!job_key(job)))
+                prioq_unpop(&owner->queue, job);
+        else {
+                if (!job_keeps_key(job))
+                        keys_release(&s->keys, job);
+                queue_add_keyed(s, job);
+        }
         list_remove(&owner->turn);
-        list_prepend(&s->turns, &owner->turn);
+        if (likely(owner->queue.n_jobs > 0))
+                list_prepend(&s->turns, &owner->turn);
 }
 
 /* Should the job, whose attempt has just ended, have another one? */
@@ -633,6 +699,8 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
         job->flags &= (uint8_t) ~(JOB_STOP_BY_CANCEL | JOB_STOP_BY_TIMEOUT);
         details->ready_at = usec_add(now, delay);
         s->counters.retried++;
+        if (unlikely(details->key) && !keys_back_off(&s->keys, job))
+                key_settle(s, details->key);
         postpone(s, job);
         return false;
 }
@@ -648,6 +716,8 @@ void scheduler_kick(Scheduler *s, Job *job, usec_t now) {
         s->latest = MAX(s->latest, now);
         owner_of(s, job)->n_live++;
         job->due_at = s->latest;
+        if (unlikely(job->submission->concurrency_key))
+                keys_enter(&s->keys, job);
         enqueue(s, job);
 }
 
@@ -696,10 +766,12 @@ bool scheduler_stop_timed_out(Scheduler *s, Job *job) {
 }
 
 int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority) {
-        SchedulerOwner *owner = owner_of(s, job);
+        Prioq *parked = &s->keys.parked, *queue = &owner_of(s, job)->queue;
         int r;
 
-        r = prioq_reserve(&owner->queue, priority);
+        r = prioq_reserve(queue, priority);
+        if (r >= 0 && job_key(job))
+                r = prioq_reserve(parked, priority);
         if (r < 0)
                 return r;
         if (job->state != JOB_QUEUED) {
@@ -707,12 +779,14 @@ int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority) {
                 return 0;
         }
         assert(!(job->flags & JOB_CLAIMED));
-        prioq_remove(&owner->queue, job);
+        if (job_is_parked(job))
+                queue = parked;
+        prioq_remove(queue, job);
         job->priority = priority;
         if (job->details->attempt > 0)
-                prioq_push_aside(&owner->queue, job);
+                prioq_push_aside(queue, job);
         else
-                prioq_push(&owner->queue, job);
+                prioq_push(queue, job);
         return 0;
 }
 
@@ -788,10 +862,12 @@ static uint64_t n_before_in_turns(const Scheduler *s, const SchedulerOwner *owne
 
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max) {
         const SchedulerOwner *owner = owner_of(s, job);
-        uint64_t n = s->n_queued - n_unclaimed(s), n_own;
+        uint64_t n = scheduler_n_ready(s) - n_unclaimed(s), n_own;
 
         if (job->flags & JOB_CLAIMED)
                 return 1;
+        if (unlikely(job_is_parked(job)))
+                return keys_position(job, max);
         if (job->state == JOB_SCHEDULED)
                 n = s->n_queued;
         else if (n < max) {

@@ -9,6 +9,7 @@
 
 #include "core/heap.h"
 #include "core/job.h"
+#include "core/keys.h"
 #include "core/prioq.h"
 #include "core/retry.h"
 #include "util/list.h"
@@ -64,8 +65,9 @@ struct SchedulerConfig {
         bool fair;             /* owners take turns */
         Overflow overflow;
         RetryConfig retry;
-        uint32_t batch_size;  /* up to so many jobs are one call; 0 or 1 = each is one */
-        usec_t batch_timeout; /* finite: the oldest one waits no longer for the batch to fill */
+        uint32_t batch_size;      /* up to so many jobs are one call; 0 or 1 = each is one */
+        usec_t batch_timeout;     /* finite: the oldest one waits no longer for the batch to fill */
+        uint32_t key_concurrency; /* of the jobs with one key, up to so many are at work */
 };
 
 /* A submit that waits for room. */
@@ -110,6 +112,7 @@ struct Scheduler {
         SchedulerOwner **owners; /* owned, by uid; exactly one where owners do not matter */
         size_t n_owners;
         List turns;
+        Keys keys;      /* has the queued jobs that have to wait for their key */
         Heap scheduled; /* by ready_at */
         Heap expiring;  /* waiting jobs with a QueueTimeout, by the moment of it */
         List runs;
@@ -124,12 +127,14 @@ struct Scheduler {
 int scheduler_init(Scheduler *s, const SchedulerConfig *config); /* copies; 0 or -ENOMEM */
 void scheduler_done(Scheduler *s);
 
-/* May n jobs of this owner and priority be submitted now? Not while others wait for room. By the
- * overflow rule, waiting jobs may have to end JOB_DROPPED for them (see scheduler_ended()): as many
- * as are needed, or none. What is not due yet is never dropped. A final refusal counts in
- * counters.rejected. Reserves memory: after ADMIT_YES the jobs can be submitted, until the next
- * scheduler_admit(). `flags` are AdmitFlag. Returns an AdmitVerdict or -ENOMEM. */
-int scheduler_admit(Scheduler *s, uint64_t n, uint32_t owner, int16_t priority, unsigned flags);
+/* May n jobs of this submission, with its owner and its key, be submitted now at this priority? Not
+ * while others wait for room. By the overflow rule, waiting jobs may have to end JOB_DROPPED for
+ * them (see scheduler_ended()): as many as are needed, or none. What is not due yet is never
+ * dropped. A final refusal counts in counters.rejected. Reserves memory: after ADMIT_YES the jobs
+ * can be submitted, until the next scheduler_admit(). `flags` are AdmitFlag. Returns an
+ * AdmitVerdict or -ENOMEM. */
+int scheduler_admit(
+        Scheduler *s, uint64_t n, const Submission *submission, int16_t priority, unsigned flags);
 
 void scheduler_reject(Scheduler *s, uint64_t n); /* counts jobs that were refused elsewhere */
 
@@ -144,16 +149,17 @@ void scheduler_line_leave(Scheduler *s, AdmitWaiter *waiter);
 AdmitWaiter *scheduler_line_serve(Scheduler *s);
 bool scheduler_line_is_due(const Scheduler *s); /* would it return somebody? */
 
-/* Takes an admitted job in, due after submission->delay. due_at is set here. Jobs with a delay or a
- * queue_timeout have details, and so has one whose id is not above that of all before it. `now` may
- * be older than what the scheduler was told before (each thread reads the clock before it gets the
- * lock): the later moment counts. */
+/* Takes an admitted job in, due after submission->delay. due_at is set here. Jobs with a delay, a
+ * queue_timeout or a key have details, and so has one whose id is not above that of all before it.
+ * `now` may be older than what the scheduler was told before (each thread reads the clock before it
+ * gets the lock): the later moment counts. */
 void scheduler_submit(Scheduler *s, Job *job, usec_t now);
 
-/* Takes up to `max` jobs, in order. The first one is JOB_RUNNING then. The others are claimed:
- * still JOB_QUEUED, with JOB_CLAIMED, until scheduler_start(), scheduler_finish() or
- * scheduler_unclaim(). *ret_n is their number; *ret_until the moment of TAKE_UNTIL. `gates` may be
- * NULL. Jobs that expired meanwhile are among scheduler_ended().
+/* Takes up to `max` jobs, in order. Of those with one key it takes no more than fit with what is at
+ * work, the least id first: claimed ones count as well. The first one is JOB_RUNNING then. The
+ * others are claimed: still JOB_QUEUED, with JOB_CLAIMED, until scheduler_start(),
+ * scheduler_finish() or scheduler_unclaim(). *ret_n is their number; *ret_until the moment of
+ * TAKE_UNTIL. `gates` may be NULL. Jobs that expired meanwhile are among scheduler_ended().
  *
  * With a batch_size they are one batch: up to that many of them, all JOB_RUNNING, and the gates are
  * asked once. That is only where so many are queued, the oldest of them has waited for
@@ -164,13 +170,14 @@ TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t 
 
 void scheduler_start(Scheduler *s, Job *job); /* a claimed job is being run */
 
-/* Gives back a claimed job that was not begun, and the turn of its owner. Of those of one take the
- * last one comes first. */
+/* Gives back a claimed job that was not begun, and the turn of its owner, and its place of its key.
+ * Of those of one take the last one comes first. */
 void scheduler_unclaim(Scheduler *s, Job *job);
 
 /* The attempt has ended (of a running, stopping or claimed job). True: the job is finished. False:
- * it is scheduled for another attempt, after details->ready_at, with its old key. Only a job with
- * details can have another one. `random` is any 64 bits, and matters for a failure alone. */
+ * it is scheduled for another attempt, after details->ready_at, with its old place in the queue.
+ * Until then it keeps its ConcurrencyKey if that is for one job at a time. Only a job with details
+ * can have another attempt. `random` is any 64 bits, and matters for a failure alone. */
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random);
 
 /* Gives a finished job, which has details and for which there is room by scheduler_admit(), another
@@ -219,7 +226,8 @@ bool scheduler_gathers(const Scheduler *s);
 /* Is there a job that could be taken now, gates aside? As of the latest moment that it was told. */
 bool scheduler_has_work(const Scheduler *s);
 
-/* The job that would be taken next; NULL if none is queued that is not claimed. It stays in. */
+/* The job that would be taken next; NULL if what is queued is claimed or waits for its key. It
+ * stays in. */
 Job *scheduler_next(const Scheduler *s);
 
 /* Would `job`, which is queued, be taken next? */
@@ -227,14 +235,20 @@ bool scheduler_is_next(const Scheduler *s, const Job *job);
 
 /* Jobs ahead of this waiting one + 1, `max` = that or more: at which place it would be taken if
  * nothing came and went. Claimed jobs count as ahead of all that are not; a scheduled job has all
- * that are queued ahead. */
+ * that are queued ahead. One that waits for its key has those of its key ahead that came before and
+ * have not ended, and is itself ahead of nobody else. */
 uint64_t scheduler_position(const Scheduler *s, const Job *job, uint64_t max);
 
-/* Jobs that could be taken now, gates aside: queued and not claimed, and none while it is paused.
- */
+/* Jobs that could be taken now, gates aside: queued, not claimed and not waiting for their key, and
+ * none while it is paused. */
 uint64_t scheduler_n_eligible(const Scheduler *s);
 
-/* How long the oldest of them has waited since it was due. 0 if there is none. */
+/* Queued jobs that do not wait for their key, the claimed ones among them. */
+static inline uint64_t scheduler_n_ready(const Scheduler *s) {
+        return s->n_queued - s->keys.parked.n_jobs + s->keys.n_ready;
+}
+
+/* How long the oldest one in the queue has waited since it was due. 0 if there is none. */
 usec_t scheduler_oldest_wait(const Scheduler *s, usec_t now);
 
 /* Nothing queued, running or in back-off; what is not due yet does not count. */

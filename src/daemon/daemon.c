@@ -240,6 +240,7 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
         copy->max_attempts = config->max_attempts;
         copy->backoff = config->backoff;
         copy->backoff_max = config->backoff_max;
+        copy->key_concurrency = config->key_concurrency;
         copy->batch_size = config->batch_size;
         copy->batch_timeout = config->batch_timeout;
         copy->scale_config = config->scale_config;

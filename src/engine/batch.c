@@ -9,8 +9,10 @@
 uint64_t pool_n_calls(const Pool *pool, uint64_t n_jobs) {
         const Scheduler *s = &pool->scheduler;
 
-        return pool_has_batches(pool) ? MAX(s->n_queued / s->config.batch_size, UINT64_C(1))
-                                      : n_jobs;
+        uint64_t n_ready = scheduler_n_ready(s);
+
+        return pool_has_batches(pool) ? MAX(n_ready / s->config.batch_size, UINT64_C(1))
+                                      : MIN(n_jobs, n_ready);
 }
 
 /* To a breaker the call has succeeded if it has done anything: what all of it fails of is more

@@ -123,7 +123,7 @@ size_t pool_turn_size(const Pool *pool) {
         if (!pool->config->handler->takes_several || pool->mean_run_nsec == 0)
                 return 1;
         n = MIN(TURN_USEC * 1000 / pool->mean_run_nsec, (uint64_t) TURN_JOBS_MAX);
-        n = MIN(n, pool->scheduler.n_queued / MAX(pool->n_workers, 1U));
+        n = MIN(n, scheduler_n_ready(&pool->scheduler) / MAX(pool->n_workers, 1U));
         return (size_t) MAX(n, UINT64_C(1));
 }
 

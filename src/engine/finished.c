@@ -232,8 +232,9 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         if (pool->scheduler.draining)
                 return RETRY_DRAINING;
         /* This is no submit that could be rejected, and takes nobody's place. */
-        r = pool_admit(pool, 1, submission->owner, job->priority,
-                ADMIT_MAY_WAIT | ADMIT_NO_DROP | ADMIT_AGAIN);
+        pool->is_to_wake = engine->wake_pools = true;
+        r = pool_admit(
+                pool, 1, submission, job->priority, ADMIT_MAY_WAIT | ADMIT_NO_DROP | ADMIT_AGAIN);
         if (r < 0)
                 return r;
         if (r != ADMIT_YES)
@@ -244,7 +245,6 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
                 retain(engine, job, job->due_at);
                 return r;
         }
-        pool->is_to_wake = engine->wake_pools = true;
         return RETRY_DONE;
 }
 

@@ -18,6 +18,7 @@
 #define NAMES_MAX 1024
 #define BATCH_MAX 65535 /* what a turn can count, see engine/worker.h */
 #define SCALE_AT_MAX 1000000
+#define KEY_CONCURRENCY_MAX 1000000
 
 static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
@@ -145,6 +146,8 @@ const Setting pool_settings[] = {
                 .settable = true },
         { "BackoffMaxUSec", "Pool", "BackoffMax", &setting_time, 0, USEC_SPAN_MAX,
                 .unbounded = true, PLACE(backoff_max), .settable = true },
+        { "KeyConcurrency", "Pool", "KeyConcurrency", &setting_uint32, 1, KEY_CONCURRENCY_MAX,
+                PLACE(key_concurrency), .settable = true },
         { "StopTimeoutUSec", "Pool", "StopTimeout", &setting_time, 0, USEC_PER_HOUR,
                 PLACE(handler_config.stop_timeout) },
         { "ResultRetentionUSec", "Pool", "ResultRetention", &setting_time, 0, USEC_SPAN_MAX,
@@ -263,6 +266,7 @@ int pool_config_new(const char *name, Fairness fairness, PoolConfig **ret) {
                 .max_attempts = 1,
                 .backoff = USEC_PER_SEC,
                 .backoff_max = 5 * USEC_PER_MINUTE,
+                .key_concurrency = 1,
                 .batch_timeout = 250 * USEC_PER_MSEC,
                 .result_retention = 10 * USEC_PER_MINUTE,
                 .result_retention_max = 10000,

@@ -46,6 +46,7 @@ struct PoolConfig {
         usec_t overflow_timeout; /* longest wait with OVERFLOW_WAIT where the submit does not say */
         uint32_t max_attempts;
         usec_t backoff, backoff_max;
+        uint32_t key_concurrency; /* jobs at work with the same ConcurrencyKey */
         uint32_t
                 batch_size; /* 1 = no batches; 0 until given: filled in by pool_config_complete() */
         usec_t batch_timeout;

@@ -13,7 +13,7 @@ bool pool_is_worth_asking(const Pool *pool) {
 static uint64_t tokens_of_use(const Pool *pool) {
         uint64_t per_worker = pool_has_batches(pool) ? 1 : pool_turn_size(pool);
 
-        return MIN(pool_n_calls(pool, pool->scheduler.n_queued), pool->n_idle * per_worker);
+        return MIN(pool_n_calls(pool, UINT64_MAX), pool->n_idle * per_worker);
 }
 
 /* Work that idle workers could do, and none of them comes for it by itself: then the pool waits in
@@ -37,9 +37,10 @@ void pool_shut_by_breaker(Pool *pool) {
                 timer_arm(&pool->timer, 0);
 }
 
-/* When an idle worker could have a batch. At once, if a worker has left behind what is one as well
- * and nobody comes for it: main is to wake somebody. */
-static usec_t batch_at(const Pool *pool) {
+/* When an idle worker could have what was not to be had before: a batch, or jobs whose keys are
+ * free again. At once, if a worker has left behind more of that and nobody comes for it: main is to
+ * wake somebody. */
+static usec_t more_at(const Pool *pool) {
         if (pool->n_idle == 0 || pool->gates.shut_by != GATE_OPEN)
                 return USEC_INFINITY;
         return pool->n_coming == 0 && scheduler_has_work(&pool->scheduler)
@@ -50,8 +51,8 @@ static usec_t batch_at(const Pool *pool) {
 void pool_arm_timer(Pool *pool, usec_t now) {
         usec_t t = scheduler_wake_at(&pool->scheduler);
 
-        if (unlikely(pool_has_batches(pool)))
-                t = MIN(t, batch_at(pool));
+        if (unlikely(pool_has_batches(pool) || keys_are_in_use(&pool->scheduler.keys)))
+                t = MIN(t, more_at(pool));
         timer_arm(&pool->timer, t);
         if (unlikely(pool_is_elastic(pool)))
                 pool_report_scale(pool, now);
@@ -60,7 +61,7 @@ void pool_arm_timer(Pool *pool, usec_t now) {
 /* There may be work that nobody looks at, and the timer may be due earlier; the lock is held. */
 void pool_after_change(Pool *pool) {
         if (pool_is_worth_asking(pool))
-                pool_wake_idle(pool, pool_n_calls(pool, pool->scheduler.n_queued));
+                pool_wake_idle(pool, pool_n_calls(pool, UINT64_MAX));
         pool_settle_gates(pool);
         pool_arm_timer(pool, pool_is_elastic(pool) ? usec_now(CLOCK_MONOTONIC) : 0);
 }

@@ -54,7 +54,8 @@ static inline bool pool_has_batches(const Pool *pool) {
         return pool->scheduler.config.batch_size > 1;
 }
 
-/* So many jobs came: how many workers could do something of what is queued now? */
+/* So many jobs came: how many workers could do something of what is queued now? What waits for its
+ * key is for nobody. */
 uint64_t pool_n_calls(const Pool *pool, uint64_t n_jobs);
 
 /* Tells the breaker of the batch that has ended, which is one call to it. */

@@ -13,7 +13,7 @@ static ScalerStats stats_of(const Pool *pool, usec_t now) {
                 .now = now,
                 .workers = pool->n_target,
                 .idle = pool->n_idle,
-                .queued = pool_is_worth_asking(pool) ? pool->scheduler.n_queued : 0,
+                .queued = pool_is_worth_asking(pool) ? scheduler_n_ready(&pool->scheduler) : 0,
                 .min = pool->n_min,
                 .max = pool->n_max,
         };

@@ -100,6 +100,8 @@ static const char *pending_reason(Pool *pool, const Job *job) {
         (void) pool_gates_could_pass(&pool->gates, 1, usec_now(CLOCK_MONOTONIC), &shut_by);
         if (shut_by == GATE_BREAKER)
                 return "breaker";
+        if (job_is_parked(job))
+                return "key";
         if (scheduler_gathers(s))
                 return "batch";
         if (!is_in_next_call(pool, job))
@@ -109,12 +111,18 @@ static const char *pending_reason(Pool *pool, const Job *job) {
 
 /* Why the first in line waits; "" where nothing does. */
 static const char *first_pending_reason(Pool *pool, const PoolView *view) {
-        const Job *first = scheduler_next(&pool->scheduler);
+        const Scheduler *s = &pool->scheduler;
+        const Job *first = scheduler_next(s), *parked = prioq_first(&s->keys.parked);
 
         if (first)
                 return pending_reason(pool, first);
-        /* What is queued was claimed by workers that have not come to it. */
-        return view->n_queued > 0 ? "workers" : view->n_scheduled > 0 ? "delay" : "";
+        /* What is queued was claimed by workers that have not come to it, … */
+        if (view->n_queued > s->keys.parked.n_jobs)
+                return "workers";
+        /* … or waits for its key. */
+        if (parked)
+                return pending_reason(pool, parked);
+        return view->n_scheduled > 0 ? "delay" : "";
 }
 
 void pool_view(Pool *pool, PoolView *ret) {
@@ -158,6 +166,8 @@ static uint64_t position(Pool *pool, const Job *job) {
                 /* It may have begun by now. */
                 return i + 1 - MIN(i, claim_begun(atomic_load(&worker->claim)));
         }
+        if (job_is_parked(job))
+                return scheduler_position(&pool->scheduler, job, POSITION_MAX);
         return scheduler_position(&pool->scheduler, job, POSITION_MAX + n_begun) - n_begun;
 }
 

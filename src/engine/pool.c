@@ -41,7 +41,8 @@ static bool may_have_to_drop(const Pool *pool, uint64_t n) {
         return false;
 }
 
-int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags) {
+int pool_admit(
+        Pool *pool, uint64_t n, const Submission *submission, int16_t priority, unsigned flags) {
         usec_t now = usec_now(CLOCK_MONOTONIC);
         usec_t retry_after;
         bool wake, urgent;
@@ -60,10 +61,13 @@ int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigne
         scheduler_advance(&pool->scheduler, now);
         if (may_have_to_drop(pool, n) && pool_reclaim_all(pool) > 0)
                 pool_after_change(pool);
-        r = scheduler_admit(&pool->scheduler, n, owner, priority, flags);
+        r = scheduler_admit(&pool->scheduler, n, submission, priority, flags);
         urgent = pool_post_ended(pool, &mail, now);
-        /* What has ended needs no token any more. */
-        pool_settle_gates(pool);
+        /* What has ended needs no token any more, and may have left its key to another one. */
+        if (unlikely(keys_are_in_use(&pool->scheduler.keys)))
+                pool_after_change(pool);
+        else
+                pool_settle_gates(pool);
         wake = mailbox_post(pool->mailbox, &mail, urgent);
         pool_unlock(pool);
         if (wake)
@@ -248,6 +252,7 @@ static SchedulerConfig scheduler_config_of(const PoolConfig *config) {
                 },
                 .batch_size = config->batch_size,
                 .batch_timeout = config->batch_timeout,
+                .key_concurrency = config->key_concurrency,
         };
 }
 
@@ -266,6 +271,7 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         own->max_attempts = config->max_attempts;
         own->backoff = config->backoff;
         own->backoff_max = config->backoff_max;
+        own->key_concurrency = config->key_concurrency;
         own->batch_size = config->batch_size;
         own->batch_timeout = config->batch_timeout;
         own->scale_config = config->scale_config;
@@ -275,7 +281,8 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
 
         pool_lock(pool);
         if (own->aging_interval != pool->scheduler.config.aging_interval ||
-                own->batch_size != pool->scheduler.config.batch_size)
+                own->batch_size != pool->scheduler.config.batch_size ||
+                own->key_concurrency != pool->scheduler.config.key_concurrency)
                 (void) pool_reclaim_all(pool);
         scheduler_config = scheduler_config_of(own);
         scheduler_set_config(&pool->scheduler, &scheduler_config);

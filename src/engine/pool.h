@@ -155,7 +155,8 @@ Pool *pool_free(Pool *pool);
 
 /* May n jobs be submitted? AdmitVerdict or -ENOMEM; see scheduler_admit(). Jobs that are dropped
  * for them are posted. */
-int pool_admit(Pool *pool, uint64_t n, uint32_t owner, int16_t priority, unsigned flags);
+int pool_admit(
+        Pool *pool, uint64_t n, const Submission *submission, int16_t priority, unsigned flags);
 
 /* The line of those who wait for room; see scheduler_line_join() and its like. */
 void pool_line_join(Pool *pool, AdmitWaiter *waiter);

@@ -63,6 +63,7 @@ Submission *submission_free(Submission *submission) {
         fd_close(submission->output_fd);
         strv_free(submission->arguments);
         free(submission->tag);
+        free(submission->concurrency_key);
         free(submission);
         return NULL;
 }
@@ -100,6 +101,11 @@ Job *engine_submission_job(Engine *engine, const Submission *submission, size_t 
         return job_table_get(&engine->jobs, submission->first_id + i);
 }
 
+static bool jobs_need_details(const Submission *submission) {
+        return submission->delay > 0 || submission->queue_timeout != USEC_INFINITY ||
+               submission->concurrency_key;
+}
+
 /* Makes one job of the submission; memory has been reserved for all but details. 0 or -ENOMEM. */
 static int job_new(Engine *engine, Submission *submission, uint64_t id, const struct iovec *payload,
         Job **ret) {
@@ -113,8 +119,7 @@ static int job_new(Engine *engine, Submission *submission, uint64_t id, const st
                 .priority = submission->priority,
                 .state = JOB_NEW,
         };
-        if (unlikely(submission->delay > 0 || submission->queue_timeout != USEC_INFINITY) &&
-                job_ensure_details(job) < 0) {
+        if (unlikely(jobs_need_details(submission)) && job_ensure_details(job) < 0) {
                 slab_free(&engine->slab, job);
                 return -ENOMEM;
         }
@@ -201,13 +206,12 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
 
 int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
         size_t n, bool borrow, unsigned flags) {
-        bool needs_memory =
-                !borrow || submission->delay > 0 || submission->queue_timeout != USEC_INFINITY;
+        bool needs_memory = !borrow || jobs_need_details(submission);
         int r;
 
         /* Making room can take claimed jobs back, for which idle workers are woken. */
         pool->is_to_wake = engine->wake_pools = true;
-        r = pool_admit(pool, n, submission->owner, submission->priority, flags);
+        r = pool_admit(pool, n, submission, submission->priority, flags);
         if (r != ADMIT_YES)
                 return r;
         r = slab_reserve(&engine->slab, n);

@@ -64,6 +64,7 @@ typedef struct Wanted {
         uint64_t n;
         int16_t priority;
         uint32_t owner;
+        char *key; /* static; NULL = none */
 } Wanted;
 
 typedef struct RoomWaiter {
@@ -358,6 +359,8 @@ static void check_order(History *h, const Pool *pool, const Job *taken) {
                         continue;
                 if (config->fair && job->submission->owner != taken->submission->owner)
                         continue;
+                if (job_is_parked(job))
+                        continue;
                 if (config->aging_interval == USEC_INFINITY) {
                         CHECK(h, levels > 0 || (levels == 0 && taken->id < job->id));
                         continue;
@@ -421,7 +424,8 @@ static void settle_gates(History *h, Pool *pool) {
                 gates_leave(h, pool);
         else if (pool->limited && pool->n_coming == 0 && pool->shut_by == GATE_OPEN)
                 gates_wait(h, pool,
-                        MIN(pool->scheduler.n_queued, (uint64_t) pool->n_idle * pool->turn_size));
+                        MIN(scheduler_n_ready(&pool->scheduler),
+                                (uint64_t) pool->n_idle * pool->turn_size));
 }
 
 static void wake(Pool *pool, Worker *worker) {
@@ -449,13 +453,14 @@ static ScalerStats scaler_stats(const History *h, const Pool *pool) {
                 .now = h->now,
                 .workers = pool->n_workers,
                 .idle = pool->n_idle,
-                .queued = held ? 0 : pool->scheduler.n_queued,
+                .queued = held ? 0 : scheduler_n_ready(&pool->scheduler),
                 .min = pool->min,
                 .max = pool->max,
         };
 
         for (size_t i = 0; i < h->n_jobs && stats.queued > 0; i++)
-                if (h->jobs[i].pool == pool && h->jobs[i].job.state == JOB_QUEUED)
+                if (h->jobs[i].pool == pool && h->jobs[i].job.state == JOB_QUEUED &&
+                        !job_is_parked(&h->jobs[i].job))
                         stats.oldest_wait =
                                 MAX(stats.oldest_wait, usec_sub(h->now, h->jobs[i].job.due_at));
         return stats;
@@ -486,12 +491,20 @@ static void collect_ended(History *h, Pool *pool) {
         }
 }
 
+/* A worker may have freed more keys than it takes jobs: then the main loop wakes others. */
+static void arm_pool(Pool *pool) {
+        arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+        if (keys_are_in_use(&pool->scheduler.keys) && pool->n_idle > 0 && pool->n_coming == 0 &&
+                is_worth_asking(pool))
+                arm(&pool->timer, 0);
+}
+
 static void after_change(History *h, Pool *pool) {
         collect_ended(h, pool);
         if (is_worth_asking(pool))
-                wake_idle(pool, pool->scheduler.n_queued);
+                wake_idle(pool, scheduler_n_ready(&pool->scheduler));
         settle_gates(h, pool);
-        arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+        arm_pool(pool);
         report_scale(h, pool);
 }
 
@@ -579,8 +592,8 @@ static void turn(History *h, Pool *pool, Worker *worker) {
                         pool->n_workers--;
                 *worker = (Worker){};
                 TELL(h, "pool %zu: a worker leaves", pool_number(h, pool));
-                arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
                 settle_gates(h, pool);
+                arm_pool(pool);
                 return;
         }
 
@@ -611,8 +624,8 @@ static void turn(History *h, Pool *pool, Worker *worker) {
                 if (gates.refused_by == GATE_BREAKER)
                         shut_by_breaker(h, pool);
         }
-        arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
         settle_gates(h, pool);
+        arm_pool(pool);
 }
 
 static void work(History *h, Pool *pool, Worker *worker) {
@@ -637,7 +650,7 @@ static void work(History *h, Pool *pool, Worker *worker) {
                                 worker->claims[i] = worker->claims[i + 1];
                         scheduler_start(&pool->scheduler, &h->jobs[worker->running.job].job);
                         begin(h, pool, worker, h->now);
-                        arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+                        arm_pool(pool);
                 } else
                         turn(h, pool, worker);
                 break;
@@ -693,6 +706,7 @@ static SchedulerConfig choose_config(History *h) {
                         .backoff = choose(h, 6),
                         .backoff_max = 1 + choose(h, 30),
                 },
+                .key_concurrency = 1 + choose(h, 2) * choose(h, 3),
         };
 }
 
@@ -803,13 +817,16 @@ static void submit(History *h, Pool *pool, Wanted wanted) {
                         .delay = delay,
                         .queue_timeout = timeout,
                         .max_attempts = max_attempts,
+                        .concurrency_key = wanted.key,
                 };
                 job->details = (JobDetails){ .job = &job->job };
                 job->job = (Job){
                         .id = ++h->n_jobs,
                         .priority = wanted.priority,
                         .submission = &job->submission,
-                        .details = delay > 0 || timeout != USEC_INFINITY ? &job->details : NULL,
+                        .details = delay > 0 || timeout != USEC_INFINITY || wanted.key
+                                           ? &job->details
+                                           : NULL,
                 };
                 job->n_ends = 0;
                 scheduler_submit(&pool->scheduler, &job->job, now);
@@ -821,12 +838,13 @@ static void submit(History *h, Pool *pool, Wanted wanted) {
         if (choose(h, 4) == 0)
                 (void) reclaim_all(h, pool);
         if (is_worth_asking(pool))
-                wake_idle(pool, wanted.n);
-        arm(&pool->timer, scheduler_wake_at(&pool->scheduler));
+                wake_idle(pool, MIN(wanted.n, scheduler_n_ready(&pool->scheduler)));
+        arm_pool(pool);
         report_scale(h, pool);
 }
 
 static AdmitVerdict admit(History *h, Pool *pool, Wanted wanted, unsigned flags) {
+        const Submission submission = { .owner = wanted.owner, .concurrency_key = wanted.key };
         int verdict;
 
         if (is_refusing(h, pool) && !(flags & ADMIT_NO_DROP)) {
@@ -838,7 +856,7 @@ static AdmitVerdict admit(History *h, Pool *pool, Wanted wanted, unsigned flags)
         /* As where something may have to be dropped. */
         if (choose(h, 2))
                 (void) reclaim_all(h, pool);
-        verdict = scheduler_admit(&pool->scheduler, wanted.n, wanted.owner, wanted.priority, flags);
+        verdict = scheduler_admit(&pool->scheduler, wanted.n, &submission, wanted.priority, flags);
         CHECK(h, verdict >= 0);
         CHECK(h, verdict != ADMIT_YES ||
                          pool->scheduler.n_queued + pool->scheduler.n_scheduled + wanted.n <=
@@ -1071,10 +1089,13 @@ static void turn_main(History *h) {
 /* ---- calls ---- */
 
 static void call_submit(History *h, Pool *pool) {
+        static char a[] = "a", b[] = "b";
+        static char *const keys[] = { NULL, NULL, NULL, a, b };
         Wanted wanted = {
                 .n = 1 + choose(h, 4),
                 .priority = (int16_t) ((int) choose(h, 5) - 2),
                 .owner = choose(h, 3),
+                .key = CHOOSE(h, keys),
         };
         bool waits = choose(h, 3) == 0;
 
@@ -1132,7 +1153,8 @@ static void call_kick(History *h) {
 
         if (!job || job->job.state != JOB_FINISHED || job->job.result == JOB_SUCCEEDED)
                 return;
-        wanted = (Wanted){ 1, job->job.priority, job->submission.owner };
+        wanted = (Wanted){ 1, job->job.priority, job->submission.owner,
+                job->submission.concurrency_key };
         if (admit(h, job->pool, wanted, ADMIT_MAY_WAIT | ADMIT_NO_DROP) != ADMIT_YES || h->fault)
                 return;
         TELL(h, "job %" PRIu64 " is kicked", job->job.id);

@@ -46,7 +46,8 @@ typedef struct History {
         Model model;
         HistoryJob jobs[MODEL_JOBS_MAX]; /* by the same index as in the model */
         Worker workers[N_WORKERS];
-        HistoryWaiter waiters[MODEL_LINE_MAX]; /* in any order; those in line are linked */
+        HistoryWaiter waiters[MODEL_LINE_MAX];  /* in any order; those in line are linked */
+        unsigned n_at_work[MODEL_KEYS_MAX + 1]; /* claimed ones among them, before this call */
         /* The gate: refuses jobs below a priority, until a moment. */
         int16_t gate_priority;
         usec_t gate_until;
@@ -103,6 +104,18 @@ static usec_t gate_pass(void *userdata, const Job *job, usec_t now) {
 
 /* ---- calls ---- */
 
+static Submission submission_of(const ModelJob *wanted) {
+        static char keys[MODEL_KEYS_MAX][2] = { "a", "b", "c" };
+
+        return (Submission){
+                .owner = wanted->owner,
+                .queue_timeout = USEC_INFINITY,
+                .max_attempts = wanted->max_attempts,
+                .once = wanted->once,
+                .concurrency_key = wanted->key > 0 ? keys[wanted->key - 1] : NULL,
+        };
+}
+
 /* Takes in what was admitted. */
 static void submit(History *h, ModelJob wanted, uint64_t n, usec_t delay, usec_t timeout) {
         usec_t now = stale_now(h);
@@ -111,21 +124,17 @@ static void submit(History *h, ModelJob wanted, uint64_t n, usec_t delay, usec_t
                 HistoryJob *job = &h->jobs[h->model.n_jobs];
 
                 wanted.id = h->model.n_jobs + 1;
-                job->submission = (Submission){
-                        .owner = wanted.owner,
-                        .submitted_at = now,
-                        .delay = delay,
-                        .queue_timeout = timeout,
-                        .max_attempts = wanted.max_attempts,
-                        .once = wanted.once,
-                };
+                job->submission = submission_of(&wanted);
+                job->submission.submitted_at = now;
+                job->submission.delay = delay;
+                job->submission.queue_timeout = timeout;
                 job->details = (JobDetails){ .job = &job->job };
                 job->job = (Job){
                         .id = wanted.id,
                         .priority = wanted.priority,
                         .submission = &job->submission,
                 };
-                if (delay > 0 || timeout != USEC_INFINITY)
+                if (delay > 0 || timeout != USEC_INFINITY || wanted.key > 0)
                         job->job.details = &job->details;
                 model_submit(&h->model, &wanted, now, delay, timeout);
                 scheduler_submit(&h->scheduler, &job->job, now);
@@ -134,8 +143,9 @@ static void submit(History *h, ModelJob wanted, uint64_t n, usec_t delay, usec_t
 
 static AdmitVerdict admit(History *h, const ModelJob *wanted, uint64_t n, unsigned flags) {
         AdmitVerdict verdict = model_admit(&h->model, n, wanted->priority, flags);
+        const Submission submission = submission_of(wanted);
 
-        CHECK(h, scheduler_admit(&h->scheduler, n, wanted->owner, wanted->priority, flags) ==
+        CHECK(h, scheduler_admit(&h->scheduler, n, &submission, wanted->priority, flags) ==
                          (int) verdict);
         collect_ended(h);
         return verdict;
@@ -159,6 +169,7 @@ static void call_submit(History *h) {
                 .owner = choose(h, MODEL_OWNERS_MAX),
                 .max_attempts = choose(h, 4),
                 .once = choose(h, 8) == 0,
+                .key = choose(h, 2) ? choose(h, MODEL_KEYS_MAX + 1) : 0,
         };
         usec_t delay = choose(h, 4) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : 0;
         usec_t timeout = choose(h, 3) == 0 ? spans[choose(h, ELEMENTSOF(spans))] : USEC_INFINITY;
@@ -232,6 +243,17 @@ static void call_kick(History *h) {
         scheduler_kick(&h->scheduler, &job->job, now);
 }
 
+/* Of a key nobody begins before one that was submitted earlier, unless that one gave its turn up or
+ * is not due. */
+static void check_key_order(History *h, const ModelJob *taken) {
+        for (size_t i = 0; i < h->model.n_jobs && taken->key > 0 && !taken->keeps_key; i++) {
+                const ModelJob *job = &h->model.jobs[i];
+
+                CHECK(h, job->key != taken->key || job->id >= taken->id ||
+                                 job->place != MODEL_QUEUED || job->keeps_key);
+        }
+}
+
 static void begin(History *h, Worker *worker) {
         static const usec_t timeouts[] = { 5, 20, USEC_INFINITY };
 
@@ -272,6 +294,7 @@ static void call_take(History *h, Worker *worker) {
                         break;
                 }
                 CHECK(h, n_model < n && jobs[n_model] == &h->jobs[i].job);
+                check_key_order(h, job);
                 if (h->fault)
                         return;
                 model_claim(&h->model, job);
@@ -423,6 +446,7 @@ static SchedulerConfig config_of(const Model *m, bool fair) {
                 .retry = m->retry,
                 .batch_size = m->batch_size,
                 .batch_timeout = m->batch_timeout,
+                .key_concurrency = m->key_concurrency,
         };
 }
 
@@ -440,6 +464,21 @@ static void choose_config(History *h) {
         };
         h->model.batch_size = choose(h, 2) ? 2 + choose(h, CLAIMS_MAX) : 1;
         h->model.batch_timeout = choose(h, 30);
+        model_set_key_concurrency(&h->model, choose(h, 2) ? 1 : 1 + choose(h, 4));
+}
+
+/* Several jobs that waited for their keys may have come into the queue. */
+static void agree_on_turns(History *h) {
+        uint32_t turns[MODEL_OWNERS_MAX];
+        size_t n = 0;
+
+        list_for_each (l, &h->scheduler.turns) {
+                CHECK(h, n < MODEL_OWNERS_MAX);
+                if (h->fault)
+                        return;
+                turns[n++] = list_entry(l, SchedulerOwner, turn)->uid;
+        }
+        CHECK(h, model_agree_on_turns(&h->model, turns, n));
 }
 
 static void call_configure(History *h) {
@@ -448,6 +487,7 @@ static void call_configure(History *h) {
         choose_config(h);
         config = config_of(&h->model, !h->model.fair); /* which is not listened to */
         scheduler_set_config(&h->scheduler, &config);
+        agree_on_turns(h);
 }
 
 static void call_switch(History *h) {
@@ -560,9 +600,26 @@ static void check_one_job(History *h, size_t i) {
                 CHECK(h, scheduler_is_next(&h->scheduler, job) == (model_next(&h->model) == model));
 }
 
+/* Of a key no more are at work than may be, or than were already when that was changed. */
+static void check_keys(History *h) {
+        unsigned n_at_work[MODEL_KEYS_MAX + 1] = {};
+
+        for (size_t i = 0; i < h->model.n_jobs; i++) {
+                const Job *job = &h->jobs[i].job;
+
+                n_at_work[h->model.jobs[i].key] += job->state == JOB_RUNNING ||
+                                                   job->state == JOB_STOPPING ||
+                                                   (job->flags & JOB_CLAIMED);
+        }
+        for (unsigned key = 1; key <= MODEL_KEYS_MAX; key++) {
+                CHECK(h, n_at_work[key] <= MAX(h->n_at_work[key], h->model.key_concurrency));
+                h->n_at_work[key] = n_at_work[key];
+        }
+}
+
 static void check(History *h) {
         const Scheduler *s = &h->scheduler;
-        uint64_t places[MODEL_FINISHED + 1] = {}, n_backoff = 0;
+        uint64_t places[MODEL_FINISHED + 1] = {}, n_backoff = 0, n_eligible;
         usec_t batch_at;
 
         for (size_t i = 0; i < h->model.n_jobs; i++) {
@@ -590,9 +647,12 @@ static void check(History *h) {
         batch_at = model_batch_at(&h->model);
         CHECK(h, scheduler_gathers(s) == (batch_at != USEC_INFINITY));
         CHECK(h, scheduler_batch_at(s) == (h->model.paused ? USEC_INFINITY : batch_at));
-        CHECK(h, scheduler_has_work(s) == (places[MODEL_QUEUED] > 0 && !h->model.paused &&
-                                                  batch_at == USEC_INFINITY));
-        CHECK(h, scheduler_n_eligible(s) == (h->model.paused ? 0 : places[MODEL_QUEUED]));
+        n_eligible = model_n_eligible(&h->model);
+        CHECK(h, scheduler_has_work(s) ==
+                         (n_eligible > 0 && !h->model.paused && batch_at == USEC_INFINITY));
+        CHECK(h, scheduler_n_eligible(s) == (h->model.paused ? 0 : n_eligible));
+        CHECK(h, scheduler_n_ready(s) == n_eligible + places[MODEL_CLAIMED]);
+        check_keys(h);
         CHECK(h, scheduler_oldest_wait(s, h->now) ==
                          (h->model.paused ? 0 : usec_sub(h->now, model_waits_since(&h->model))));
         CHECK(h, scheduler_wake_at(s) == MIN(model_next_event(&h->model), next_deadline(h)));
@@ -665,6 +725,9 @@ static void wind_up(History *h) {
                 CHECK(h, h->jobs[i].n_ends == 1);
         for (size_t i = 0; i < h->scheduler.n_owners; i++)
                 CHECK(h, h->scheduler.owners[i]->n_live == 0);
+        /* At most the key that was reserved last is still known. */
+        for (const Key *key = h->scheduler.keys.by_text; key; key = key->hh.next)
+                CHECK(h, key == h->scheduler.keys.reserved && key->n_jobs == 0);
 }
 
 const char *history_run(Choices *choices, unsigned *ret_step) {

@@ -18,9 +18,58 @@ static bool comes_before(const Model *m, const ModelJob *a, const ModelJob *b) {
         return ka != kb ? ka < kb : a->id < b->id;
 }
 
-static bool has_queued(const Model *m, uint32_t owner) {
+/* Has it one of the places of its key? */
+static bool holds_key(const ModelJob *job) {
+        return job->keeps_key || (job->place >= MODEL_CLAIMED && job->place <= MODEL_STOPPING);
+}
+
+static unsigned n_places_taken(const Model *m, unsigned key) {
+        unsigned n = 0;
+
         for (size_t i = 0; i < m->n_jobs; i++)
-                if (m->jobs[i].place == MODEL_QUEUED && owner_of(m, &m->jobs[i]) == owner)
+                n += m->jobs[i].key == key && holds_key(&m->jobs[i]);
+        return n;
+}
+
+static bool waits_for_key(const ModelJob *job, unsigned key) {
+        return job->key == key && job->place == MODEL_QUEUED && !job->keeps_key;
+}
+
+bool model_could_take(const Model *m, const ModelJob *job) {
+        if (job->place != MODEL_QUEUED)
+                return false;
+        if (job->key == 0 || job->keeps_key)
+                return true;
+        if (n_places_taken(m, job->key) >= m->key_concurrency)
+                return false;
+        for (size_t i = 0; i < m->n_jobs; i++)
+                if (waits_for_key(&m->jobs[i], job->key) && m->jobs[i].id < job->id)
+                        return false;
+        return true;
+}
+
+uint64_t model_n_eligible(const Model *m) {
+        uint64_t n = 0;
+
+        for (size_t i = 0; i < m->n_jobs; i++)
+                n += m->jobs[i].place == MODEL_QUEUED &&
+                     (m->jobs[i].key == 0 || m->jobs[i].keeps_key);
+        for (unsigned key = 1; key <= MODEL_KEYS_MAX; key++) {
+                unsigned n_free = m->key_concurrency, n_taken = n_places_taken(m, key);
+
+                n_free -= n_taken < n_free ? n_taken : n_free;
+                for (size_t i = 0; i < m->n_jobs && n_free > 0; i++)
+                        if (waits_for_key(&m->jobs[i], key)) {
+                                n_free--;
+                                n++;
+                        }
+        }
+        return n;
+}
+
+static bool has_eligible(const Model *m, uint32_t owner) {
+        for (size_t i = 0; i < m->n_jobs; i++)
+                if (owner_of(m, &m->jobs[i]) == owner && model_could_take(m, &m->jobs[i]))
                         return true;
         return false;
 }
@@ -34,26 +83,66 @@ static void leave_turns(Model *m, uint32_t owner) {
         m->n_turns = kept;
 }
 
-/* Who has nothing queued leaves the round; who has, and is not in it, joins at its end. */
-static void update_turns(Model *m, uint32_t owner) {
-        if (!has_queued(m, owner)) {
-                leave_turns(m, owner);
-                return;
-        }
+static bool has_turn(const Model *m, uint32_t owner) {
         for (size_t i = 0; i < m->n_turns; i++)
                 if (m->turns[i] == owner)
-                        return;
-        assert(m->n_turns < MODEL_OWNERS_MAX);
-        m->turns[m->n_turns++] = owner;
+                        return true;
+        return false;
+}
+
+/* Who has nothing that could be taken leaves the round; who has, and is not in it, joins at its
+ * end. */
+static void update_turns(Model *m, uint32_t owner) {
+        if (!has_eligible(m, owner))
+                leave_turns(m, owner);
+        else if (!has_turn(m, owner)) {
+                assert(m->n_turns < MODEL_OWNERS_MAX);
+                m->turns[m->n_turns++] = owner;
+        }
+}
+
+/* What becomes of one job may let one of another owner pass, with the same key. */
+static void update_all_turns(Model *m, const ModelJob *first) {
+        update_turns(m, owner_of(m, first));
+        for (uint32_t owner = 0; owner < MODEL_OWNERS_MAX; owner++)
+                update_turns(m, owner);
 }
 
 static void move(Model *m, ModelJob *job, ModelPlace place) {
         job->place = place;
-        update_turns(m, owner_of(m, job));
+        update_all_turns(m, job);
+}
+
+void model_set_key_concurrency(Model *m, uint32_t key_concurrency) {
+        m->key_concurrency = key_concurrency;
+        for (size_t i = 0; i < m->n_jobs && key_concurrency > 1; i++)
+                m->jobs[i].keeps_key = false;
+}
+
+bool model_agree_on_turns(Model *m, const uint32_t *turns, size_t n) {
+        size_t n_before;
+
+        for (uint32_t owner = 0; owner < MODEL_OWNERS_MAX; owner++)
+                if (!has_eligible(m, owner))
+                        leave_turns(m, owner);
+        n_before = m->n_turns;
+        for (size_t i = 0; i < n; i++) {
+                if (i < n_before ? turns[i] != m->turns[i] : has_turn(m, turns[i]))
+                        return false;
+                if (!has_eligible(m, turns[i]))
+                        return false;
+                m->turns[i] = turns[i];
+                m->n_turns = i < n_before ? n_before : i + 1;
+        }
+        for (uint32_t owner = 0; owner < MODEL_OWNERS_MAX; owner++)
+                if (has_eligible(m, owner) && !has_turn(m, owner))
+                        return false;
+        return n >= n_before;
 }
 
 static void end(Model *m, ModelJob *job, JobResult result) {
         job->result = result;
+        job->keeps_key = false;
         m->n_results[result]++;
         move(m, job, MODEL_FINISHED);
 }
@@ -161,11 +250,19 @@ void model_advance(Model *m, usec_t now) {
         if (now > m->latest)
                 m->latest = now;
 
-        for (size_t i = 0; i < m->n_jobs; i++) {
-                ModelJob *job = &m->jobs[i];
+        for (;;) {
+                ModelJob *first = NULL;
 
-                if (job->place <= MODEL_QUEUED && job->expires_at <= now)
-                        end(m, job, JOB_EXPIRED);
+                for (size_t i = 0; i < m->n_jobs; i++) {
+                        ModelJob *job = &m->jobs[i];
+
+                        if (job->place <= MODEL_QUEUED && job->expires_at <= now &&
+                                (!first || job->expires_at < first->expires_at))
+                                first = job;
+                }
+                if (!first)
+                        break;
+                end(m, first, JOB_EXPIRED);
         }
         for (;;) {
                 ModelJob *first = NULL;
@@ -191,7 +288,7 @@ ModelJob *model_next(Model *m) {
         for (size_t i = 0; i < m->n_jobs; i++) {
                 ModelJob *job = &m->jobs[i];
 
-                if (job->place == MODEL_QUEUED && owner_of(m, job) == m->turns[0] &&
+                if (model_could_take(m, job) && owner_of(m, job) == m->turns[0] &&
                         (!first || comes_before(m, job, first)))
                         first = job;
         }
@@ -199,12 +296,12 @@ ModelJob *model_next(Model *m) {
 }
 
 usec_t model_batch_at(const Model *m) {
-        size_t n_queued = model_count(m, MODEL_QUEUED);
-        size_t n_waiting =
-                n_queued + model_count(m, MODEL_SCHEDULED) + model_count(m, MODEL_CLAIMED);
+        uint64_t n_eligible = model_n_eligible(m);
+        size_t n_waiting = model_count(m, MODEL_QUEUED) + model_count(m, MODEL_SCHEDULED) +
+                           model_count(m, MODEL_CLAIMED);
         usec_t oldest;
 
-        if (m->batch_size == 1 || n_queued == 0 || n_queued >= m->batch_size)
+        if (m->batch_size == 1 || n_eligible == 0 || n_eligible >= m->batch_size)
                 return USEC_INFINITY;
         if (m->draining || n_waiting >= m->queue_max || m->n_line > 0)
                 return USEC_INFINITY;
@@ -222,6 +319,8 @@ void model_unclaim(Model *m, ModelJob *job) {
 
         move(m, job, MODEL_QUEUED);
         leave_turns(m, owner);
+        if (!has_eligible(m, owner))
+                return;
         for (size_t i = m->n_turns++; i > 0; i--)
                 m->turns[i] = m->turns[i - 1];
         m->turns[0] = owner;
@@ -270,6 +369,8 @@ bool model_finish(Model *m, ModelJob *job, Outcome outcome, bool has_details, us
         *ret_latest = now + (delay + delay / 2 < m->retry.backoff_max ? delay + delay / 2
                                                                       : m->retry.backoff_max);
         m->n_retried++;
+        job->keeps_key =
+                job->key > 0 && m->key_concurrency == 1 && n_places_taken(m, job->key) == 1;
         move(m, job, MODEL_SCHEDULED);
         return false;
 }
@@ -313,6 +414,16 @@ uint64_t model_position(const Model *m, const ModelJob *job) {
                 return 1;
         if (job->place == MODEL_SCHEDULED)
                 return n + model_count(m, MODEL_QUEUED);
+        if (!model_could_take(m, job)) {
+                n = n_places_taken(m, job->key) + 1;
+                for (size_t i = 0; i < m->n_jobs; i++)
+                        n += waits_for_key(&m->jobs[i], job->key) && m->jobs[i].id < job->id;
+                return n;
+        }
+        /* What waits for its key is ahead of nobody else. */
+        for (size_t i = 0; i < m->n_jobs; i++)
+                if (rest.jobs[i].place == MODEL_QUEUED && !model_could_take(m, &m->jobs[i]))
+                        rest.jobs[i].place = MODEL_FINISHED;
         rest.paused = false;
         while ((next = model_next(&rest)) && next->id != job->id) {
                 model_claim(&rest, next);
@@ -329,7 +440,7 @@ usec_t model_waits_since(const Model *m) {
                 usec_t since = job->n_attempts > 0 && job->ready_at > job->due_at ? job->ready_at
                                                                                   : job->due_at;
 
-                if (job->place == MODEL_QUEUED && since < t)
+                if (model_could_take(m, job) && since < t)
                         t = since;
         }
         return t;

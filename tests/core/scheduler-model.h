@@ -19,6 +19,7 @@ typedef struct ModelJob ModelJob;
 #define MODEL_JOBS_MAX 64
 #define MODEL_OWNERS_MAX 4
 #define MODEL_LINE_MAX 6
+#define MODEL_KEYS_MAX 3
 
 typedef enum ModelPlace {
         MODEL_SCHEDULED,
@@ -33,6 +34,8 @@ struct ModelJob {
         uint64_t id;
         int16_t priority;
         uint32_t owner;
+        unsigned key;          /* 1 to MODEL_KEYS_MAX; 0 = none */
+        bool keeps_key;        /* also while it waits for another attempt */
         uint32_t max_attempts; /* 0 = as the pool says */
         bool once;
         usec_t due_at, ready_at, expires_at;
@@ -55,6 +58,7 @@ struct Model {
         usec_t aging_interval;
         Overflow overflow;
         RetryConfig retry;
+        uint32_t key_concurrency;
         uint32_t batch_size; /* 1 = each job is one call */
         usec_t batch_timeout;
         usec_t latest;
@@ -63,8 +67,8 @@ struct Model {
         ModelWaiter line[MODEL_LINE_MAX];
         size_t n_line;
         uint64_t n_submitted, n_rejected, n_retried, n_results[_JOB_RESULT_MAX];
-        uint32_t
-                turns[MODEL_OWNERS_MAX]; /* owners with queued jobs; the first one's turn is next */
+        uint32_t turns[MODEL_OWNERS_MAX]; /* owners of what could be taken; the first one's turn is
+                                             next */
         size_t n_turns;
 };
 
@@ -97,7 +101,19 @@ void model_kick(Model *m, ModelJob *job, usec_t now); /* one that was admitted *
 bool model_cancel(Model *m, ModelJob *job);           /* true if it is finished by that */
 bool model_stop_timed_out(ModelJob *job);
 
+/* Is it queued, and nobody with its key before it? */
+bool model_could_take(const Model *m, const ModelJob *job);
+uint64_t model_n_eligible(const Model *m); /* how many could be taken, one after the other */
+
+/* A setting that changes what is there. */
+void model_set_key_concurrency(Model *m, uint32_t key_concurrency);
+
+/* After new settings several owners may have joined the round, in any order: it is to be this one.
+ * Could that be? */
+bool model_agree_on_turns(Model *m, const uint32_t *turns, size_t n);
+
 size_t model_count(const Model *m, ModelPlace place);
 uint64_t model_position(const Model *m, const ModelJob *job);
-usec_t model_waits_since(const Model *m); /* of queued jobs the earliest; USEC_INFINITY = none */
-usec_t model_next_event(const Model *m);  /* a delay or a queue time-out; USEC_INFINITY = none */
+usec_t model_waits_since(
+        const Model *m); /* of what could be taken the earliest; USEC_INFINITY = none */
+usec_t model_next_event(const Model *m); /* a delay or a queue time-out; USEC_INFINITY = none */

@@ -71,14 +71,14 @@ static usec_t gate_pass(void *userdata, const Job *job, usec_t now) {
 static void submit(Fixture *f, const Step *step) {
         TestJob *t = &f->jobs[step->id];
 
-        assert_int_equal(
-                scheduler_admit(&f->scheduler, 1, step->owner, step->priority, 0), ADMIT_YES);
         t->submission = (Submission){
                 .owner = step->owner,
                 .submitted_at = step->at,
                 .delay = step->delay,
                 .queue_timeout = step->queue_timeout > 0 ? step->queue_timeout : NEVER,
         };
+        assert_int_equal(
+                scheduler_admit(&f->scheduler, 1, &t->submission, step->priority, 0), ADMIT_YES);
         t->details = (JobDetails){ .job = &t->job };
         t->job = (Job){
                 .id = step->id,

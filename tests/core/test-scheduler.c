@@ -95,19 +95,20 @@ static usec_t gate_pass(void *userdata, const Job *job, usec_t now) {
 
 static void submit(Fixture *f, const Step *step) {
         TestJob *t = &f->jobs[step->id];
-        int r;
-
-        r = scheduler_admit(&f->scheduler, 1, step->owner, step->priority, 0);
-        assert_int_equal(r, step->expect);
-        if (r != ADMIT_YES)
-                return;
-
-        t->submission = (Submission){
+        const Submission submission = {
                 .owner = step->owner,
                 .submitted_at = step->at,
                 .delay = step->delay,
                 .queue_timeout = step->queue_timeout > 0 ? step->queue_timeout : USEC_INFINITY,
         };
+        int r;
+
+        r = scheduler_admit(&f->scheduler, 1, &submission, step->priority, 0);
+        assert_int_equal(r, step->expect);
+        if (r != ADMIT_YES)
+                return;
+
+        t->submission = submission;
         t->details = (JobDetails){ .job = &t->job };
         t->job = (Job){
                 .id = step->id,
@@ -155,8 +156,10 @@ static void set_priority(Fixture *f, const Step *step) {
 }
 
 static void admit(Fixture *f, const Step *step, unsigned flags) {
+        const Submission submission = { .owner = step->owner };
+
         assert_int_equal(
-                scheduler_admit(&f->scheduler, step->max, step->owner, step->priority, flags),
+                scheduler_admit(&f->scheduler, step->max, &submission, step->priority, flags),
                 step->expect);
 }
 
@@ -807,7 +810,7 @@ static void gates_are_asked_for_each_job(void **state) {
         assert_int_equal(scheduler_init(&s, &plain), 0);
         for (size_t i = 0; i < ELEMENTSOF(jobs); i++) {
                 jobs[i] = (Job){ .id = i + 1, .submission = &submission };
-                assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, &submission, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], 0);
         }
         assert_int_equal(scheduler_take(&s, 1, &gates, 4, taken, &n, &until), TAKE_JOBS);
@@ -1058,14 +1061,14 @@ static void a_low_priority_is_not_starved(void **state) {
                 size_t n;
 
                 assert_int_equal(scheduler_init(&s, &config), 0);
-                assert_int_equal(scheduler_admit(&s, 1, 0, low.priority, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, &submission, low.priority, 0), ADMIT_YES);
                 scheduler_submit(&s, &low, now);
                 while (taken != &low) {
                         Job *next = &high[now % 2];
 
                         now++;
                         *next = (Job){ .id = now + 1, .submission = &submission };
-                        assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
+                        assert_int_equal(scheduler_admit(&s, 1, &submission, 0, 0), ADMIT_YES);
                         scheduler_submit(&s, next, now);
                         assert_int_equal(
                                 scheduler_take(&s, now, NULL, 1, &taken, &n, &until), TAKE_JOBS);
@@ -1102,7 +1105,7 @@ static void the_position_is_bounded(void **state) {
         assert_int_equal(scheduler_init(&s, &plain), 0);
         for (size_t i = 0; i < ELEMENTSOF(jobs); i++) {
                 jobs[i] = (Job){ .id = i + 1, .submission = &submission };
-                assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, &submission, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
         }
         assert_int_equal(scheduler_position(&s, &jobs[9], 100), 10);
@@ -1194,8 +1197,7 @@ static void one_job_of_another_user_runs_next_after_ten_thousand(void **state) {
                 bool last = i == ELEMENTSOF(jobs) - 1;
 
                 jobs[i] = (Job){ .id = i + 1, .submission = last ? &one : &many };
-                assert_int_equal(
-                        scheduler_admit(&s, 1, jobs[i].submission->owner, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, jobs[i].submission, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
                 if (i == 0)
                         assert_int_equal(
@@ -1223,7 +1225,7 @@ static void an_owner_is_kept_as_long_as_it_has_a_job(void **state) {
         for (uint32_t i = 0; i < ELEMENTSOF(jobs); i++) {
                 submissions[i] = (Submission){ .owner = i, .queue_timeout = USEC_INFINITY };
                 jobs[i] = (Job){ .id = i + 1, .submission = &submissions[i] };
-                assert_int_equal(scheduler_admit(&s, 1, i, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, &submissions[i], 0, 0), ADMIT_YES);
                 scheduler_submit(&s, &jobs[i], i);
                 assert_int_equal(scheduler_take(&s, i, NULL, 1, &taken, &n, &until), TAKE_JOBS);
                 assert_ptr_equal(taken, &jobs[i]);
@@ -1232,7 +1234,8 @@ static void an_owner_is_kept_as_long_as_it_has_a_job(void **state) {
         for (size_t i = 0; i < ELEMENTSOF(jobs); i++)
                 assert_int_equal(finish(&s, &jobs[i], OUTCOME_SUCCESS), JOB_SUCCEEDED);
 
-        assert_int_equal(scheduler_admit(&s, 1, ELEMENTSOF(jobs), 0, 0), ADMIT_YES);
+        assert_int_equal(scheduler_admit(&s, 1, &(Submission){ .owner = ELEMENTSOF(jobs) }, 0, 0),
+                ADMIT_YES);
         assert_int_equal(s.n_owners, 1);
         assert_true(scheduler_counters_add_up(&s));
         scheduler_done(&s);
@@ -1266,7 +1269,7 @@ static void owners_come_and_go_without_a_trace(void **state) {
 
                 submissions[i % 2] = (Submission){ .owner = uid, .queue_timeout = USEC_INFINITY };
                 *job = (Job){ .id = i + 1, .submission = &submissions[i % 2] };
-                assert_int_equal(scheduler_admit(&s, 1, uid, 0, 0), ADMIT_YES);
+                assert_int_equal(scheduler_admit(&s, 1, job->submission, 0, 0), ADMIT_YES);
                 scheduler_submit(&s, job, i);
                 if (i == 0)
                         continue;
@@ -1324,7 +1327,7 @@ static void a_run_that_is_over_its_time_wakes(void **state) {
 
         assert_int_equal(scheduler_init(&s, &plain), 0);
         job = (Job){ .id = 1, .submission = &submission };
-        assert_int_equal(scheduler_admit(&s, 1, 0, 0, 0), ADMIT_YES);
+        assert_int_equal(scheduler_admit(&s, 1, &submission, 0, 0), ADMIT_YES);
         scheduler_submit(&s, &job, 5);
         assert_int_equal(scheduler_take(&s, 5, NULL, 1, &taken, &n, &until), TAKE_JOBS);
         scheduler_add_run(&s, &run, 5, 30);

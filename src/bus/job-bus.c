@@ -249,6 +249,7 @@ DEFINE_GETTER(result, "s", view.result >= 0 ? job_result_to_string(view.result) 
 DEFINE_GETTER(priority, "i", (int32_t) view.priority)
 DEFINE_GETTER(owner, "u", view.owner)
 DEFINE_GETTER(tag, "s", view.tag)
+DEFINE_GETTER(concurrency_key, "s", view.concurrency_key)
 DEFINE_GETTER(attempt, "u", view.attempt)
 DEFINE_GETTER(worker, "i", view.worker)
 DEFINE_GETTER(submitted, "t", view.submitted_realtime)
@@ -270,6 +271,8 @@ const sd_bus_vtable job_vtable[] = {
         SD_BUS_PROPERTY("Priority", "i", get_priority, 0, 0),
         SD_BUS_PROPERTY("Owner", "u", get_owner, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Tag", "s", get_tag, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY(
+                "ConcurrencyKey", "s", get_concurrency_key, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Attempt", "u", get_attempt, 0, 0),
         SD_BUS_PROPERTY("Worker", "i", get_worker, 0, 0),
         SD_BUS_PROPERTY("SubmittedUSec", "t", get_submitted, 0, SD_BUS_VTABLE_PROPERTY_CONST),

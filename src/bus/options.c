@@ -12,6 +12,7 @@
 #include "util/strv.h"
 
 #define TAG_MAX 255
+#define CONCURRENCY_KEY_MAX 255
 #define MAX_ATTEMPTS_MAX 1000000
 #define ARGUMENTS_MAX 64
 #define ARGUMENTS_SIZE_MAX ((size_t) 64 * 1024)
@@ -205,6 +206,23 @@ static int read_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         return reader->submission->tag ? 0 : bus_error_oom(error);
 }
 
+static int read_concurrency_key(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *key;
+        size_t size;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 's', &key);
+        if (r < 0)
+                return r;
+        size = strlen(key);
+        if (size < 1 || size > CONCURRENCY_KEY_MAX)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"ConcurrencyKey\" has %zu bytes, allowed are 1 to %d", size,
+                        CONCURRENCY_KEY_MAX);
+        reader->submission->concurrency_key = strdup(key);
+        return reader->submission->concurrency_key ? 0 : bus_error_oom(error);
+}
+
 /* What belongs to a run of a command cannot be that of one job of its batch. */
 static int refuse_in_batches(const Reader *reader, const char *name, sd_bus_error *error) {
         if (!reader->pool->config->handler_config.netstring_batches)
@@ -321,6 +339,7 @@ static const Option submit_options[] = {
         { "QueueTimeoutUSec", "t", read_queue_timeout },
         { "RunTimeoutUSec", "t", read_run_timeout },
         { "MaxAttempts", "u", read_max_attempts },
+        { "ConcurrencyKey", "s", read_concurrency_key },
         { "Tag", "s", read_tag },
         { "Arguments", "as", read_arguments },
         { "OutputFd", "h", read_output_fd },

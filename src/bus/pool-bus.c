@@ -258,6 +258,7 @@ DEFINE_GETTER(overflow, "s", overflow_to_string(pool->config->overflow))
 DEFINE_GETTER(max_attempts, "u", pool->config->max_attempts)
 DEFINE_GETTER(aging_interval, "t", pool->config->aging_interval)
 DEFINE_GETTER(run_timeout, "t", pool->config->run_timeout)
+DEFINE_GETTER(key_concurrency, "u", pool->config->key_concurrency)
 DEFINE_GETTER(batch_size, "u", pool->config->batch_size)
 DEFINE_GETTER(batch_timeout, "t", pool->config->batch_timeout)
 DEFINE_GETTER(scale_mode, "s", scale_mode_to_string(pool->config->scale_config.mode))
@@ -401,6 +402,7 @@ static const sd_bus_vtable pool_vtable[] = {
         SETTABLE("MaxAttempts", "u", get_max_attempts),
         SETTABLE("AgingIntervalUSec", "t", get_aging_interval),
         SETTABLE("RunTimeoutUSec", "t", get_run_timeout),
+        SETTABLE("KeyConcurrency", "u", get_key_concurrency),
         SETTABLE("BatchSize", "u", get_batch_size),
         SETTABLE("BatchTimeoutUSec", "t", get_batch_timeout),
         SETTABLE("ScaleMode", "s", get_scale_mode),

@@ -26,7 +26,7 @@ typedef enum MapGroup {
 
 typedef struct MapOptions {
         OptionNumber priority, retries;
-        const char *tag;
+        const char *key, *tag;
         const char *group_policy; /* as it was given */
         MapGroup group;
         bool null, raw, unordered;

@@ -105,6 +105,8 @@ int map_append_options(sd_bus_message *m, const MapOptions *options) {
         if (r >= 0 && options->retries.given)
                 r = sd_bus_message_append(
                         m, "{sv}", "MaxAttempts", "u", (uint32_t) options->retries.value + 1);
+        if (r >= 0 && options->key)
+                r = sd_bus_message_append(m, "{sv}", "ConcurrencyKey", "s", options->key);
         if (r >= 0 && options->tag)
                 r = sd_bus_message_append(m, "{sv}", "Tag", "s", options->tag);
         if (r >= 0 && options->group != MAP_GROUP_NONE)

@@ -24,6 +24,7 @@
 #include "ctl/verbs.h"
 
 #define TAG_MAX 255
+#define KEY_MAX 255
 
 /* What pools have where they are not asked otherwise, for a daemon that does not tell. */
 #define QUEUE_MAX_DEFAULT 1024
@@ -218,6 +219,10 @@ static int check_options(char *const *files) {
         else if (arg.group_policy)
                 return usage_error("Bad value \"%s\" for --group; expected all or first-error.",
                         arg.group_policy);
+        if (arg.key &&
+                (!*arg.key || strlen(arg.key) > KEY_MAX || !text_is_utf8(arg.key, strlen(arg.key))))
+                return usage_error(
+                        "Bad value for --concurrency-key; expected 1 to 255 bytes of UTF-8.");
         return 0;
 }
 
@@ -268,6 +273,8 @@ static const Option map_options[] = {
         { "priority", 'p', "N", &option_priority, &arg.priority,
                 "-1000 to 1000, higher is more urgent" },
         { "retries", 0, "N", &option_retries, &arg.retries, "Try again so often what fails" },
+        { "concurrency-key", 0, "KEY", &option_text, &arg.key,
+                "Run them one after the other, and other jobs with the same key" },
         { "tag", 't', "TEXT", &option_text, &arg.tag, "A label to find the jobs by" },
         { "group", 'g', "POLICY", &option_text, &arg.group_policy,
                 "Submit groups: all, or first-error, which ends all at the first failure" },

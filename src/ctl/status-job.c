@@ -79,7 +79,8 @@ void status_job(Ctl *c, json_object *p) {
         const char *result = json_text(p, "Result");
         uint64_t id = json_number(p, "Id");
         _cleanup_free_ char *title = text_format("job %" PRIu64, id), *owner = view_owner(p),
-                            *tag = text_clean(json_text(p, "Tag"), /* lines= */ false);
+                            *tag = text_clean(json_text(p, "Tag"), /* lines= */ false),
+                            *key = text_clean(json_text(p, "ConcurrencyKey"), /* lines= */ false);
         _cleanup_free_ char *about = *json_text(p, "Pipeline")
                                              ? text_format("%s, pipeline %s", json_text(p, "Pool"),
                                                        json_text(p, "Pipeline"))
@@ -92,6 +93,7 @@ void status_job(Ctl *c, json_object *p) {
                 view_field("Priority", json_text(p, "Priority"));
         view_field("Owner", owner);
         view_field("Tag", tag);
+        view_field("Key", key);
         view_moment("Submitted", p, "SubmittedUSec");
         view_moment("Started", p, "StartedUSec");
         view_moment("Finished", p, "FinishedUSec");

@@ -143,6 +143,9 @@ static void print_times(json_object *p) {
         }
         if (json_number(p, "MaxAttempts") > 1)
                 line_add(&line, view_count(p, "MaxAttempts", "attempts", false));
+        if (json_number(p, "KeyConcurrency") > 1)
+                line_add(&line, text_format("%" PRIu64 " at a time of each key",
+                                        json_number(p, "KeyConcurrency")));
         view_field("Limits", line.text);
 }
 

@@ -26,7 +26,7 @@
 #include "util/strv.h"
 #include "util/time.h"
 
-static const char *arg_data, *arg_file, *arg_tag, *arg_output;
+static const char *arg_data, *arg_file, *arg_key, *arg_tag, *arg_output;
 static OptionNumber arg_priority, arg_delay, arg_run_timeout, arg_queue_timeout, arg_wait,
         arg_max_attempts;
 static bool arg_notify, arg_bind, arg_buffered;
@@ -37,6 +37,8 @@ static bool arg_notify, arg_bind, arg_buffered;
                         "A file with the payload; - is standard input" },                        \
                 { "priority", 'p', "N", &option_priority, &arg_priority,                         \
                         "-1000 to 1000, higher is more urgent" },                                \
+                { "concurrency-key", 0, "KEY", &option_text, &arg_key,                           \
+                        "Jobs with the same key run one after the other" },                      \
                 { "tag", 't', "TEXT", &option_text, &arg_tag, "A label to find it by" },         \
                 { "delay", 0, "TIME", &option_time, &arg_delay, "Start not before so long" },    \
                 { "timeout", 0, "TIME", &option_time, &arg_run_timeout, "Run at most so long" }, \
@@ -127,6 +129,8 @@ static int append_options(sd_bus_message *m, const Request *request) {
         if (r >= 0 && arg_max_attempts.given)
                 r = sd_bus_message_append(
                         m, "{sv}", "MaxAttempts", "u", (uint32_t) arg_max_attempts.value);
+        if (r >= 0 && arg_key)
+                r = sd_bus_message_append(m, "{sv}", "ConcurrencyKey", "s", arg_key);
         if (r >= 0 && arg_tag)
                 r = sd_bus_message_append(m, "{sv}", "Tag", "s", arg_tag);
         if (r >= 0)
@@ -156,7 +160,7 @@ static int new_submit(Ctl *c, const Request *request, sd_bus_message **ret) {
         if (r >= 0)
                 r = append_options(m, request);
         if (r < 0)
-                return r == -EINVAL ? usage_error("Tags and arguments must be valid UTF-8.")
+                return r == -EINVAL ? usage_error("Tags, keys and arguments must be valid UTF-8.")
                                     : failure(r, "make the call");
         *ret = TAKE_PTR(m);
         return 0;

@@ -125,7 +125,7 @@ const char *view_pending_meaning(const char *reason) {
                 { "breaker", "the breaker lets no job through" },
                 { "batch", "the batch is not full yet" },
                 { "delay", "not due yet" },
-                { "key", "a job with the same key runs" },
+                { "key", "others with the same key come first" },
                 { "workers", "all workers are busy" },
                 { "draining", "the pool is draining" },
         };

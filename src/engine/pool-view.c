@@ -203,6 +203,7 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 .owner = submission->owner,
                 .worker = -1,
                 .tag = submission->tag ?: "",
+                .concurrency_key = submission->concurrency_key ?: "",
                 .submitted_realtime = submission->submitted_realtime,
                 .progress = -1,
                 .pending_reason = "",

@@ -132,7 +132,7 @@ struct JobView {
         int16_t priority;
         uint32_t owner, attempt;
         int32_t worker, exit_status;
-        const char *tag;
+        const char *tag, *concurrency_key; /* "" if it has none */
         usec_t submitted_realtime, started_realtime, finished_realtime, duration; /* 0 = not yet */
         double progress;
         const char *pending_reason; /* "" when it does not wait */

@@ -411,6 +411,7 @@ class SluicectlTest(unittest.TestCase):
             (['--queue-timeout=infinity'], 'QueueTimeoutUSec=t:18446744073709551615'),
             (['--timeout=250ms'], 'RunTimeoutUSec=t:250000'),
             (['--tag=nightly'], 'Tag=s:nightly'),
+            (['--concurrency-key=file 1'], 'ConcurrencyKey=s:file 1'),
             (['--notify'], 'Notify=b:1'),
             (['--bind'], 'BindToClient=b:1'),
             (['--output=/dev/null'], 'OutputFd=h'),

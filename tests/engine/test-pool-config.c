@@ -470,6 +470,7 @@ static void what_may_change_at_run_time_is_known(void **state) {
                 { "AgingIntervalUSec", true },
                 { "AgingInterval", true },
                 { "RunTimeoutUSec", true },
+                { "KeyConcurrency", true },
                 { "ScaleMode", true },
                 { "ScaleInterval", true },
                 { "ScaleUpAt", true },

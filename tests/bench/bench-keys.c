@@ -23,7 +23,7 @@ typedef struct Bench {
         Job *jobs;
         JobDetails *details;
         Submission *submissions; /* one for each key */
-        char (*keys)[24];
+        char (*keys)[32];
 } Bench;
 
 static uint64_t now_ns(void) {

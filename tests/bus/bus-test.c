@@ -171,7 +171,7 @@ Peer *peer_free(Peer *peer) {
 /* ---- arguments ---- */
 
 /* Takes the next word off the text. */
-static void next_word(const char **text, char word[static 256]) {
+static void next_word(const char **text, char word[static 512]) {
         const char *s = *text + strspn(*text, " ");
         size_t n;
 
@@ -183,7 +183,7 @@ static void next_word(const char **text, char word[static 256]) {
                 assert_true(n > 0);
                 *text = s + n;
         }
-        assert_true(n < 256);
+        assert_true(n < 512);
         memcpy(word, s, n);
         word[n] = '\0';
 }
@@ -249,7 +249,7 @@ static void append_basic(sd_bus_message *m, char type, const char *word) {
 
 static void append_types(sd_bus_message *m, const char *types, const char **text) {
         for (size_t n; *types; types += n) {
-                char word[256], contents[256] = "";
+                char word[512], contents[256] = "";
 
                 n = type_length(types);
                 assert_true(n < sizeof(contents));

@@ -7,6 +7,7 @@
 #include "try.h"
 
 #include <pthread.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -89,6 +90,7 @@ typedef struct Way {
         const char *name;
         bool bulk, borrow, group;
         usec_t delay, queue_timeout;
+        bool has_key; /* one that the pool does not know yet */
 } Way;
 
 static Submission *submission_of(Try *t, const Way *way, unsigned round) {
@@ -100,6 +102,13 @@ static Submission *submission_of(Try *t, const Way *way, unsigned round) {
         submission->bulk = way->bulk;
         submission->delay = way->delay;
         submission->queue_timeout = way->queue_timeout;
+        if (way->has_key) {
+                char key[16];
+
+                (void) snprintf(key, sizeof(key), "key %u", round);
+                submission->concurrency_key = strdup(key);
+                assert_non_null(submission->concurrency_key);
+        }
         if (way->bulk) {
                 submission->finished = on_finished;
                 submission->userdata = t;
@@ -113,6 +122,7 @@ static void a_submit_without_memory_changes_nothing(void **state) {
                 { "borrowed", true, true, false, 0, USEC_INFINITY },
                 { "copied", false, false, false, 0, USEC_INFINITY },
                 { "delayed", true, true, false, USEC_PER_MSEC, USEC_PER_HOUR },
+                { "keyed", true, true, false, 0, USEC_INFINITY, true },
                 { "group", false, true, true, 0, USEC_INFINITY },
         };
         static struct iovec payloads[N];

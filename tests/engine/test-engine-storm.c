@@ -154,6 +154,10 @@ static void submit(Storm *s) {
          */
         submission->run_timeout = 500 + below(s, 5000);
         submission->notify = below(s, 4) == 0;
+        if (below(s, 4) == 0) {
+                submission->concurrency_key = strdup((const char *[]){ "a", "b" }[below(s, 2)]);
+                assert_non_null(submission->concurrency_key);
+        }
         if (below(s, 2)) {
                 submission->bulk = true;
                 submission->finished = on_call_finished;
@@ -283,6 +287,7 @@ static void resize(Storm *s) {
         config->max_workers = config->min_workers + (uint32_t) below(s, 3);
         make_elastic(s, config);
         config->aging_interval = below(s, 4) ? 30 * USEC_PER_SEC : USEC_INFINITY;
+        config->key_concurrency = (uint32_t) (1 + below(s, 3));
         if (below(s, 4) == 0)
                 choose_batches(s, config);
         assert_int_equal(engine_set_pool(s->try.engine, pool, config), 0);

@@ -418,6 +418,44 @@ static void descriptors_are_payload_and_output(void **state) {
         peer_free(peer);
 }
 
+/* A condition: its first result is known to the main thread. */
+static bool result_is_kept(void *pool) {
+        return ((const Pool *) pool)->n_retained > 0;
+}
+
+/* A file that is a payload stays open for a job that may be kicked, and for no other. */
+static void descriptors_are_closed_when_they_have_served(void **state) {
+        static const struct {
+                const char *command;
+                bool stays;
+        } rows[] = { { "/bin/true", false }, { "/bin/false", true } };
+        BusTest *test = *state;
+        Peer *peer = peer_new(test, 0);
+        _cleanup_close_ int in = memfd_create("in", MFD_CLOEXEC);
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+                _cleanup_reply_ Reply reply = {};
+                char name[2] = { (char) ('a' + i), '\0' }, path[64];
+                Pool *pool;
+
+                pool = bus_test_pool(test, name, "Handler", "command", "ExecStart", rows[i].command,
+                        "Workers", "1", NULL);
+                (void) snprintf(path, sizeof(path), POOL_PATH "%s", name);
+                assert_return_code(sd_bus_message_new_method_call(
+                                           peer->bus, &m, SLUICE_BUS_NAME, path, POOL, "SubmitFd"),
+                        0);
+                assert_return_code(sd_bus_message_append(m, "ha{sv}", in, 0), 0);
+                call_message(peer, &reply, m);
+                reply_wait(peer, &reply);
+                assert_null(sd_bus_message_get_error(reply.message));
+                bus_test_until(test, result_is_kept, pool);
+                assert_int_equal(engine_find_job(test->engine, i + 1)->submission->payload_fd >= 0,
+                        rows[i].stays);
+        }
+        peer_free(peer);
+}
+
 /* ---- settings ---- */
 
 static void set_changes_all_at_once(void **state) {
@@ -803,6 +841,7 @@ int main(void) {
                 TEST(bulk_calls_of_nothing_are_answered_at_once),
                 TEST(partial_takes_what_fits),
                 TEST(descriptors_are_payload_and_output),
+                TEST(descriptors_are_closed_when_they_have_served),
                 TEST(set_changes_all_at_once),
                 TEST(signals_go_to_subscribers_who_may_see_the_job),
                 TEST(matches_of_sd_bus_work),

@@ -591,6 +591,21 @@ static void a_batch_out_of_its_time_is_one_failure(void **state) {
         assert_int_equal(breaker_of(pool).in_flight, 0);
 }
 
+static void a_batch_that_ignores_the_end_of_its_time_has_failed_at_once(void **state) {
+        Try *t = *state;
+        Submission *hasty = try_submission();
+        Pool *pool = broken_pool(t, LONG);
+
+        hasty->run_timeout = 20 * USEC_PER_MSEC;
+        (void) try_submit_with(t, pool, hasty, TRY_STUBBORN(0), 3);
+        try_until(t, breaker_of(pool).failures == 1);
+        assert_int_equal(t->n_finished, 0);
+        gate_open(0);
+        try_until(t, t->n_finished == 3);
+        assert_int_equal(breaker_of(pool).failures, 1);
+        assert_int_equal(breaker_of(pool).in_flight, 0);
+}
+
 static void a_batch_is_one_probe(void **state) {
         Try *t = *state;
         Pool *pool = broken_pool(t, USEC_PER_MSEC);
@@ -683,6 +698,7 @@ int main(void) {
                 TEST(a_batch_fails_for_the_breaker_if_none_of_it_succeeds),
                 TEST(a_cancelled_batch_says_nothing_to_the_breaker),
                 TEST(a_batch_out_of_its_time_is_one_failure),
+                TEST(a_batch_that_ignores_the_end_of_its_time_has_failed_at_once),
                 TEST(a_batch_is_one_probe),
                 TEST(reasons_are_true_of_batches),
                 TEST(times_of_a_batch_are_those_of_each_job),

@@ -142,10 +142,37 @@ static void an_open_breaker_refuses_what_is_queued(void **state) {
         assert_int_equal(look(breaker).state, BREAKER_OPEN);
 }
 
+static void what_is_queued_behind_a_sweep_is_refused_by_it_all_the_same(void **state) {
+        Try *t = *state;
+        SharedBreaker *breaker = add(t, LONG);
+        Pool *pool = guarded_pool(t, "p", &try_singly, 1, /* hold= */ false);
+        uint64_t first = try_submit(t, pool, TRY_FAIL, 1);
+
+        t->several_lives = true;
+        try_until(t, t->n_finished == 1);
+        (void) try_submit(t, pool, TRY_GATE(0), 1);
+        engine_turn(t->engine);
+        gate_wait_begun(0, 1);
+        (void) try_submit(t, pool, TRY_ECHO, 2500);
+        assert_int_equal(shared_breaker_trip(breaker), 0);
+        try_until(t, list_entry(list_first(&t->engine->sweeps), Sweep, links)->cursor > first);
+
+        assert_int_equal(engine_retry(t->engine, first), RETRY_DONE);
+        engine_refuse_queued(t->engine, pool);
+        try_until(t, t->n_finished == 2502);
+        assert_int_equal(try_result(t, first), JOB_REFUSED);
+        gate_open(0);
+        try_until(t, t->n_finished == 2503);
+}
+
 static void what_is_to_be_refused_may_be_gone_with_its_pool(void **state) {
         Try *t = *state;
         SharedBreaker *breaker = add(t, LONG);
+        Pool *other = try_pool(t, "other", &try_singly, 1);
 
+        /* So much that a sweep takes several turns to look at it. */
+        engine_pause_pool(t->engine, other, true);
+        (void) try_submit(t, other, TRY_ECHO, 50000);
         for (unsigned i = 1; i <= 10; i++) {
                 Pool *pool = guarded_pool(t, "p", &try_singly, 1, /* hold= */ false);
 
@@ -434,6 +461,7 @@ int main(void) {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
                 TEST(an_open_breaker_holds_what_is_queued),
                 TEST(an_open_breaker_refuses_what_is_queued),
+                TEST(what_is_queued_behind_a_sweep_is_refused_by_it_all_the_same),
                 TEST(what_is_to_be_refused_may_be_gone_with_its_pool),
                 TEST(the_timer_half_opens_it_and_one_probe_closes_it),
                 TEST(a_turn_takes_one_probe_and_no_more),

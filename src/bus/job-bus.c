@@ -47,6 +47,7 @@ int job_bus_cancel(sd_bus_message *m, Job *job, sd_bus_error *error) {
 
         case CANCEL_FINISHED:
         case CANCEL_ASKED:
+        case CANCEL_NOTED:
                 return sd_bus_reply_method_return(m, NULL);
 
         case CANCEL_NOTHING:

@@ -24,10 +24,16 @@ static const uint8_t transitions[_JOB_STATE_MAX][_JOB_EVENT_MAX] = {
         [JOB_RUNNING] = {
                 [JOB_EVENT_DELAY] = JOB_SCHEDULED,
                 [JOB_EVENT_STOP] = JOB_STOPPING,
+                [JOB_EVENT_PASS] = JOB_PASSING,
                 [JOB_EVENT_FINISH] = JOB_FINISHED,
         },
         [JOB_STOPPING] = {
                 [JOB_EVENT_DELAY] = JOB_SCHEDULED,
+                [JOB_EVENT_PASS] = JOB_PASSING,
+                [JOB_EVENT_FINISH] = JOB_FINISHED,
+        },
+        [JOB_PASSING] = {
+                [JOB_EVENT_QUEUE] = JOB_QUEUED,
                 [JOB_EVENT_FINISH] = JOB_FINISHED,
         },
 };

@@ -26,6 +26,7 @@
 typedef struct Job Job;
 typedef struct JobDetails JobDetails;
 typedef struct Key Key;
+typedef struct Pipeline Pipeline;
 typedef struct Submission Submission;
 
 #define PRIORITY_MIN (-1000)
@@ -37,6 +38,7 @@ typedef enum JobState {
         JOB_QUEUED,
         JOB_RUNNING,
         JOB_STOPPING,
+        JOB_PASSING, /* between two stages of a pipeline; called queued where it is shown */
         JOB_FINISHED,
         _JOB_STATE_MAX,
         _JOB_STATE_INVALID = -EINVAL,
@@ -57,9 +59,10 @@ typedef enum JobResult {
 
 typedef enum JobEvent {
         JOB_EVENT_DELAY, /* accepted, or failed and to be tried again, but not due yet */
-        JOB_EVENT_QUEUE, /* accepted, or due */
+        JOB_EVENT_QUEUE, /* accepted, or due, or come to the next stage */
         JOB_EVENT_START,
         JOB_EVENT_STOP, /* asked to stop while it runs */
+        JOB_EVENT_PASS, /* has succeeded at a stage that is not the last */
         JOB_EVENT_FINISH,
         _JOB_EVENT_MAX,
 } JobEvent;
@@ -145,12 +148,14 @@ struct JobDetails {
         uint32_t asked;   /* those of them that asked for another one */
         int32_t worker;   /* -1 = has not run */
         int32_t exit_status;
-        List watchers; /* main thread only: callers that wait for this job */
+        uint32_t stage; /* of its pipeline; changed by main only, while the job is JOB_PASSING */
+        List watchers;  /* main thread only: callers that wait for this job */
 };
 
 struct Submission {
         uint32_t n_jobs;    /* live Job structs that point here */
-        uint32_t n_pending; /* jobs not finished yet */
+        uint32_t n_pending; /* jobs not finished yet; guarded by the pool's lock, of a pipeline's by
+                               nothing, as only main counts them */
         uint32_t owner;     /* uid of the submitter */
         int16_t priority;
         bool bulk;   /* a caller waits for all results as one: nothing is kept of a job after the
@@ -162,10 +167,11 @@ struct Submission {
         usec_t submitted_at; /* monotonic */
         usec_t submitted_realtime;
         usec_t delay;
-        usec_t queue_timeout;  /* USEC_INFINITY = waits for ever */
-        usec_t run_timeout;    /* the pool's where the caller gave none */
+        usec_t queue_timeout; /* USEC_INFINITY = waits for ever */
+        usec_t run_timeout;   /* the pool's where the caller gave none; 0 = that of the pool of each
+                                 stage */
         uint32_t max_attempts; /* 0 = as the pool says */
-        bool once;             /* its fds can be used for one attempt alone */
+        bool once;             /* its fds can be used for one attempt alone, see job_is_once() */
         char *tag;             /* owned, NULL = none */
         char *concurrency_key; /* owned, NULL = none; with one, every job has details */
         char **arguments;      /* owned, NULL = none */
@@ -181,7 +187,9 @@ struct Submission {
         void *userdata;         /* main thread only: the caller that waits */
         void (*finished)(
                 Submission *submission); /* main thread: all have ended; NULL = nobody waits */
-        void *pool;                      /* borrowed: the pool that it went to */
+        void *pool;                      /* borrowed: the pool that it went to; or else */
+        Pipeline *pipeline; /* borrowed: the pipeline, in which its jobs are items; all of them have
+                               details */
         void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */
 };
 
@@ -213,6 +221,16 @@ static inline usec_t job_waits_since(const Job *job) {
         if (!job->details || job->details->attempt == 0 || job->details->ready_at < job->due_at)
                 return job->due_at;
         return job->details->ready_at;
+}
+
+/* Is it at the stage that its submission was made for? Of a job that is in no pipeline always. */
+static inline bool job_is_at_first_stage(const Job *job) {
+        return !job->submission->pipeline || job->details->stage == 0;
+}
+
+/* Is what it works on there for one attempt alone? What came out of a stage is kept. */
+static inline bool job_is_once(const Job *job) {
+        return job->submission->once && job_is_at_first_stage(job);
 }
 
 static inline bool job_is_waiting(const Job *job) {

@@ -371,7 +371,8 @@ static size_t level_collect(const PrioqLevel *level, PrioqEnd end, size_t n, Job
         size_t k = 0;
 
         for (; job && k < n; job = end == PRIOQ_OLDEST ? job->next : job->prev)
-                ret[k++] = job;
+                if (!job->submission->pipeline)
+                        ret[k++] = job;
         return k;
 }
 
@@ -381,6 +382,7 @@ size_t prioq_collect(const Prioq *q, PrioqEnd end, size_t n, Job **ret) {
         for (uint16_t i = 0; i < q->n_heap; i++)
                 k += level_collect(&q->levels[q->heap[i]], end, n, ret + k);
         for (const HeapLink *link = q->side.root; link; link = heap_next(link))
-                ret[k++] = job_of_order(link);
+                if (!job_of_order(link)->submission->pipeline)
+                        ret[k++] = job_of_order(link);
         return k;
 }

@@ -88,5 +88,5 @@ typedef enum PrioqEnd {
 size_t prioq_collect_max(const Prioq *q, size_t n);
 
 /* Finds candidates among which the n jobs nearest to that end are, in no order: O(levels x n + side
- * heap). They stay in. Returns their number. */
+ * heap). Items of pipelines are passed over. They stay in. Returns their number. */
 size_t prioq_collect(const Prioq *q, PrioqEnd end, size_t n, Job **ret);

@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/types.h>
 
+#include "core/pipeline.h"
 #include "core/scheduler.h"
 #include "util/macro.h"
 
@@ -40,7 +41,7 @@ static Job *job_of_expiry(const HeapLink *link) {
 /* A job that was started once does not expire any more. */
 static bool job_may_expire(const Job *job) {
         return job->submission->queue_timeout != USEC_INFINITY && job->details->attempt == 0 &&
-               !job->details->kicked;
+               !job->details->kicked && job_is_at_first_stage(job);
 }
 
 static usec_t job_expires_at(const Job *job) {
@@ -289,17 +290,19 @@ static void leave_scheduled(Scheduler *s, Job *job) {
 }
 
 void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
-        const Submission *submission = job->submission;
+        usec_t delay = job->submission->delay;
 
+        if (unlikely(delay > 0) && !job_is_at_first_stage(job))
+                delay = 0;
         s->counters.submitted++;
         owner_of(s, job)->n_live++;
         s->latest = MAX(s->latest, now);
-        job->due_at = usec_add(s->latest, submission->delay);
-        if (unlikely(submission->concurrency_key))
+        job->due_at = usec_add(s->latest, delay);
+        if (unlikely(job->submission->concurrency_key))
                 keys_enter(&s->keys, job);
         if (unlikely(job_may_expire(job)))
                 heap_insert(&s->expiring, &job->details->expiry);
-        if (unlikely(submission->delay > 0)) {
+        if (unlikely(delay > 0)) {
                 job->details->ready_at = job->due_at;
                 postpone(s, job);
         } else
@@ -314,12 +317,32 @@ static void key_leave(Scheduler *s, Job *job) {
         keys_leave(&s->keys, job);
 }
 
-/* The last step of every job: counted under its result, and gone from its key and its owner. */
+/* Has it done what it was here for, and has more to do elsewhere? */
+static bool passes_on(const Job *job, JobResult result) {
+        const Pipeline *pipeline = job->submission->pipeline;
+
+        return unlikely(pipeline) && result == JOB_SUCCEEDED &&
+               pipeline_goes_on(pipeline, job->details->stage);
+}
+
+/* The last step of every job: counted under its result, and gone from its key and its owner. That
+ * somebody wanted it cancelled is kept for the next stage. */
 static void conclude(Scheduler *s, Job *job, JobResult result) {
-        job_finish(job, result);
+        if (passes_on(job, result)) {
+                job_transition(job, JOB_EVENT_PASS);
+                job->flags &= (uint8_t) ~JOB_STOP_BY_TIMEOUT;
+        } else
+                job_finish(job, result);
         if (unlikely(job_key(job)))
                 key_leave(s, job);
         owner_of(s, job)->n_live--;
+        s->counters.results[result]++;
+}
+
+void scheduler_turn_away(Scheduler *s, Job *job, JobResult result) {
+        assert(job->state == JOB_PASSING);
+        job_finish(job, result);
+        s->counters.submitted++;
         s->counters.results[result]++;
 }
 
@@ -441,7 +464,7 @@ static int make_room(Scheduler *s, uint64_t n, int16_t priority, unsigned flags)
         return (uint64_t) found == wanted;
 }
 
-static int reserve(Scheduler *s, const Submission *submission, int16_t priority) {
+int scheduler_reserve(Scheduler *s, const Submission *submission, int16_t priority) {
         SchedulerOwner *owner;
         int r;
 
@@ -467,7 +490,7 @@ int scheduler_admit(
                 return refuse(s, ADMIT_DRAINING, n, flags);
         if (!list_is_empty(&s->line) && !(flags & ADMIT_SERVED))
                 return refuse(s, ADMIT_FULL, n, flags);
-        r = reserve(s, submission, priority);
+        r = scheduler_reserve(s, submission, priority);
         if (r < 0)
                 return r;
         if (!has_room(s, n)) {
@@ -690,7 +713,7 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
                 details->attempt++;
                 details->asked += outcome == OUTCOME_RETRY;
         }
-        if (outcome == OUTCOME_SUCCESS || !details || s->ending || job->submission->once ||
+        if (outcome == OUTCOME_SUCCESS || !details || s->ending || job_is_once(job) ||
                 ask_retry(s, job, outcome, random, &delay) == RETRY_NOT) {
                 conclude(s, job, job_result_of(job, outcome));
                 return true;
@@ -741,6 +764,10 @@ CancelVerdict scheduler_cancel(Scheduler *s, Job *job) {
                 job->flags |= JOB_STOP_BY_CANCEL;
                 return CANCEL_NOTHING;
 
+        case JOB_PASSING:
+                job->flags |= JOB_STOP_BY_CANCEL;
+                return CANCEL_NOTED;
+
         case JOB_NEW:
         case JOB_FINISHED:
         case _JOB_STATE_MAX:
@@ -769,6 +796,11 @@ int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority) {
         Prioq *parked = &s->keys.parked, *queue = &owner_of(s, job)->queue;
         int r;
 
+        /* It is on its way from here, and keeps it. */
+        if (job->state == JOB_PASSING) {
+                job->priority = priority;
+                return 0;
+        }
         r = prioq_reserve(queue, priority);
         if (r >= 0 && job_key(job))
                 r = prioq_reserve(parked, priority);

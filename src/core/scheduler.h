@@ -56,6 +56,7 @@ typedef enum TakeVerdict {
 typedef enum CancelVerdict {
         CANCEL_FINISHED, /* it waited, and is finished now */
         CANCEL_ASKED,    /* it runs, and is to be told to stop */
+        CANCEL_NOTED,    /* it is between two stages, and ends where it arrives */
         CANCEL_NOTHING,  /* it was finished before, or stopping: then it has no other attempt */
 } CancelVerdict;
 
@@ -149,10 +150,18 @@ void scheduler_line_leave(Scheduler *s, AdmitWaiter *waiter);
 AdmitWaiter *scheduler_line_serve(Scheduler *s);
 bool scheduler_line_is_due(const Scheduler *s); /* would it return somebody? */
 
-/* Takes an admitted job in, due after submission->delay. due_at is set here. Jobs with a delay, a
- * queue_timeout or a key have details, and so has one whose id is not above that of all before it.
- * `now` may be older than what the scheduler was told before (each thread reads the clock before it
- * gets the lock): the later moment counts. */
+/* The memory alone: what follows can be submitted though there is no room for it, or though nothing
+ * is let in. So do items of a pipeline, for which that has answered. 0 or -ENOMEM. */
+int scheduler_reserve(Scheduler *s, const Submission *submission, int16_t priority);
+
+/* A job that comes from another stage of its pipeline ends here, before it was submitted: it counts
+ * as both. */
+void scheduler_turn_away(Scheduler *s, Job *job, JobResult result);
+
+/* Takes an admitted job in, due after submission->delay (at its first stage). due_at is set here.
+ * Jobs with a delay, a queue_timeout or a key have details, and so has one whose id is not above
+ * that of all before it. `now` may be older than what the scheduler was told before (each thread
+ * reads the clock before it gets the lock): the later moment counts. */
 void scheduler_submit(Scheduler *s, Job *job, usec_t now);
 
 /* Takes up to `max` jobs, in order. Of those with one key it takes no more than fit with what is at
@@ -174,10 +183,11 @@ void scheduler_start(Scheduler *s, Job *job); /* a claimed job is being run */
  * Of those of one take the last one comes first. */
 void scheduler_unclaim(Scheduler *s, Job *job);
 
-/* The attempt has ended (of a running, stopping or claimed job). True: the job is finished. False:
- * it is scheduled for another attempt, after details->ready_at, with its old place in the queue.
- * Until then it keeps its ConcurrencyKey if that is for one job at a time. Only a job with details
- * can have another attempt. `random` is any 64 bits, and matters for a failure alone. */
+/* The attempt has ended (of a running, stopping or claimed job). True: the job is finished, or it
+ * is JOB_PASSING, and this pool has nothing to do with it any more. False: it is scheduled for
+ * another attempt, after details->ready_at, with its old place in the queue. Until then it keeps its
+ * ConcurrencyKey if that is for one job at a time. Only a job with details can have another attempt.
+ * `random` is any 64 bits, and matters for a failure alone. */
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random);
 
 /* Gives a finished job, which has details and for which there is room by scheduler_admit(), another

@@ -174,6 +174,7 @@ CancelVerdict pool_cancel(Pool *pool, Job *job) {
                 }
                 break;
 
+        case CANCEL_NOTED:
         case CANCEL_NOTHING:
                 break;
         }

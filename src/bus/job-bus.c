@@ -169,7 +169,9 @@ static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *er
 
 static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        uint64_t id = ((const Job *) found->object)->id;
+        const Job *job = found->object;
+        const char *place = job_pipeline(job) ? "pipeline" : "pool";
+        uint64_t id = job->id;
         int r;
 
         r = engine_retry(found->link->server->engine, id);
@@ -193,8 +195,8 @@ static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                         "What job %" PRIu64 " works on was there for one attempt alone", id);
 
         case RETRY_NO_ROOM:
-                return bus_error(
-                        error, BUS_ERROR_QUEUE_FULL, "The pool of job %" PRIu64 " has no room", id);
+                return bus_error(error, BUS_ERROR_QUEUE_FULL,
+                        "The %s of job %" PRIu64 " has no room", place, id);
 
         case RETRY_IN_GROUP:
                 return bus_error(error, BUS_ERROR_INVALID_STATE,
@@ -202,7 +204,11 @@ static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) 
 
         case RETRY_DRAINING:
                 return bus_error(error, BUS_ERROR_DRAINING,
-                        "The pool of job %" PRIu64 " is draining and takes no jobs", id);
+                        "The %s of job %" PRIu64 " is draining and takes no jobs", place, id);
+
+        case RETRY_REMOVED:
+                return bus_error(error, BUS_ERROR_INVALID_STATE,
+                        "The pipeline in which job %" PRIu64 " was to go on was removed", id);
         }
         return sd_bus_reply_method_return(m, NULL);
 }

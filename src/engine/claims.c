@@ -97,7 +97,7 @@ bool pool_cut_turn(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
         /* When exactly it was begun nobody knows; its time-out is not to come too early. */
         scheduler_remove_run(&pool->scheduler, &worker->run);
         scheduler_add_run(&pool->scheduler, &worker->run,
-                n_begun > 1 ? now : worker->turn_started_at, job->submission->run_timeout);
+                n_begun > 1 ? now : worker->turn_started_at, pool_run_timeout(pool, job));
         return urgent;
 }
 

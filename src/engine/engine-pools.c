@@ -201,6 +201,8 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
                 .state = cancel ? _JOB_STATE_INVALID : JOB_SCHEDULED,
                 .result = _JOB_RESULT_INVALID,
                 .unfinished = true,
+                /* It goes after the pipelines that it is in, and with them what is inside. */
+                .no_items = !cancel,
         };
         int r;
 
@@ -228,7 +230,7 @@ static void pool_gone(Engine *engine, Pool *pool) {
         if (engine->listener)
                 engine->listener->pool_removed(engine->listener_userdata, pool);
         engine_forget_results(engine, pool);
-        engine_end_sweeps(engine, pool);
+        engine_end_sweeps(engine, pool, NULL);
         engine->gone.submitted += pool->scheduler.counters.submitted;
         engine->gone.rejected += pool->scheduler.counters.rejected;
         for (int i = 0; i < _JOB_RESULT_MAX; i++)
@@ -311,7 +313,8 @@ void engine_check_pool(Engine *engine, Pool *pool) {
         engine_serve_line(pool);
         if (!list_is_empty(&pool->drain_watches) && pool_is_empty(pool))
                 watches_done(&pool->drain_watches);
-        if (pool->removing && !pool->dismissed && pool_has_no_jobs(pool)) {
+        if (pool->removing && !pool->dismissed && pool->n_pipelines == 0 &&
+                pool_has_no_jobs(pool)) {
                 pool->dismissed = true;
                 pool_dismiss(pool);
                 pool->is_to_wake = engine->wake_pools = true;

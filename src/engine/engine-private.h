@@ -10,6 +10,11 @@
 
 /* ---- submission.c ---- */
 
+/* Makes n jobs of one submit call and hands them over to the pool, which has memory for them. Ids
+ * are submission->first_id and what follows. 0 or -ENOMEM. */
+int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
+        const struct iovec *payloads, size_t n, bool borrow);
+
 /* Frees the job but for its output in a shared chunk, of which the caller lets go. */
 void engine_free_job(Engine *engine, Job *job);
 void engine_drop_data(Engine *engine, Job *job);
@@ -39,10 +44,28 @@ int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata);
 void engine_member_ended(Engine *engine, Job *job, usec_t now);
 int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userdata);
 
+/* ---- pool-pipeline.c ---- */
+
+/* The mailbox has brought jobs, linked by next, that go to their next stages. */
+void engine_pass_jobs(Engine *engine, Job *first, usec_t now);
+
+/* An item has ended for good: its credit is free, and its error text says where that was. */
+void engine_item_ended(Job *job);
+
+/* One that has ended is to come in once more, at the stage where it is. RetryAnswer or -ENOMEM. */
+int engine_readmit_item(Engine *engine, Job *job);
+
+void engine_check_pipelines(Engine *engine); /* tells listeners and watches of them */
+
+/* A submission that names the pipeline has gone. */
+void pipeline_submission_gone(Pipeline *pipeline);
+
 /* ---- sweep.c ---- */
 
 void sweep_free(Sweep *sweep);
-void engine_end_sweeps(Engine *engine, const Pool *pool); /* those of the pool, which goes */
+
+/* Those of the pool or of the pipeline, which goes; NULL = of none. */
+void engine_end_sweeps(Engine *engine, const Pool *pool, const PoolPipeline *pipeline);
 int engine_on_sweep(sd_event_source *source, uint64_t usec, void *userdata);
 
 /* ---- engine-pools.c ---- */

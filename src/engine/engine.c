@@ -22,12 +22,16 @@ void engine_watch_room(Pool *pool, RoomWatch *watch, uint64_t n) {
 }
 
 void engine_unwatch_room(RoomWatch *watch) {
-        if (!watch->pool)
-                return;
-        pool_line_leave(watch->pool, &watch->waiter);
         /* Those behind it may fit where it did not. */
-        ((Engine *) watch->pool->engine)->check_pools = true;
+        if (watch->pool) {
+                pool_line_leave(watch->pool, &watch->waiter);
+                ((Engine *) watch->pool->engine)->check_pools = true;
+        } else if (watch->pipeline) {
+                pipeline_line_leave(&watch->pipeline->pipeline, &watch->waiter);
+                watch->pipeline->engine->check_pools = true;
+        }
         watch->pool = NULL;
+        watch->pipeline = NULL;
 }
 
 void engine_serve_line(Pool *pool) {
@@ -86,6 +90,7 @@ void engine_read_mail(Engine *engine, bool seen) {
                 engine_job_ended(engine, job, now);
                 job = next;
         }
+        engine_pass_jobs(engine, mail.passing, now);
         while ((l = list_pop(&mail.submissions)))
                 engine_submission_ended(engine, list_entry(l, Submission, mail), now);
         while ((l = list_pop(&mail.gone))) {
@@ -125,6 +130,7 @@ void engine_turn(Engine *engine) {
                         wake_workers(engine);
                 if (engine->check_pools) {
                         engine->check_pools = false;
+                        engine_check_pipelines(engine);
                         list_for_each (l, &engine->pools)
                                 engine_check_pool(engine, list_entry(l, Pool, links));
                 }
@@ -171,6 +177,8 @@ void engine_shut_down(Engine *engine) {
         if (engine->shutting_down)
                 return;
         engine->shutting_down = true;
+        list_for_each (l, &engine->pipelines)
+                engine_drain_pipeline(engine, list_entry(l, PoolPipeline, links), true);
         list_for_each (l, &engine->pools)
                 pool_shut_down(list_entry(l, Pool, links));
         engine->check_pools = true;
@@ -197,6 +205,9 @@ bool engine_is_quiet(Engine *engine) {
 }
 
 void engine_dismiss(Engine *engine) {
+        list_for_each (l, &engine->pipelines)
+                (void) engine_remove_pipeline(
+                        engine, list_entry(l, PoolPipeline, links), /* cancel= */ true, NULL);
         list_for_each (l, &engine->pools)
                 (void) engine_remove_pool(
                         engine, list_entry(l, Pool, links), /* cancel= */ true, NULL);
@@ -218,6 +229,7 @@ int engine_new(sd_event *event, Engine **ret) {
                 .tell_groups_at = USEC_INFINITY,
         };
         list_init(&engine->pools);
+        list_init(&engine->pipelines);
         list_init(&engine->limiters);
         list_init(&engine->breakers);
         list_init(&engine->sweeps);
@@ -256,7 +268,7 @@ int engine_new(sd_event *event, Engine **ret) {
 Engine *engine_free(Engine *engine) {
         if (!engine)
                 return NULL;
-        assert(list_is_empty(&engine->pools));
+        assert(list_is_empty(&engine->pools) && list_is_empty(&engine->pipelines));
         list_for_each (l, &engine->limiters)
                 (void) engine_remove_limiter(engine, list_entry(l, SharedLimiter, links));
         list_for_each (l, &engine->breakers)

@@ -13,6 +13,7 @@
 #include "engine/job-table.h"
 #include "engine/mailbox.h"
 #include "engine/output.h"
+#include "engine/pool-pipeline.h"
 #include "engine/pool.h"
 #include "engine/shared-breaker.h"
 #include "engine/shared-limiter.h"
@@ -47,6 +48,9 @@ struct EngineListener {
         /* `names` are those of the settings that have changed; NULL: of any. */
         void (*pool_set)(void *userdata, Pool *pool, char **names);
         void (*pool_scaled)(void *userdata, Pool *pool, const PoolScaling *scaling);
+        void (*pipeline_added)(void *userdata, PoolPipeline *pipeline);
+        void (*pipeline_removed)(void *userdata, PoolPipeline *pipeline); /* it may be freed next */
+        void (*pipeline_changed)(void *userdata, PoolPipeline *pipeline, const char *property);
         void (*limiter_added)(void *userdata, SharedLimiter *limiter);
         void (*limiter_removed)(void *userdata, SharedLimiter *limiter); /* it is freed next */
         void (*limiter_changed)(void *userdata, SharedLimiter *limiter, char **names);
@@ -63,7 +67,7 @@ struct JobWatch {
         void (*finished)(JobWatch *watch, Job *job); /* the watch is out of the list */
 };
 
-/* Somebody waits for a pool to be empty, or gone. */
+/* Somebody waits for a pool or a pipeline to be empty, or gone. */
 struct PoolWatch {
         List links;
         void (*done)(PoolWatch *watch); /* the watch is out of the list */
@@ -71,11 +75,13 @@ struct PoolWatch {
 
 /* Which jobs are meant. All members together. */
 struct JobFilter {
-        Pool *pool;       /* borrowed; NULL = any */
-        JobState state;   /* _JOB_STATE_INVALID = any */
-        JobResult result; /* _JOB_RESULT_INVALID = any */
-        bool waiting;     /* only those that wait */
-        bool unfinished;  /* only those that are not finished */
+        Pool *pool;             /* borrowed: where they are now; NULL = any */
+        PoolPipeline *pipeline; /* borrowed, only compared: in which they are; NULL = any */
+        bool no_items;          /* only those that are in no pipeline */
+        JobState state;         /* _JOB_STATE_INVALID = any */
+        JobResult result;       /* _JOB_RESULT_INVALID = any */
+        bool waiting;           /* only those that wait */
+        bool unfinished;        /* only those that are not finished */
         bool by_owner;
         uint32_t owner;
         uint64_t first_id, last_id; /* 0 = from the first on, up to the last */
@@ -107,7 +113,9 @@ struct Engine {
         sd_event *event; /* shared */
         List pools;      /* Pool.links, by age; owned */
         Pool *by_name;   /* the same, hashed */
-        List limiters;   /* SharedLimiter.links, by age; owned */
+        List pipelines;  /* PoolPipeline.links, by age; owned */
+        PoolPipeline *pipelines_by_name;
+        List limiters; /* SharedLimiter.links, by age; owned */
         SharedLimiter *limiters_by_name;
         List breakers; /* SharedBreaker.links, by age; owned */
         SharedBreaker *breakers_by_name;
@@ -171,10 +179,12 @@ Submission *submission_free(Submission *submission); /* one that was not taken o
 
 DEFINE_CLEANUP(Submission *, submission_free)
 
-/* Somebody waits for room in a pool, with a submit that was refused for lack of it. */
+/* Somebody waits for room in a pool or a pipeline, with a submit that was refused for lack of it.
+ */
 struct RoomWatch {
         AdmitWaiter waiter;
-        Pool *pool;                       /* borrowed; NULL = waits for nothing */
+        Pool *pool;                       /* borrowed: where it is in line; or else … */
+        PoolPipeline *pipeline;           /* … here; both NULL = waits for nothing */
         void (*served)(RoomWatch *watch); /* submit now, with ADMIT_SERVED; it is out of the line */
 };
 
@@ -189,7 +199,7 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
         size_t n, bool borrow, unsigned flags);
 
 Job *engine_find_job(Engine *engine, uint64_t id); /* NULL if there is none (any more) */
-Pool *job_pool(const Job *job);
+Pool *job_pool(const Job *job); /* where it is, of an item the pool of its stage */
 
 /* What a job that did not succeed has to say; never NULL, never empty. "" for one that did. */
 const char *job_error(const Job *job);
@@ -220,7 +230,8 @@ typedef enum RetryAnswer {
         RETRY_UNFINISHED, /* it has not ended yet */
         RETRY_GONE,       /* what it works on was there for one attempt alone, or is not kept */
         RETRY_NO_ROOM,
-        RETRY_DRAINING, /* its pool takes nothing more */
+        RETRY_DRAINING, /* its pool, or its pipeline, takes nothing more */
+        RETRY_REMOVED,  /* the pipeline in which it was to go on is there no more */
         RETRY_IN_GROUP, /* its group counts on its result */
 } RetryAnswer;
 

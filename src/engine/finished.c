@@ -130,15 +130,21 @@ static void close_fds(Job *job) {
         if (submission->output_fd >= 0)
                 submission->once = true;
         submission->output_fd = fd_close(submission->output_fd);
-        if (job->result == JOB_SUCCEEDED || submission->once)
+        if (job->result == JOB_SUCCEEDED || job_is_once(job))
                 submission->payload_fd = fd_close(submission->payload_fd);
 }
 
 void engine_job_ended(Engine *engine, Job *job, usec_t now) {
+        Submission *submission = job->submission;
+        bool is_last = false;
         List *l;
 
-        if (job->submission->n_total == 1)
+        if (submission->n_total == 1)
                 close_fds(job);
+        if (unlikely(submission->pipeline)) {
+                engine_item_ended(job);
+                is_last = --submission->n_pending == 0 && submission->bulk;
+        }
 
         if (job->details)
                 while ((l = list_pop(&job->details->watchers))) {
@@ -148,10 +154,12 @@ void engine_job_ended(Engine *engine, Job *job, usec_t now) {
                 }
         if (engine->listener)
                 engine->listener->job_finished(engine->listener_userdata, job);
-        if (job->submission->group)
+        if (submission->group)
                 engine_member_ended(engine, job, now);
-        else if (!job->submission->bulk)
+        else if (!submission->bulk)
                 retain(engine, job, now);
+        if (is_last)
+                engine_submission_ended(engine, submission, now);
 }
 
 /* All jobs of the call go at once; outputs that lie in one chunk are let go of together. */
@@ -223,28 +231,37 @@ void engine_unwatch(JobWatch *watch) {
 
 /* ---- once more ---- */
 
-/* Puts a retained job back into the queue of its pool. */
-static int retry_retained(Engine *engine, Pool *pool, Job *job) {
-        const Submission *submission = job->submission;
+/* This is no submit that could be rejected, and takes nobody's place. */
+static int readmit(Pool *pool, const Job *job) {
         int r;
 
         /* Only main changes it, so it needs no lock to read it. */
         if (pool->scheduler.draining)
                 return RETRY_DRAINING;
-        /* This is no submit that could be rejected, and takes nobody's place. */
-        pool->is_to_wake = engine->wake_pools = true;
-        r = pool_admit(
-                pool, 1, submission, job->priority, ADMIT_MAY_WAIT | ADMIT_NO_DROP | ADMIT_AGAIN);
+        r = pool_admit(pool, 1, job->submission, job->priority,
+                ADMIT_MAY_WAIT | ADMIT_NO_DROP | ADMIT_AGAIN);
         if (r < 0)
                 return r;
-        if (r != ADMIT_YES)
-                return RETRY_NO_ROOM;
+        return r == ADMIT_YES ? RETRY_DONE : RETRY_NO_ROOM;
+}
+
+/* Puts a retained job back into the queue of its pool. */
+static int retry_retained(Engine *engine, Pool *pool, Job *job) {
+        int r;
+
+        /* To ask for room can take claimed jobs back, for which idle workers are woken. */
+        pool->is_to_wake = engine->wake_pools = true;
+        r = job->submission->pipeline ? engine_readmit_item(engine, job) : readmit(pool, job);
+        if (r != RETRY_DONE)
+                return r;
         release_retained(pool, job);
         r = pool_kick(pool, job, usec_now(CLOCK_MONOTONIC));
         if (r < 0) {
                 retain(engine, job, job->due_at);
                 return r;
         }
+        if (job->submission->pipeline)
+                pipeline_enter(job->submission->pipeline, 1);
         return RETRY_DONE;
 }
 
@@ -272,7 +289,7 @@ int engine_retry(Engine *engine, uint64_t id) {
         if (job->submission->group)
                 return RETRY_IN_GROUP;
         /* The results of a bulk call are on their way to its caller. */
-        if (job->submission->once || job->submission->bulk || pool->removing)
+        if (job_is_once(job) || job->submission->bulk || pool->removing)
                 return RETRY_GONE;
         return retry_retained(engine, pool, job);
 }
@@ -288,10 +305,11 @@ uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
         while (job && n < max) {
                 Job *next = job->next;
 
-                if (has_failed_for_good(job) && !job->submission->once) {
-                        if (retry_retained(engine, pool, job) != RETRY_DONE)
+                if (has_failed_for_good(job) && !job_is_once(job)) {
+                        if (retry_retained(engine, pool, job) == RETRY_DONE)
+                                n++;
+                        else if (!job->submission->pipeline)
                                 break;
-                        n++;
                 }
                 job = next;
         }

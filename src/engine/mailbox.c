@@ -14,6 +14,7 @@
 void mail_init(Mail *mail) {
         *mail = (Mail){};
         mail->jobs_end = &mail->jobs;
+        mail->passing_end = &mail->passing;
         list_init(&mail->submissions);
         list_init(&mail->notes);
         list_init(&mail->gone);
@@ -26,10 +27,21 @@ void mail_add_job(Mail *mail, Job *job) {
         mail->n++;
 }
 
+void mail_add_passing(Mail *mail, Job *job) {
+        job->next = NULL;
+        *mail->passing_end = job;
+        mail->passing_end = &job->next;
+        mail->n++;
+}
+
 void mail_append(Mail *mail, Mail *from) {
         if (from->jobs) {
                 *mail->jobs_end = from->jobs;
                 mail->jobs_end = from->jobs_end;
+        }
+        if (from->passing) {
+                *mail->passing_end = from->passing;
+                mail->passing_end = from->passing_end;
         }
         list_splice(&mail->submissions, &from->submissions);
         list_splice(&mail->notes, &from->notes);

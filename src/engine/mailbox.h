@@ -18,8 +18,9 @@ typedef struct StartNote StartNote;
 
 /* What a worker has to tell after one turn, and what is waiting in the mailbox. */
 struct Mail {
-        Job *jobs;        /* finished jobs in order of their end, linked by next, … */
-        Job **jobs_end;   /* … and where the next one goes */
+        Job *jobs;                   /* finished jobs in order of their end, linked by next, … */
+        Job **jobs_end;              /* … and where the next one goes */
+        Job *passing, **passing_end; /* the same of jobs that go to the next stage of a pipeline */
         List submissions; /* bulk calls of which every job has ended, by Submission.mail */
         List notes;       /* jobs that were started, by StartNote.links */
         List gone;        /* workers that have left, by Worker.links */
@@ -47,6 +48,7 @@ struct Mailbox {
 
 void mail_init(Mail *mail);
 void mail_add_job(Mail *mail, Job *job);
+void mail_add_passing(Mail *mail, Job *job);
 void mail_append(Mail *mail, Mail *from); /* moves all of `from` to the end */
 
 static inline bool mail_is_empty(const Mail *mail) {

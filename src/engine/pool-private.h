@@ -69,6 +69,10 @@ void pool_cancel_in_batch(Pool *pool, Worker *worker, unsigned i, usec_t now);
 
 /* ---- turn.c ---- */
 
+static inline usec_t pool_run_timeout(const Pool *pool, const Job *job) {
+        return job->submission->run_timeout ?: pool->run_timeout;
+}
+
 void worker_set_stop(Worker *worker, unsigned i, JobStop stop); /* job i is to stop */
 void worker_poke(Worker *worker);                               /* and it is to look */
 void pool_watch_stop(Pool *pool, Worker *worker, usec_t now);

@@ -188,6 +188,10 @@ static void view_running(Pool *pool, Job *job, JobView *ret) {
                 ret->progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
 }
 
+static JobState shown_state(const Job *job) {
+        return job->state == JOB_PASSING ? JOB_QUEUED : (JobState) job->state;
+}
+
 void pool_job_view(Pool *pool, Job *job, JobView *ret) {
         const Submission *submission = job->submission;
         const JobDetails *details;
@@ -196,7 +200,7 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
         details = job->details;
         *ret = (JobView){
                 .id = job->id,
-                .state = (JobState) job->state,
+                .state = shown_state(job),
                 .result =
                         job->state == JOB_FINISHED ? (JobResult) job->result : _JOB_RESULT_INVALID,
                 .priority = job->priority,
@@ -221,7 +225,11 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 ret->finished_realtime = to_realtime(job->due_at);
         if (job->state == JOB_RUNNING || job->state == JOB_STOPPING || (job->flags & JOB_CLAIMED))
                 view_running(pool, job, ret);
-        if (ret->state == JOB_QUEUED || ret->state == JOB_SCHEDULED) {
+        if (job->state == JOB_PASSING) {
+                /* No pool knows it at the moment, and it is about to be queued. */
+                ret->pending_reason = "workers";
+                ret->position = 1;
+        } else if (ret->state == JOB_QUEUED || ret->state == JOB_SCHEDULED) {
                 ret->pending_reason = pending_reason(pool, job);
                 ret->position = position(pool, job);
         }
@@ -233,7 +241,7 @@ void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
         Worker *worker;
 
         pool_lock(pool);
-        ret->state = (JobState) job->state;
+        ret->state = shown_state(job);
         ret->result = job->state == JOB_FINISHED ? (JobResult) job->result : _JOB_RESULT_INVALID;
         if (job->flags & JOB_CLAIMED) {
                 worker = pool_find_worker(pool, job, &i);

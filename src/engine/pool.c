@@ -129,16 +129,61 @@ uint64_t pool_room(Pool *pool) {
         return room;
 }
 
-void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
-        pool_lock(pool);
-        for (size_t i = 0; i < n; i++)
-                scheduler_submit(&pool->scheduler, jobs[i], now);
-        if (unlikely(pool_overtakes_claims(pool, jobs[0])))
+/* n jobs have come, of which this is the most urgent one; the lock is held. */
+static void jobs_came(Pool *pool, const Job *first, size_t n, usec_t now) {
+        if (unlikely(pool_overtakes_claims(pool, first)))
                 (void) pool_reclaim_all(pool);
         if (pool_is_worth_asking(pool))
                 pool_wake_idle(pool, pool_n_calls(pool, n));
         pool_arm_timer(pool, now);
+}
+
+void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
+        pool_lock(pool);
+        for (size_t i = 0; i < n; i++)
+                scheduler_submit(&pool->scheduler, jobs[i], now);
+        jobs_came(pool, jobs[0], n, now);
         pool_unlock(pool);
+}
+
+int pool_reserve(Pool *pool, const Submission *submission, int16_t priority) {
+        int r;
+
+        pool_lock(pool);
+        r = scheduler_reserve(&pool->scheduler, submission, priority);
+        pool_unlock(pool);
+        return r;
+}
+
+size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
+        const Job *reserved = NULL, *next;
+        size_t i;
+
+        pool_lock(pool);
+        for (i = 0; i < n; i++) {
+                Job *job = jobs[i];
+
+                if (!reserved || reserved->priority != job->priority ||
+                        reserved->submission != job->submission) {
+                        if (scheduler_reserve(&pool->scheduler, job->submission, job->priority) < 0)
+                                break;
+                        reserved = job;
+                }
+                scheduler_submit(&pool->scheduler, job, now);
+        }
+        /* They are of any priority. */
+        next = scheduler_next(&pool->scheduler);
+        if (next)
+                jobs_came(pool, next, i, now);
+        pool_unlock(pool);
+        return i;
+}
+
+void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now) {
+        pool_lock(pool);
+        scheduler_turn_away(&pool->scheduler, job, result);
+        pool_unlock(pool);
+        job->due_at = job->details->finished_at = now;
 }
 
 CancelVerdict pool_cancel(Pool *pool, Job *job) {
@@ -281,6 +326,7 @@ int pool_apply(Pool *pool, const PoolConfig *config) {
         own->opened = config->opened;
 
         pool_lock(pool);
+        pool->run_timeout = own->run_timeout;
         if (own->aging_interval != pool->scheduler.config.aging_interval ||
                 own->batch_size != pool->scheduler.config.batch_size ||
                 own->key_concurrency != pool->scheduler.config.key_concurrency)
@@ -341,6 +387,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
                 .stock = stock,
                 .timer.fd = -EBADF,
                 .stop_timeout = config->handler_config.stop_timeout,
+                .run_timeout = config->run_timeout,
                 .shown_state = POOL_RUNNING,
                 .refuses = !config->hold_on_open,
                 /* Any state but 0 will do: it only spreads what would come at one time. */

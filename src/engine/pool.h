@@ -72,6 +72,7 @@ struct Pool {
         void *engine;                     /* borrowed */
         void *timer_source;               /* owned: sd_event_source of the timer */
         bool uses_stalls, watches_stalls; /* counted by the engine's StallWatch */
+        uint32_t n_pipelines;             /* stages of pipelines that it is */
         void *userdata;                   /* of whoever shows the pool to the world */
         UT_hash_handle by_name;           /* in Engine.by_name */
 
@@ -101,7 +102,7 @@ struct Pool {
         uint64_t n_batches;     /* so many were begun */
         uint64_t mean_run_nsec; /* moving average of the last turns; 0 = not known yet */
         bool announce;          /* somebody wants to hear of starts and ends of all jobs */
-        usec_t stop_timeout;
+        usec_t stop_timeout, run_timeout;
         uint64_t random; /* state of the jitter of retries */
 };
 
@@ -174,6 +175,16 @@ uint64_t pool_room(Pool *pool);
 
 /* Hands over n admitted jobs. Workers are set aside to be woken by pool_wake(). */
 void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now);
+
+/* Memory for jobs that come in past pool_admit(). 0 or -ENOMEM. */
+int pool_reserve(Pool *pool, const Submission *submission, int16_t priority);
+
+/* Hands over n jobs that come from another stage of their pipeline, whatever room there is. Returns
+ * how many of them could be: where memory is short the others cannot. */
+size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now);
+
+/* Such a job ends here instead, with this result. */
+void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now);
 
 /* Writes the eventfds of the workers that were set aside. */
 void pool_wake(Pool *pool);

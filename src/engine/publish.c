@@ -43,6 +43,9 @@ static bool post_started(Pool *pool, const Job *job, Mail *mail) {
 
         if (!pool->announce && !job->submission->notify)
                 return false;
+        /* An item of a pipeline starts once. */
+        if (!job_is_at_first_stage(job))
+                return false;
         note = malloc(sizeof(*note));
         if (!note)
                 return false;
@@ -95,14 +98,24 @@ static bool is_urgent_in_group(const Submission *submission, const Job *job) {
                job->result != JOB_CANCELLED;
 }
 
-/* Puts a finished job where main finds it. True if main should hear of it at once. */
+/* Puts a finished job, or one that is to go on elsewhere, where main finds it. True if main should
+ * hear of it at once. */
 bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         Submission *submission = job->submission;
         bool announce = (job->flags & JOB_ANNOUNCE) || pool->announce || submission->notify;
         bool urgent = announce;
 
+        if (unlikely(job->state == JOB_PASSING)) {
+                mail_add_passing(mail, job);
+                return true;
+        }
         /* A job without details has no other place for the moment of its end. */
         job->due_at = now;
+        /* Others of its submission may end in other pools at this moment: main counts them. */
+        if (unlikely(submission->pipeline)) {
+                mail_add_job(mail, job);
+                return announce || submission->bulk;
+        }
         if (!submission->bulk || announce)
                 mail_add_job(mail, job);
         if (--submission->n_pending == 0 && submission->bulk) {
@@ -144,10 +157,13 @@ void job_forget_error(Job *job) {
         job->details->error = NULL;
 }
 
-/* The output takes the place of the payload, which is left in the result. */
-static void publish_output(Job *job, WorkerResult *result) {
+/* The output takes the place of the payload, which is left in the result; one that is the output of
+ * another stage may lie in a chunk. */
+static void publish_output(Pool *pool, Job *job, WorkerResult *result) {
         void *old = job->flags & JOB_DATA_OWNED ? job->data : NULL;
 
+        if (unlikely(job->flags & JOB_DATA_SHARED))
+                output_release(pool->stock, job->data, 1);
         job->data = TAKE_PTR(result->output);
         job->size = result->size;
         job->flags &= (uint8_t) ~(JOB_DATA_OWNED | JOB_DATA_SHARED);
@@ -209,7 +225,7 @@ bool pool_publish(
                         histogram_add(&pool->run_time, result->duration, 1);
                 publish_details(job, worker, result, now);
                 if (likely(result->outcome == OUTCOME_SUCCESS))
-                        publish_output(job, result);
+                        publish_output(pool, job, result);
                 else
                         discard_output(pool, result);
                 if (scheduler_finish(&pool->scheduler, job, result->outcome, now,

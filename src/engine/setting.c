@@ -444,6 +444,19 @@ static int set_object_name(const Assignment *a) {
         return copy ? store_string(a, copy) : -ENOMEM;
 }
 
+static int check_object_name(const Assignment *a, const char *word) {
+        char value[SETTING_QUOTE_SIZE];
+
+        if (name_is_valid(word))
+                return 0;
+        return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
+                setting_quote(value, word), setting_object_name.what);
+}
+
+static int set_object_names(const Assignment *a) {
+        return grow_list(a, check_object_name, strv_extend);
+}
+
 #define NUMBER_TYPE(w, t, f)                                                       \
         {                                                                          \
                 .what = (w), .size = sizeof(t), .set = (f), .parse = parse_number, \
@@ -483,6 +496,9 @@ const SettingType setting_object_name = {
         "a name of 1 to 64 of A-Z a-z 0-9 _ - . that starts with neither . nor -", STORED_STRING,
         sizeof(char *), set_object_name
 };
+/* In the order in which they are given; the same may stand there twice. */
+const SettingType setting_object_names = { "a list of names", STORED_STRV, sizeof(char **),
+        set_object_names };
 const SettingType setting_names = { "a list of names", STORED_STRV, sizeof(char **), set_names };
 
 int setting_assign(void *target, const Setting *s, const char *label, const SettingValue *value,

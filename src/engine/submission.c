@@ -16,7 +16,9 @@
 #define CHUNK_JOBS 128
 
 Pool *job_pool(const Job *job) {
-        return job->submission->pool;
+        const PoolPipeline *pipeline = job_pipeline(job);
+
+        return unlikely(pipeline) ? pipeline->stages[job->details->stage] : job->submission->pool;
 }
 
 static const char *const result_errors[_JOB_RESULT_MAX] = {
@@ -57,6 +59,8 @@ Submission *submission_free(Submission *submission) {
                 return NULL;
         assert(submission->n_jobs == 0);
         list_remove(&submission->links);
+        if (submission->pipeline)
+                pipeline_submission_gone(submission->pipeline);
         if (submission->backing)
                 submission->release_backing(submission->backing);
         fd_close(submission->payload_fd);
@@ -103,7 +107,7 @@ Job *engine_submission_job(Engine *engine, const Submission *submission, size_t 
 
 static bool jobs_need_details(const Submission *submission) {
         return submission->delay > 0 || submission->queue_timeout != USEC_INFINITY ||
-               submission->concurrency_key;
+               submission->concurrency_key || submission->pipeline;
 }
 
 /* Makes one job of the submission; memory has been reserved for all but details. 0 or -ENOMEM. */
@@ -204,16 +208,11 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
         }
 }
 
-int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
-        size_t n, bool borrow, unsigned flags) {
+int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
+        const struct iovec *payloads, size_t n, bool borrow) {
         bool needs_memory = !borrow || jobs_need_details(submission);
         int r;
 
-        /* Making room can take claimed jobs back, for which idle workers are woken. */
-        pool->is_to_wake = engine->wake_pools = true;
-        r = pool_admit(pool, n, submission, submission->priority, flags);
-        if (r != ADMIT_YES)
-                return r;
         r = slab_reserve(&engine->slab, n);
         if (r < 0)
                 return r;
@@ -221,7 +220,6 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
         if (r < 0)
                 return r;
 
-        submission->pool = pool;
         submission->first_id = engine->next_id;
         submission->n_total = submission->n_jobs = submission->n_pending = (uint32_t) n;
         submission->submitted_at = usec_now(CLOCK_MONOTONIC);
@@ -237,5 +235,19 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
                 submit_borrowed(engine, pool, submission, payloads, n);
 
         engine->next_id += n;
-        return ADMIT_YES;
+        return 0;
+}
+
+int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
+        size_t n, bool borrow, unsigned flags) {
+        int r;
+
+        /* Making room can take claimed jobs back, for which idle workers are woken. */
+        pool->is_to_wake = engine->wake_pools = true;
+        r = pool_admit(pool, n, submission, submission->priority, flags);
+        if (r != ADMIT_YES)
+                return r;
+        submission->pool = pool;
+        r = engine_accept_jobs(engine, pool, submission, payloads, n, borrow);
+        return r < 0 ? r : ADMIT_YES;
 }

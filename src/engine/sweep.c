@@ -17,7 +17,11 @@ bool job_matches(const Job *job, const JobFilter *filter, const JobView *view) {
 
         if (job->id < filter->first_id || (filter->last_id > 0 && job->id > filter->last_id))
                 return false;
-        if (filter->pool && submission->pool != filter->pool)
+        if (filter->pool && job_pool(job) != filter->pool)
+                return false;
+        if (filter->pipeline && job_pipeline(job) != filter->pipeline)
+                return false;
+        if (filter->no_items && submission->pipeline)
                 return false;
         if (filter->by_owner && submission->owner != filter->owner)
                 return false;
@@ -51,11 +55,12 @@ static CancelVerdict cancel_for(Job *job, const char *reason) {
         return pool_cancel(pool, job);
 }
 
-void engine_end_sweeps(Engine *engine, const Pool *pool) {
+void engine_end_sweeps(Engine *engine, const Pool *pool, const PoolPipeline *pipeline) {
         list_for_each (l, &engine->sweeps) {
                 Sweep *sweep = list_entry(l, Sweep, links);
 
-                if (sweep->filter.pool == pool)
+                if ((pool && sweep->filter.pool == pool) ||
+                        (pipeline && sweep->filter.pipeline == pipeline))
                         sweep->cursor = sweep->last;
         }
 }

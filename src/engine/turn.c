@@ -49,7 +49,7 @@ static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *ma
         for (size_t i = 0; i < n; i++) {
                 Job *job = worker->jobs[i];
 
-                timeout = MIN(timeout, job->submission->run_timeout);
+                timeout = MIN(timeout, pool_run_timeout(pool, job));
                 worker->results[i].attempt = (job->details ? job->details->attempt : 0) + 1;
                 atomic_store_explicit(&worker->stops[i], JOB_STOP_NONE, memory_order_relaxed);
         }

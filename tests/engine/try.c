@@ -10,6 +10,7 @@
 
 #include "engine/affinity.h"
 #include "util/fd.h"
+#include "util/strv.h"
 
 #define PATIENCE USEC_PER_MINUTE
 #define TRY_BATCHES_MAX 10000
@@ -217,6 +218,12 @@ static void handler_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
                         attempt_fail(attempt, OUTCOME_FAILURE, "was stopped");
                         return;
                 }
+                break;
+
+        case 't':
+                output = attempt_output_alloc(attempt, attempt->payload_size - 1);
+                if (output)
+                        memcpy(output, payload + 1, attempt->payload_size - 1);
                 break;
 
         case 'x':
@@ -488,6 +495,46 @@ Submission *try_submit_bulk(Try *t, Pool *pool, const char *payload, size_t n) {
         submission->finished = on_bulk_finished;
         submission->userdata = t;
         (void) try_submit_with(t, pool, submission, payload, n);
+        return submission;
+}
+
+PoolPipeline *try_pipeline(
+        Try *t, const char *name, Pool *const *stages, size_t n_stages, uint64_t max_in_flight) {
+        _cleanup_(pipeline_config_freep) PipelineConfig *config = NULL;
+        _cleanup_free_ char *error = NULL;
+        PoolPipeline *pipeline;
+
+        assert_int_equal(pipeline_config_new(name, &config), 0);
+        for (size_t i = 0; i < n_stages; i++)
+                assert_int_equal(strv_extend(&config->stages, stages[i]->config->name), 0);
+        config->max_in_flight = max_in_flight;
+        assert_int_equal(engine_add_pipeline(t->engine, config, &pipeline, &error), 0);
+        return pipeline;
+}
+
+uint64_t try_submit_item(Try *t, PoolPipeline *pipeline, const char *payload) {
+        const struct iovec v = { (void *) (uintptr_t) payload, strlen(payload) };
+
+        assert_int_equal(
+                engine_submit_items(t->engine, pipeline, try_submission(), &v, 1, false, 0),
+                ADMIT_YES);
+        return t->engine->next_id - 1;
+}
+
+Submission *try_submit_items(
+        Try *t, PoolPipeline *pipeline, const char *const *payloads, size_t n) {
+        struct iovec *v = calloc(n, sizeof(*v));
+        Submission *submission = try_submission();
+
+        assert_non_null(v);
+        submission->bulk = true;
+        submission->finished = on_bulk_finished;
+        submission->userdata = t;
+        for (size_t i = 0; i < n; i++)
+                v[i] = (struct iovec){ (void *) (uintptr_t) payloads[i], strlen(payloads[i]) };
+        assert_int_equal(
+                engine_submit_items(t->engine, pipeline, submission, v, n, true, 0), ADMIT_YES);
+        free(v);
         return submission;
 }
 

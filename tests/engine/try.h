@@ -21,6 +21,7 @@ typedef struct Try Try;
 
 /* What a job does, by the first byte of its payload; a digit after it names a gate. */
 #define TRY_ECHO "e"           /* its output is its payload */
+#define TRY_PASS "t"           /* its output is the rest of its payload, for the next stage */
 #define TRY_FAIL "f"           /* fails with a text */
 #define TRY_SILENT "q"         /* fails without a text */
 #define TRY_BIG "b"            /* an output of 100,000 bytes */
@@ -74,6 +75,12 @@ uint64_t try_submit_with(Try *t, Pool *pool, Submission *submission, const char 
 /* The same as a group, which is kept as long as ResultRetention says. */
 JobGroup *try_submit_group(
         Try *t, Pool *pool, GroupPolicy policy, const char *const *payloads, size_t n);
+
+/* The same with a pipeline of these pools. */
+PoolPipeline *try_pipeline(
+        Try *t, const char *name, Pool *const *stages, size_t n_stages, uint64_t max_in_flight);
+uint64_t try_submit_item(Try *t, PoolPipeline *pipeline, const char *payload);
+Submission *try_submit_items(Try *t, PoolPipeline *pipeline, const char *const *payloads, size_t n);
 
 /* The same as a call that waits for all results: counted in t->n_done. */
 Submission *try_submit_bulk(Try *t, Pool *pool, const char *payload, size_t n);

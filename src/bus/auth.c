@@ -232,6 +232,14 @@ int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error)
                 pool->config->name);
 }
 
+int auth_may_submit_items(const Client *client, const PoolPipeline *pipeline, sd_bus_error *error) {
+        int r = 0;
+
+        for (uint32_t i = 0; r >= 0 && i < pipeline->pipeline.n_stages; i++)
+                r = auth_may_submit(client, pipeline->stages[i], error);
+        return r;
+}
+
 int auth_may_manage(const Client *client, sd_bus_error *error) {
         if (auth_is_root(client))
                 return 0;

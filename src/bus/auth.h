@@ -25,5 +25,8 @@ bool auth_may_see_group(const Client *client, const JobGroup *group);
 
 /* 0, or the error. */
 int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error);
+
+/* To a pipeline: whoever may submit to each of its stages. */
+int auth_may_submit_items(const Client *client, const PoolPipeline *pipeline, sd_bus_error *error);
 int auth_may_take(const Client *client, sd_bus_error *error); /* tokens and permits */
 int auth_may_manage(const Client *client, sd_bus_error *error);

@@ -254,8 +254,8 @@ static const char *breaker_name(const void *object) {
         return ((const SharedBreaker *) object)->name;
 }
 
-static bool breaker_is_used_by(const void *object, const Pool *pool) {
-        return pool->gates.breaker == object;
+static bool breaker_is_used_by(const void *object, const void *user) {
+        return ((const Pool *) user)->gates.breaker == object;
 }
 
 static int create_breaker(
@@ -293,6 +293,7 @@ const ObjectKind breaker_object = {
         .all = all_breakers,
         .of_list = breaker_of_list,
         .name = breaker_name,
+        .users = &pool_object,
         .is_used_by = breaker_is_used_by,
         .create = create_breaker,
         .remove = remove_breaker,

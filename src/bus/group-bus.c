@@ -180,7 +180,9 @@ static const char *state_to_string(const JobGroup *group) {
         }
 
 DEFINE_GETTER(id, "t", group->id)
-DEFINE_GETTER(pool, "s", group->pool->config->name)
+/* "" for one of a pipeline. */
+DEFINE_GETTER(pool, "s", group_pipeline(group) ? "" : group->pool->config->name)
+DEFINE_GETTER(pipeline, "s", group_pipeline(group) ? group_pipeline(group)->name : "")
 DEFINE_GETTER(first_job, "t", group->submission->first_id)
 DEFINE_GETTER(total, "t", group->core.n_total)
 DEFINE_GETTER(done, "t", group_n_done(&group->core))
@@ -191,12 +193,6 @@ DEFINE_GETTER(state, "s", state_to_string(group))
 DEFINE_GETTER(policy, "s", group_policy_to_string(group->core.policy))
 DEFINE_GETTER(owner, "u", group->submission->owner)
 DEFINE_GETTER(tag, "s", group->submission->tag ?: "")
-
-/* All groups are those of pools. */
-static int get_pipeline(sd_bus *bus, const char *path, const char *interface, const char *property,
-        sd_bus_message *reply, void *userdata, sd_bus_error *error) {
-        return sd_bus_message_append(reply, "s", "");
-}
 
 #define CHANGES SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE
 

@@ -237,7 +237,7 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
 /* ---- properties ---- */
 
 /* Defines a getter of one member of the view. */
-#define DEFINE_GETTER(name, type, expression)                                       \
+#define DEFINE_GETTER(name, type, ...)                                              \
         static int get_##name(sd_bus *bus, const char *path, const char *interface, \
                 const char *property, sd_bus_message *reply, void *userdata,        \
                 sd_bus_error *error) {                                              \
@@ -245,12 +245,14 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
                 JobView view;                                                       \
                                                                                     \
                 pool_job_view(job_pool(job), job, &view);                           \
-                return sd_bus_message_append(reply, type, expression);              \
+                return sd_bus_message_append(reply, type, __VA_ARGS__);             \
         }
 
 DEFINE_GETTER(id, "t", view.id)
 DEFINE_GETTER(pool, "s", job_pool(job)->config->name)
 DEFINE_GETTER(group, "t", job_group_id(job))
+DEFINE_GETTER(pipeline, "s", job_pipeline(job) ? job_pipeline(job)->name : "")
+DEFINE_GETTER(stage, "(us)", job_stage(job), job_pipeline(job) ? job_pool(job)->config->name : "")
 DEFINE_GETTER(state, "s", job_state_to_string(view.state))
 DEFINE_GETTER(result, "s", view.result >= 0 ? job_result_to_string(view.result) : "")
 DEFINE_GETTER(priority, "i", (int32_t) view.priority)
@@ -273,6 +275,8 @@ const sd_bus_vtable job_vtable[] = {
         SD_BUS_PROPERTY("Id", "t", get_id, 0, SD_BUS_VTABLE_PROPERTY_CONST),
         SD_BUS_PROPERTY("Pool", "s", get_pool, 0, 0),
         SD_BUS_PROPERTY("Group", "t", get_group, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Pipeline", "s", get_pipeline, 0, SD_BUS_VTABLE_PROPERTY_CONST),
+        SD_BUS_PROPERTY("Stage", "(us)", get_stage, 0, 0),
         SD_BUS_PROPERTY("State", "s", get_state, 0, 0),
         SD_BUS_PROPERTY("Result", "s", get_result, 0, 0),
         SD_BUS_PROPERTY("Priority", "i", get_priority, 0, 0),

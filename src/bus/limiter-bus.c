@@ -264,8 +264,8 @@ static const char *limiter_name(const void *object) {
         return ((const SharedLimiter *) object)->name;
 }
 
-static bool limiter_is_used_by(const void *object, const Pool *pool) {
-        return pool->gates.limiter == object;
+static bool limiter_is_used_by(const void *object, const void *user) {
+        return ((const Pool *) user)->gates.limiter == object;
 }
 
 static int create_limiter(
@@ -303,6 +303,7 @@ const ObjectKind limiter_object = {
         .all = all_limiters,
         .of_list = limiter_of_list,
         .name = limiter_name,
+        .users = &pool_object,
         .is_used_by = limiter_is_used_by,
         .create = create_limiter,
         .remove = remove_limiter,

@@ -218,7 +218,7 @@ static int method_wait_job(sd_bus_message *m, void *userdata, sd_bus_error *erro
         return r < 0 ? r : job_bus_wait(m, userdata, job, timeout, error);
 }
 
-/* ---- pools, limiters, breakers ---- */
+/* ---- pools, pipelines, limiters, breakers ---- */
 
 #define DEFINE_OBJECT_METHODS(kind)                                                               \
         static int method_get_##kind(sd_bus_message *m, void *userdata, sd_bus_error *error) {    \
@@ -232,6 +232,7 @@ static int method_wait_job(sd_bus_message *m, void *userdata, sd_bus_error *erro
         }
 
 DEFINE_OBJECT_METHODS(pool)
+DEFINE_OBJECT_METHODS(pipeline)
 DEFINE_OBJECT_METHODS(limiter)
 DEFINE_OBJECT_METHODS(breaker)
 
@@ -317,6 +318,13 @@ const sd_bus_vtable manager_vtable[] = {
                 SD_BUS_RESULT("o", pool), method_create_pool, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("RemovePool", SD_BUS_ARGS("s", name, "b", cancel), SD_BUS_NO_RESULT,
                 method_remove_pool, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("GetPipeline", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", pipeline),
+                method_get_pipeline, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("CreatePipeline",
+                SD_BUS_ARGS("s", name, "as", stages, "a{sv}", settings),
+                SD_BUS_RESULT("o", pipeline), method_create_pipeline, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("RemovePipeline", SD_BUS_ARGS("s", name, "b", cancel),
+                SD_BUS_NO_RESULT, method_remove_pipeline, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("GetLimiter", SD_BUS_ARGS("s", name), SD_BUS_RESULT("o", limiter),
                 method_get_limiter, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("CreateLimiter", SD_BUS_ARGS("s", name, "a{sv}", settings),

@@ -10,11 +10,12 @@
 #include "util/parse.h"
 #include "util/strv.h"
 
-/* No more pools than these are named in a text. */
+/* No more users than these are named in a text. */
 #define USERS_NAMED_MAX 5
 
 static const ObjectKind *const kinds[OBJECT_KIND_MAX] = {
         &pool_object,
+        &pipeline_object,
         &limiter_object,
         &breaker_object,
 };
@@ -172,13 +173,13 @@ static int check_unused(
         _cleanup_free_ char *text = NULL;
         size_t n = 0;
 
-        if (!kind->is_used_by)
+        if (!kind->users)
                 return 0;
-        list_for_each (l, &engine->pools) {
-                const Pool *pool = list_entry(l, Pool, links);
+        list_for_each (l, kind->users->all(engine)) {
+                const void *user = kind->users->of_list(l);
 
-                if (kind->is_used_by(object, pool) && n++ < USERS_NAMED_MAX &&
-                        strv_extend(&names, pool->config->name) < 0)
+                if (kind->is_used_by(object, user) && n++ < USERS_NAMED_MAX &&
+                        strv_extend(&names, kind->users->name(user)) < 0)
                         return bus_error_oom(error);
         }
         if (n == 0)
@@ -186,8 +187,8 @@ static int check_unused(
         text = strv_join(names, ", ");
         if (!text)
                 return bus_error_oom(error);
-        return bus_error(error, BUS_ERROR_INVALID_STATE, "The %s %s is used by the pool%s %s%s",
-                kind->noun, kind->name(object), n == 1 ? "" : "s", text,
+        return bus_error(error, BUS_ERROR_INVALID_STATE, "The %s %s is used by the %s%s %s%s",
+                kind->noun, kind->name(object), kind->users->noun, n == 1 ? "" : "s", text,
                 n > USERS_NAMED_MAX ? ", …" : "");
 }
 

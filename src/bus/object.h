@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* ObjectKind: what pools, limiters and breakers have in common on the bus: a path that is made of
- * the name, the manager's Get…, Create… and Remove…, and that all are told when one comes, changes
- * or goes. Main thread only. */
+/* ObjectKind: what pools, pipelines, limiters and breakers have in common on the bus: a path that
+ * is made of the name, the manager's Get…, Create… and Remove…, and that all are told when one
+ * comes, changes or goes. Main thread only. */
 
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
@@ -23,20 +23,21 @@ struct ObjectKind {
         List *(*all)(Engine *engine);
         void *(*of_list)(List *l); /* the object that is there in that list */
         const char *(*name)(const void *object);
-        bool (*is_used_by)(const void *object, const Pool *pool); /* NULL: by none */
+        const ObjectKind *users; /* what may use them; NULL: nothing */
+        bool (*is_used_by)(const void *object, const void *user);
 
         /* Makes the one of that name, which is valid and not taken, with the settings that are next
          * in the message. */
         int (*create)(
                 sd_bus_message *m, Link *link, const char *name, void **ret, sd_bus_error *error);
 
-        /* Removes the object, which no pool uses, and answers the call, now or later. */
+        /* Removes the object, which nothing uses, and answers the call, now or later. */
         int (*remove)(
                 sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error);
 };
 
 /* Each is at the end of the file of its interface. */
-extern const ObjectKind pool_object, limiter_object, breaker_object;
+extern const ObjectKind pool_object, pipeline_object, limiter_object, breaker_object;
 
 /* Adds the interfaces of all kinds to the connection. */
 int objects_add(Link *link);

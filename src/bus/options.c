@@ -26,7 +26,7 @@ typedef struct Option {
 } Option;
 
 struct Reader {
-        Pool *pool;
+        SubmitTarget target;
         Engine *engine;
         Submission *submission;
         SubmitOptions *options;
@@ -223,14 +223,23 @@ static int read_concurrency_key(sd_bus_message *m, Reader *reader, sd_bus_error 
         return reader->submission->concurrency_key ? 0 : bus_error_oom(error);
 }
 
-/* What belongs to a run of a command cannot be that of one job of its batch. */
-static int refuse_in_batches(const Reader *reader, const char *name, sd_bus_error *error) {
-        if (!reader->pool->config->handler_config.netstring_batches)
+/* What belongs to one run of a command cannot be that of one job of its batch. Nor that of an item:
+ * which stage is meant nobody has said, and with its output elsewhere there would be nothing to go
+ * on with. */
+static int refuse_without_own_run(const Reader *reader, const char *name, sd_bus_error *error) {
+        const Pool *pool = reader->target.pool;
+
+        if (reader->target.pipeline)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"%s\": it is for one command, and the jobs of pipeline %s go "
+                        "through its stages",
+                        name, reader->target.pipeline->name);
+        if (!pool->config->handler_config.netstring_batches)
                 return 0;
         return bus_error(error, BUS_ERROR_INVALID_ARGS,
                 "Option \"%s\": the jobs of pool %s run in batches, which are one command each "
                 "(Batch=netstring)",
-                name, reader->pool->config->name);
+                name, pool->config->name);
 }
 
 static int read_arguments(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
@@ -238,14 +247,14 @@ static int read_arguments(sd_bus_message *m, Reader *reader, sd_bus_error *error
         size_t size = 0;
         int r;
 
-        r = refuse_in_batches(reader, "Arguments", error);
+        r = refuse_without_own_run(reader, "Arguments", error);
         if (r < 0)
                 return r;
-        if (!reader->pool->config->handler_config.allow_arguments)
+        if (!reader->target.pool->config->handler_config.allow_arguments)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"Arguments\": pool %s takes none; its setting AllowArguments=yes "
                         "would allow them",
-                        reader->pool->config->name);
+                        reader->target.pool->config->name);
         r = sd_bus_message_read_strv(m, arguments);
         if (r < 0)
                 return r;
@@ -276,15 +285,16 @@ int options_take_fd(sd_bus_message *m, int *ret, sd_bus_error *error) {
 }
 
 static int read_output_fd(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const PoolConfig *config = reader->target.pool->config;
         int flags, r;
 
-        if (strcmp(reader->pool->config->handler->name, "command") != 0)
-                return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "Option \"OutputFd\" is for commands, and pool %s has Handler=%s",
-                        reader->pool->config->name, reader->pool->config->handler->name);
-        r = refuse_in_batches(reader, "OutputFd", error);
+        r = refuse_without_own_run(reader, "OutputFd", error);
         if (r < 0)
                 return r;
+        if (strcmp(config->handler->name, "command") != 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"OutputFd\" is for commands, and pool %s has Handler=%s",
+                        config->name, config->handler->name);
         r = options_take_fd(m, &reader->submission->output_fd, error);
         if (r < 0)
                 return r;
@@ -349,16 +359,17 @@ static const Option submit_options[] = {
         { "GroupPolicy", "s", read_group_policy },
 };
 
-int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Submission *submission,
-        SubmitOptions *ret_options, sd_bus_error *error) {
-        Reader reader = { .pool = pool, .submission = submission, .options = ret_options };
+int options_read_submit(sd_bus_message *m, const SubmitTarget *target, const Client *client,
+        Submission *submission, SubmitOptions *ret_options, sd_bus_error *error) {
+        const PoolConfig *config = target->pool->config;
+        bool waits = !target->pipeline && config->overflow == OVERFLOW_WAIT;
+        Reader reader = { .target = *target, .submission = submission, .options = ret_options };
 
         *ret_options = (SubmitOptions){
-                .wait = pool->config->overflow == OVERFLOW_WAIT ? pool->config->overflow_timeout
-                                                                : 0,
+                .wait = waits ? config->overflow_timeout : 0,
         };
         submission->owner = client->uid;
-        submission->run_timeout = pool->config->run_timeout;
+        submission->run_timeout = target->pipeline ? 0 : config->run_timeout;
         return read_options(m, submit_options, ELEMENTSOF(submit_options), &reader, error);
 }
 
@@ -506,6 +517,18 @@ static int read_filter_pool(sd_bus_message *m, Reader *reader, sd_bus_error *err
         return 0;
 }
 
+static int read_filter_pipeline(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *name = NULL;
+        int r;
+
+        r = read_text(m, "Pipeline", &name, error);
+        if (r < 0)
+                return r;
+        reader->filter->pipeline = engine_find_pipeline(reader->engine, name);
+        reader->none |= !reader->filter->pipeline;
+        return 0;
+}
+
 static int read_filter_state(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         const char *s = NULL;
         int r;
@@ -575,6 +598,7 @@ static int read_filter_group(sd_bus_message *m, Reader *reader, sd_bus_error *er
 
 static const Option filter_options[] = {
         { "Pool", "s", read_filter_pool },
+        { "Pipeline", "s", read_filter_pipeline },
         { "State", "s", read_filter_state },
         { "Result", "s", read_filter_result },
         { "Owner", "u", read_filter_owner },

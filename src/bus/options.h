@@ -7,6 +7,7 @@
 #include <systemd/sd-bus.h>
 
 #include "bus/server.h"
+#include "bus/submit.h"
 #include "core/group.h"
 #include "engine/engine.h"
 #include "engine/pool-config.h"
@@ -18,9 +19,9 @@ typedef struct SubmitOptions {
         usec_t wait; /* how long to wait for room */
 } SubmitOptions;
 
-/* Reads the options into a new submission for `pool`. -errno with the error set. */
-int options_read_submit(sd_bus_message *m, Pool *pool, const Client *client, Submission *submission,
-        SubmitOptions *ret_options, sd_bus_error *error);
+/* Reads the options into a new submission for `target`. -errno with the error set. */
+int options_read_submit(sd_bus_message *m, const SubmitTarget *target, const Client *client,
+        Submission *submission, SubmitOptions *ret_options, sd_bus_error *error);
 
 /* Reads a file descriptor; *ret is a copy that is the caller's to close. */
 int options_take_fd(sd_bus_message *m, int *ret, sd_bus_error *error);

@@ -8,6 +8,7 @@
 
 #include "bus/auth.h"
 #include "bus/call.h"
+#include "bus/drain.h"
 #include "bus/error.h"
 #include "bus/object.h"
 #include "bus/options.h"
@@ -19,49 +20,49 @@
 static int method_submit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return submit_one(m, found->link, found->object, error);
+        return submit_one(m, found->link, target_pool(found->object), error);
 }
 
 static int method_submit_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return submit_fd(m, found->link, found->object, error);
+        return submit_fd(m, found->link, target_pool(found->object), error);
 }
 
 static int method_submit_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return submit_many(m, found->link, found->object, error);
+        return submit_many(m, found->link, target_pool(found->object), error);
 }
 
 static int method_submit_group(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return submit_group(m, found->link, found->object, error);
+        return submit_group(m, found->link, target_pool(found->object), error);
 }
 
 static int method_submit_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return submit_packed(m, found->link, found->object, error);
+        return submit_packed(m, found->link, target_pool(found->object), error);
 }
 
 static int method_run(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return run_one(m, found->link, found->object, error);
+        return run_one(m, found->link, target_pool(found->object), error);
 }
 
 static int method_run_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return run_many(m, found->link, found->object, error);
+        return run_many(m, found->link, target_pool(found->object), error);
 }
 
 static int method_run_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return run_packed(m, found->link, found->object, error);
+        return run_packed(m, found->link, target_pool(found->object), error);
 }
 
 /* ---- control ---- */
@@ -94,53 +95,30 @@ static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return pause_or_resume(m, userdata, false, error);
 }
 
-static void on_drained(PoolWatch *watch) {
-        Call *call = container_of(watch, Call, pool_watch);
+static void drain(void *object, PoolWatch *watch) {
+        Pool *pool = object;
 
-        (void) sd_bus_reply_method_return(call->message, "b", true);
-        call_free(call);
-}
-
-static void on_drain_timeout(Call *call) {
-        (void) sd_bus_reply_method_return(call->message, "b", false);
-        call_free(call);
+        engine_drain_pool(pool->engine, pool, true);
+        if (watch)
+                engine_watch_empty(pool->engine, pool, watch);
 }
 
 static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
-        Engine *engine = found->link->server->engine;
         Client *client = client_of(found->link, m);
         Pool *pool = found->object;
-        uint64_t timeout;
-        Call *call = NULL;
+        usec_t timeout;
         int r;
 
         r = auth_may_manage(client, error);
+        if (r >= 0)
+                r = drain_read(m, &timeout, error);
         if (r < 0)
                 return r;
-        r = sd_bus_message_read(m, "t", &timeout);
-        if (r < 0)
-                return r;
-        if (timeout > USEC_SPAN_MAX && timeout != USEC_INFINITY)
-                return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "A time-out of %" PRIu64 " us, allowed are up to %" PRIu64 " or infinity",
-                        timeout, USEC_SPAN_MAX);
-        if (timeout == 0) {
-                engine_drain_pool(engine, pool, true);
-                return sd_bus_reply_method_return(m, "b", (int) pool_is_empty(pool));
-        }
-        r = call_new(client, m, &call, error);
-        if (r < 0)
-                return r;
-        r = call_set_timeout(call, timeout, on_drain_timeout);
-        if (r < 0) {
-                call_free(call);
-                return bus_error_oom(error);
-        }
-        call->pool_watch.done = on_drained;
-        engine_drain_pool(engine, pool, true);
-        engine_watch_empty(engine, pool, &call->pool_watch);
-        return 1;
+        if (timeout > 0)
+                return drain_wait(m, client, timeout, drain, pool, error);
+        drain(pool, NULL);
+        return sd_bus_reply_method_return(m, "b", (int) pool_is_empty(pool));
 }
 
 static void on_cleared(Sweep *sweep) {
@@ -460,6 +438,10 @@ static const char *pool_name(const void *object) {
         return ((const Pool *) object)->config->name;
 }
 
+static bool pool_is_used_by(const void *object, const void *user) {
+        return pipeline_uses_pool(user, object);
+}
+
 static int create_pool(
         sd_bus_message *m, Link *link, const char *name, void **ret, sd_bus_error *error) {
         _cleanup_(pool_config_freep) PoolConfig *config = NULL;
@@ -514,6 +496,8 @@ const ObjectKind pool_object = {
         .all = all_pools,
         .of_list = pool_of_list,
         .name = pool_name,
+        .users = &pipeline_object,
+        .is_used_by = pool_is_used_by,
         .create = create_pool,
         .remove = remove_pool,
 };

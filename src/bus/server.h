@@ -61,7 +61,7 @@ typedef struct Found {
         void *object; /* borrowed */
 } Found;
 
-#define OBJECT_KIND_MAX 3
+#define OBJECT_KIND_MAX 4
 
 /* What the callbacks for one kind of object are given; see bus/object.h. */
 typedef struct ObjectNode {

@@ -171,6 +171,20 @@ static void on_pool_scaled(void *userdata, Pool *pool, const PoolScaling *scalin
                         scaling->error, "Pool %s: cannot start another worker (%s)", name, reason);
 }
 
+static void on_pipeline_added(void *userdata, PoolPipeline *pipeline) {
+        tell_added(userdata, &pipeline_object, pipeline);
+}
+
+static void on_pipeline_removed(void *userdata, PoolPipeline *pipeline) {
+        tell_removed(userdata, &pipeline_object, pipeline);
+}
+
+static void on_pipeline_changed(void *userdata, PoolPipeline *pipeline, const char *property) {
+        char *names[] = { (char *) property, NULL };
+
+        tell_changed(userdata, &pipeline_object, pipeline, names);
+}
+
 static void on_limiter_added(void *userdata, SharedLimiter *limiter) {
         tell_added(userdata, &limiter_object, limiter);
 }
@@ -223,6 +237,9 @@ const EngineListener signals_listener = {
         .job_started = on_job_started,
         .job_finished = on_job_finished,
         .group_changed = on_group_changed,
+        .pipeline_added = on_pipeline_added,
+        .pipeline_removed = on_pipeline_removed,
+        .pipeline_changed = on_pipeline_changed,
         .limiter_added = on_limiter_added,
         .limiter_removed = on_limiter_removed,
         .limiter_changed = on_limiter_changed,

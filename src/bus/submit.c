@@ -26,8 +26,8 @@ static const char too_large[] = "too large: use GetResult";
 
 /* What is read from a call before anything is changed. */
 typedef struct Request {
-        Link *link;             /* borrowed */
-        Pool *pool;             /* borrowed */
+        Link *link; /* borrowed */
+        SubmitTarget target;
         Client *client;         /* borrowed */
         Submission *submission; /* owned */
         SubmitOptions options;
@@ -53,11 +53,12 @@ static void release_message(void *message) {
 /* ---- reading ---- */
 
 static int request_init(
-        Request *request, sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+        Request *request, sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
         int r;
 
-        *request = (Request){ .link = link, .pool = pool, .client = client_of(link, m) };
-        r = auth_may_submit(request->client, pool, error);
+        *request = (Request){ .link = link, .target = target, .client = client_of(link, m) };
+        r = target.pipeline ? auth_may_submit_items(request->client, target.pipeline, error)
+                            : auth_may_submit(request->client, target.pool, error);
         if (r < 0)
                 return r;
         request->submission = submission_new();
@@ -72,8 +73,8 @@ static int payload_error(const Pool *pool, size_t size, sd_bus_error *error) {
 
 static int add_payload(
         Request *request, size_t *n_allocated, const void *data, size_t size, sd_bus_error *error) {
-        if (size > request->pool->config->handler_config.payload_max)
-                return payload_error(request->pool, size, error);
+        if (size > request->target.pool->config->handler_config.payload_max)
+                return payload_error(request->target.pool, size, error);
         if (request->n == *n_allocated) {
                 size_t n = MAX(*n_allocated * 2, (size_t) 64);
                 struct iovec *payloads = reallocarray(request->payloads, n, sizeof(*payloads));
@@ -128,7 +129,7 @@ static int read_payloads(Request *request, sd_bus_message *m, sd_bus_error *erro
 }
 
 static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error) {
-        uint64_t payload_max = request->pool->config->handler_config.payload_max;
+        uint64_t payload_max = request->target.pool->config->handler_config.payload_max;
         const uint32_t *lengths;
         size_t size, rest;
         const char *data;
@@ -151,7 +152,7 @@ static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error)
                         return bus_error(error, BUS_ERROR_INVALID_ARGS,
                                 "The lengths add up to more than the %zu bytes of payloads", size);
                 if (lengths[i] > payload_max)
-                        return payload_error(request->pool, lengths[i], error);
+                        return payload_error(request->target.pool, lengths[i], error);
                 request->payloads[i] =
                         (struct iovec){ .iov_base = (void *) data, .iov_len = lengths[i] };
                 data += lengths[i];
@@ -167,8 +168,8 @@ static int read_packed(Request *request, sd_bus_message *m, sd_bus_error *error)
 static int read_options(Request *request, sd_bus_message *m, sd_bus_error *error) {
         int r;
 
-        r = options_read_submit(
-                m, request->pool, request->client, request->submission, &request->options, error);
+        r = options_read_submit(m, &request->target, request->client, request->submission,
+                &request->options, error);
         if (r < 0)
                 return r;
         if (request->submission->output_fd >= 0 && request->n > 1)
@@ -182,23 +183,54 @@ static int read_options(Request *request, sd_bus_message *m, sd_bus_error *error
 
 /* ---- handing over ---- */
 
+/* What a submit can bring at most. */
+static uint64_t target_max(const SubmitTarget *target) {
+        return target->pipeline ? target->pipeline->pipeline.max_in_flight
+                                : target->pool->config->queue_max;
+}
+
+static uint64_t target_room(const SubmitTarget *target) {
+        return target->pipeline ? pipeline_room(&target->pipeline->pipeline)
+                                : pool_room(target->pool);
+}
+
+/* So many jobs were not even tried. Pipelines do not count these. */
+static void target_reject(const SubmitTarget *target, uint64_t n) {
+        if (!target->pipeline)
+                pool_reject(target->pool, n);
+}
+
+static int refuse_full(const SubmitTarget *target, size_t n, sd_bus_error *error) {
+        if (target->pipeline)
+                return bus_error(error, BUS_ERROR_QUEUE_FULL,
+                        "Pipeline %s has no room for %zu more: MaxInFlight is %" PRIu64,
+                        target->pipeline->name, n, target_max(target));
+        return bus_error(error, BUS_ERROR_QUEUE_FULL,
+                "Pool %s has no room for %zu more: QueueMax is %" PRIu64,
+                target->pool->config->name, n, target_max(target));
+}
+
 static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *error) {
-        const char *name = request->pool->config->name;
+        const PoolPipeline *pipeline = request->target.pipeline;
+        const char *name = request->target.pool->config->name;
         usec_t retry_after = 0;
 
         if (verdict == ADMIT_SHUT) {
-                (void) pool_is_refusing(request->pool, &retry_after);
+                (void) pool_is_refusing(request->target.pool, &retry_after);
                 return bus_error(error, BUS_ERROR_CIRCUIT_OPEN,
                         "The circuit breaker of pool %s is open: retry after %" PRIu64 " us", name,
                         retry_after);
         }
         if (verdict == ADMIT_FULL)
-                return bus_error(error, BUS_ERROR_QUEUE_FULL,
-                        "Pool %s has no room for %zu more: QueueMax is %" PRIu64, name, request->n,
-                        request->pool->config->queue_max);
+                return refuse_full(&request->target, request->n, error);
         if (request->link->server->engine->shutting_down)
                 return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
-        return bus_error(error, BUS_ERROR_DRAINING, "Pool %s is draining and takes no jobs", name);
+        if (pipeline && pipeline->pipeline.draining)
+                return bus_error(error, BUS_ERROR_DRAINING,
+                        "Pipeline %s is draining and takes no jobs", pipeline->name);
+        return bus_error(error, BUS_ERROR_DRAINING, "Pool %s%s%s is draining and takes no jobs",
+                name, pipeline ? ", the first stage of pipeline " : "",
+                pipeline ? pipeline->name : "");
 }
 
 /* Ties the jobs to the client where it matters that it stays. */
@@ -236,11 +268,15 @@ static int submit_request(Request *request, unsigned flags) {
         bool borrow = submission->backing;
         int r;
 
-        r = request->group ? engine_submit_group(engine, request->pool, submission,
-                                     request->options.group_policy, request->payloads, request->n,
-                                     borrow, flags)
-                           : engine_submit(engine, request->pool, submission, request->payloads,
-                                     request->n, borrow, flags);
+        r = request->group
+                    ? engine_submit_group(engine, request->target.pool, request->target.pipeline,
+                              submission, request->options.group_policy, request->payloads,
+                              request->n, borrow, flags)
+            : request->target.pipeline
+                    ? engine_submit_items(engine, request->target.pipeline, submission,
+                              request->payloads, request->n, borrow, flags)
+                    : engine_submit(engine, request->target.pool, submission, request->payloads,
+                              request->n, borrow, flags);
         if (r != ADMIT_YES)
                 return r;
         request->submission = NULL;
@@ -293,7 +329,7 @@ static int wait_for_room(
         r = !memory ? bus_error_oom(error) : call ? 0 : call_new(request->client, m, &call, error);
         if (r < 0) {
                 /* There was no room, and the pool was told that the submit would wait. */
-                pool_reject(request->pool, request->n);
+                target_reject(&request->target, request->n);
                 return r;
         }
         waiting = TAKE_PTR(memory); /* the call's from here on */
@@ -310,7 +346,10 @@ static int wait_for_room(
         request->data = NULL;
         call->waiting = waiting;
         call->waiting_free = waiting_free;
-        engine_watch_room(request->pool, &waiting->watch, request->n);
+        if (request->target.pipeline)
+                pipeline_watch_room(request->target.pipeline, &waiting->watch, request->n);
+        else
+                engine_watch_room(request->target.pool, &waiting->watch, request->n);
         if (call_set_timeout(call, waiting->request.options.wait, on_no_room) < 0) {
                 /* Of a call that goes on the caller of this is in charge. */
                 if (call_goes_on) {
@@ -327,18 +366,20 @@ static int wait_for_room(
 static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *call,
         Accepted accepted, sd_bus_error *error) {
         Submission *submission = request->submission;
-        uint64_t queue_max = request->pool->config->queue_max;
+        const SubmitTarget *target = &request->target;
         bool may_wait = request->options.wait > 0 && !request->options.partial;
         unsigned flags = may_wait ? ADMIT_MAY_WAIT : 0;
         uint64_t n_left = 0;
         int r;
 
-        if (request->n > queue_max && !request->options.partial)
+        if (request->n > target_max(target) && !request->options.partial)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "%zu jobs at once can never fit: QueueMax of pool %s is %" PRIu64,
-                        request->n, request->pool->config->name, queue_max);
+                        "%zu jobs at once can never fit: %s %s is %" PRIu64, request->n,
+                        target->pipeline ? "MaxInFlight of pipeline" : "QueueMax of pool",
+                        target->pipeline ? target->pipeline->name : target->pool->config->name,
+                        target_max(target));
         if (request->options.partial) {
-                uint64_t room = pool_room(request->pool);
+                uint64_t room = target_room(target);
 
                 /* What fits is what finds room without dropping others. With no room at all the
                  * refusal below says why. */
@@ -356,7 +397,7 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         if (r < 0)
                 return bus_error_oom(error);
         if (n_left > 0)
-                pool_reject(request->pool, n_left);
+                target_reject(&request->target, n_left);
         if (r == ADMIT_YES)
                 return accepted(m, submission);
         if (r == ADMIT_FULL && may_wait)
@@ -376,11 +417,11 @@ static int accepted_one(sd_bus_message *m, Submission *submission) {
         return reply_id(m, submission->first_id);
 }
 
-int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+int submit_one(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
         _cleanup_request_ Request request = {};
         int r;
 
-        r = request_init(&request, m, link, pool, error);
+        r = request_init(&request, m, link, target, error);
         if (r >= 0)
                 r = read_payload(&request, m, error);
         if (r >= 0)
@@ -418,14 +459,15 @@ static int read_payload_fd(Request *request, sd_bus_error *error) {
         if (request->submission->once || fstat(fd, &st) < 0)
                 return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
                         "Pool %s has Handler=%s%s, which takes regular files and memfds only",
-                        request->pool->config->name, request->pool->config->handler->name,
-                        request->pool->config->handler_config.netstring_batches
+                        request->target.pool->config->name,
+                        request->target.pool->config->handler->name,
+                        request->target.pool->config->handler_config.netstring_batches
                                 ? " with Batch=netstring"
                                 : "");
-        r = fd_pread_all(
-                fd, request->pool->config->handler_config.payload_max, &request->data, &size);
+        r = fd_pread_all(fd, request->target.pool->config->handler_config.payload_max,
+                &request->data, &size);
         if (r == -EFBIG)
-                return payload_error(request->pool, (size_t) st.st_size, error);
+                return payload_error(request->target.pool, (size_t) st.st_size, error);
         if (r < 0)
                 return bus_error(
                         error, BUS_ERROR_INVALID_ARGS, "Cannot read the payload: %s", strerror(-r));
@@ -434,19 +476,20 @@ static int read_payload_fd(Request *request, sd_bus_error *error) {
         return 0;
 }
 
-int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+int submit_fd(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
         _cleanup_request_ Request request = {};
         size_t n_allocated = 0;
         int r;
 
-        r = request_init(&request, m, link, pool, error);
+        r = request_init(&request, m, link, target, error);
         if (r >= 0)
                 r = take_payload_fd(&request, m, error);
         if (r >= 0)
                 r = add_payload(&request, &n_allocated, NULL, 0, error);
         if (r >= 0)
                 r = read_options(&request, m, error);
-        if (r >= 0 && !handler_takes_fd(pool->config->handler, &pool->config->handler_config))
+        if (r >= 0 && !handler_takes_fd(
+                              target.pool->config->handler, &target.pool->config->handler_config))
                 r = read_payload_fd(&request, error);
         if (r >= 0)
                 r = hand_over(&request, m, /* borrow= */ false, NULL, accepted_one, error);
@@ -457,13 +500,13 @@ static int accepted_many(sd_bus_message *m, Submission *submission) {
         return sd_bus_reply_method_return(m, "tu", submission->first_id, submission->n_total);
 }
 
-static int submit_bulk(sd_bus_message *m, Link *link, Pool *pool,
+static int submit_bulk(sd_bus_message *m, Link *link, SubmitTarget target,
         int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
         sd_bus_error *error) {
         _cleanup_request_ Request request = {};
         int r;
 
-        r = request_init(&request, m, link, pool, error);
+        r = request_init(&request, m, link, target, error);
         if (r >= 0)
                 r = read(&request, m, error);
         if (r >= 0)
@@ -476,8 +519,8 @@ static int submit_bulk(sd_bus_message *m, Link *link, Pool *pool,
                 accepted_many, error);
 }
 
-int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
-        return submit_bulk(m, link, pool, read_payloads, error);
+int submit_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
+        return submit_bulk(m, link, target, read_payloads, error);
 }
 
 /* ---- SubmitGroup ---- */
@@ -489,11 +532,11 @@ static int accepted_group(sd_bus_message *m, Submission *submission) {
         return sd_bus_reply_method_return(m, "o", group_bus_path(path, group->id));
 }
 
-int submit_group(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+int submit_group(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
         _cleanup_request_ Request request = {};
         int r;
 
-        r = request_init(&request, m, link, pool, error);
+        r = request_init(&request, m, link, target, error);
         request.group = true;
         if (r >= 0)
                 r = read_payloads(&request, m, error);
@@ -508,8 +551,8 @@ int submit_group(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error)
                 NULL, accepted_group, error);
 }
 
-int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
-        return submit_bulk(m, link, pool, read_packed, error);
+int submit_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
+        return submit_bulk(m, link, target, read_packed, error);
 }
 
 /* ---- Run ---- */
@@ -523,7 +566,7 @@ static int accepted_run(sd_bus_message *m, Submission *submission) {
 }
 
 /* Makes a call that is answered when all jobs have finished. */
-static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
+static int run_bulk(sd_bus_message *m, Link *link, SubmitTarget target,
         int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
         int (*reply_nothing)(sd_bus_message *m), void (*finished)(Submission *submission),
         sd_bus_error *error) {
@@ -531,7 +574,7 @@ static int run_bulk(sd_bus_message *m, Link *link, Pool *pool,
         Call *call = NULL;
         int r;
 
-        r = request_init(&request, m, link, pool, error);
+        r = request_init(&request, m, link, target, error);
         if (r >= 0)
                 r = read(&request, m, error);
         if (r >= 0)
@@ -719,16 +762,16 @@ static void on_run_packed_finished(Submission *submission) {
         end_call(submission);
 }
 
-int run_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
-        return run_bulk(m, link, pool, read_payload, NULL, on_run_finished, error);
+int run_one(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
+        return run_bulk(m, link, target, read_payload, NULL, on_run_finished, error);
 }
 
-int run_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
+int run_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
         return run_bulk(
-                m, link, pool, read_payloads, reply_no_results, on_run_many_finished, error);
+                m, link, target, read_payloads, reply_no_results, on_run_many_finished, error);
 }
 
-int run_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error) {
-        return run_bulk(
-                m, link, pool, read_packed, reply_no_packed_results, on_run_packed_finished, error);
+int run_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
+        return run_bulk(m, link, target, read_packed, reply_no_packed_results,
+                on_run_packed_finished, error);
 }

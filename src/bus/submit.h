@@ -1,22 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The submit methods of a pool: from the arguments of a call to jobs, and from finished jobs to the
- * reply. Each is the whole of one D-Bus method. */
+/* The submit methods of pools and pipelines: from the arguments of a call to jobs, and from
+ * finished jobs to the reply. Each is the whole of one D-Bus method. */
 
 #include <systemd/sd-bus.h>
 
 #include "bus/server.h"
 #include "engine/pool.h"
 
-int submit_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int submit_fd(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int submit_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int submit_group(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int submit_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int run_one(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int run_many(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
-int run_packed(sd_bus_message *m, Link *link, Pool *pool, sd_bus_error *error);
+/* Where jobs go. */
+typedef struct SubmitTarget {
+        Pool *pool;             /* borrowed: of a pipeline the first stage */
+        PoolPipeline *pipeline; /* borrowed; NULL = it is the pool alone */
+} SubmitTarget;
+
+static inline SubmitTarget target_pool(Pool *pool) {
+        return (SubmitTarget){ .pool = pool };
+}
+
+static inline SubmitTarget target_pipeline(PoolPipeline *pipeline) {
+        return (SubmitTarget){ .pool = pipeline->stages[0], .pipeline = pipeline };
+}
+
+int submit_one(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int submit_fd(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int submit_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int submit_group(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int submit_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int run_one(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int run_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
+int run_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error);
 
 /* Appends id, result, and output or error text of a finished job, (tsay). Of *room, which is what
  * the reply has left for outputs, it takes what it needs; an output that does not fit is left out,

@@ -100,6 +100,7 @@ void engine_retain_group(Engine *engine, JobGroup *group, usec_t now) {
 }
 
 void engine_forget_results(Engine *engine, Pool *pool) {
+        engine_forget_groups_through(engine, pool);
         while (pool->n_retained > 0)
                 forget_oldest(engine, pool);
 }

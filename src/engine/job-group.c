@@ -28,6 +28,12 @@ Job *engine_group_job(Engine *engine, const JobGroup *group, uint64_t i) {
         return engine_find_job(engine, group->submission->first_id + i);
 }
 
+PoolPipeline *group_pipeline(const JobGroup *group) {
+        Pipeline *pipeline = group->submission->pipeline;
+
+        return pipeline ? container_of(pipeline, PoolPipeline, pipeline) : NULL;
+}
+
 void job_filter_group(JobFilter *filter, const JobGroup *group) {
         filter->first_id = group->id + 1;
         filter->last_id = group->id + group->core.n_total;
@@ -196,10 +202,14 @@ static void group_free(Engine *engine, JobGroup *group) {
 }
 
 /* It has nothing to wait for; but who submits it is to know its id before its end is told. */
-static void accept_empty(Engine *engine, JobGroup *group, usec_t now) {
+static void accept_empty(Engine *engine, JobGroup *group, PoolPipeline *pipeline, usec_t now) {
         Submission *submission = group->submission;
 
-        submission->pool = group->pool;
+        if (pipeline) {
+                submission->pipeline = &pipeline->pipeline;
+                pipeline->n_submissions++;
+        } else
+                submission->pool = group->pool;
         submission->first_id = engine->next_id;
         submission->submitted_at = now;
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
@@ -210,25 +220,39 @@ static void accept_empty(Engine *engine, JobGroup *group, usec_t now) {
         engine_retain_group(engine, group, now);
 }
 
-int engine_submit_group(Engine *engine, Pool *pool, Submission *submission, GroupPolicy policy,
-        const struct iovec *payloads, size_t n, bool borrow, unsigned flags) {
+int engine_submit_group(Engine *engine, Pool *pool, PoolPipeline *pipeline, Submission *submission,
+        GroupPolicy policy, const struct iovec *payloads, size_t n, bool borrow, unsigned flags) {
         JobGroup *group = NULL;
+        Pool *keeper = pipeline ? pipeline->stages[pipeline->pipeline.n_stages - 1] : pool;
         int r;
 
-        r = group_new(engine, pool, submission, policy, n, &group);
+        r = group_new(engine, keeper, submission, policy, n, &group);
         if (r < 0)
                 return r;
         if (n == 0) {
-                accept_empty(engine, group, usec_now(CLOCK_MONOTONIC));
+                accept_empty(engine, group, pipeline, usec_now(CLOCK_MONOTONIC));
                 return ADMIT_YES;
         }
-        r = engine_submit(engine, pool, submission, payloads, n, borrow, flags);
+        r = pipeline ? engine_submit_items(engine, pipeline, submission, payloads, n, borrow, flags)
+                     : engine_submit(engine, pool, submission, payloads, n, borrow, flags);
         if (r == ADMIT_YES)
                 return r;
         engine->next_id--;
         submission->group = NULL;
         group_free(engine, group);
         return r;
+}
+
+void engine_forget_groups_through(Engine *engine, const Pool *pool) {
+        JobGroup *group, *next;
+
+        HASH_ITER (by_id, engine->groups, group, next) {
+                const PoolPipeline *pipeline = group_pipeline(group);
+
+                /* Nothing of it is live: the pool goes after the pipelines that it is in. */
+                if (pipeline && pipeline_uses_pool(pipeline, pool))
+                        engine_forget_group(engine, group);
+        }
 }
 
 void engine_forget_group(Engine *engine, JobGroup *group) {

@@ -151,7 +151,7 @@ static void a_submit_without_memory_changes_nothing(void **state) {
 
                         pool_view(pool, &before);
                         arm(n);
-                        r = ways[w].group ? engine_submit_group(t->engine, pool, submission,
+                        r = ways[w].group ? engine_submit_group(t->engine, pool, NULL, submission,
                                                     GROUP_ALL, payloads, N, ways[w].borrow, 0)
                                           : engine_submit(t->engine, pool, submission, payloads, N,
                                                     ways[w].borrow, 0);

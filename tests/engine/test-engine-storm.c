@@ -203,7 +203,7 @@ static void submit_group(Storm *s) {
         if (below(s, 8) == 0)
                 submission->queue_timeout = below(s, 3000);
         if (pool)
-                r = engine_submit_group(s->try.engine, pool, submission,
+                r = engine_submit_group(s->try.engine, pool, NULL, submission,
                         (GroupPolicy) below(s, _GROUP_POLICY_MAX), payloads, n, below(s, 2), 0);
         if (r != ADMIT_YES) {
                 assert_true(r == ADMIT_FULL || r == ADMIT_DRAINING);

@@ -469,7 +469,7 @@ JobGroup *try_submit_group(
         assert_non_null(parts);
         for (size_t i = 0; i < n; i++)
                 parts[i] = (struct iovec){ (void *) (uintptr_t) payloads[i], strlen(payloads[i]) };
-        assert_int_equal(engine_submit_group(t->engine, pool, submission, policy, parts, n,
+        assert_int_equal(engine_submit_group(t->engine, pool, NULL, submission, policy, parts, n,
                                  /* borrow= */ n % 2, 0),
                 ADMIT_YES);
         free(parts);

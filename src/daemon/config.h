@@ -2,8 +2,8 @@
 #pragma once
 
 /* Config: all that the settings files say at one moment: the daemon's own settings, each pool,
- * limiter and breaker, and each fault. Used at start, by --check and by Reload(). Only reads. Main
- * thread; touches the disk and may look up users, so it can block. */
+ * pipeline, limiter and breaker, and each fault. Used at start, by --check and by Reload(). Only
+ * reads. Main thread; touches the disk and may look up users, so it can block. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -11,6 +11,7 @@
 
 #include "core/breaker.h"
 #include "core/limiter.h"
+#include "engine/pipeline-config.h"
 #include "engine/pool-config.h"
 #include "util/macro.h"
 #include "util/time.h"
@@ -19,6 +20,7 @@ typedef struct Config Config;
 typedef struct ConfigBreaker ConfigBreaker;
 typedef struct ConfigLimiter ConfigLimiter;
 typedef struct ConfigMade ConfigMade;
+typedef struct ConfigPipeline ConfigPipeline;
 typedef struct ConfigPool ConfigPool;
 
 #define DRAIN_TIMEOUT_MAX (25 * USEC_PER_SEC)
@@ -28,6 +30,13 @@ struct ConfigPool {
         PoolConfig *config;
         char *path;      /* of NAME.pool */
         uint64_t digest; /* of the text of the file and its drop-ins */
+};
+
+/* A pipeline without a fault in its file and drop-ins, whose pools are there. */
+struct ConfigPipeline {
+        PipelineConfig *config;
+        char *path; /* of NAME.pipeline */
+        uint64_t digest;
 };
 
 /* A limiter without a fault in its file and drop-ins, complete. */
@@ -48,6 +57,7 @@ struct ConfigBreaker {
 
 /* What was made at run time, and no file accounts for: is there one of that name? */
 struct ConfigMade {
+        bool (*pool)(void *userdata, const char *name);
         bool (*limiter)(void *userdata, const char *name);
         bool (*breaker)(void *userdata, const char *name);
         void *userdata;
@@ -56,6 +66,8 @@ struct ConfigMade {
 struct Config {
         ConfigPool *pools; /* by name; what they share is among what follows */
         size_t n_pools;
+        ConfigPipeline *pipelines; /* by name */
+        size_t n_pipelines;
         ConfigLimiter *limiters; /* by name */
         size_t n_limiters;
         ConfigBreaker *breakers; /* by name */
@@ -80,6 +92,7 @@ Config *config_free(Config *config); /* returns NULL */
 /* NULL if there is none of that name. Borrowed; its `config` may be taken with TAKE_PTR(). */
 ConfigPool *config_find_pool(const Config *config, const char *name);
 
+ConfigPipeline *config_find_pipeline(const Config *config, const char *name);
 ConfigLimiter *config_find_limiter(const Config *config, const char *name);
 ConfigBreaker *config_find_breaker(const Config *config, const char *name);
 

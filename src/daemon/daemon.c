@@ -37,6 +37,7 @@ struct Daemon {
         Server *server;
         char *socket_path; /* of the direct socket, where it is of our making */
         List replacements; /* Replacement.links; owned */
+        List wanted;       /* WantedPipeline.links; owned */
         usec_t drain_timeout;
         bool ready; /* READY=1 was sent */
         StopPhase phase;
@@ -196,14 +197,35 @@ static bool breaker_was_made(void *userdata, const char *name) {
         return breaker && !breaker->of_pool && !breaker->from_file;
 }
 
+static bool pool_was_made(void *userdata, const char *name) {
+        const Pool *pool = engine_find_pool(userdata, name);
+
+        return pool && !pool->origin && !pool->removing;
+}
+
 static int load_config(Daemon *daemon, Config **ret) {
         const ConfigMade made = {
+                .pool = pool_was_made,
                 .limiter = limiter_was_made,
                 .breaker = breaker_was_made,
                 .userdata = daemon->engine,
         };
 
         return config_load(daemon->options->dirs, default_fairness(daemon->options), &made, ret);
+}
+
+/* Makes the pipeline of a settings file. */
+static int add_configured_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faults) {
+        _cleanup_free_ char *error = NULL;
+        PoolPipeline *pipeline;
+        int r;
+
+        r = engine_add_pipeline(daemon->engine, from->config, &pipeline, &error);
+        if (r < 0)
+                return add_fault(faults, from->path, error ?: strerror(-r)) < 0 ? -ENOMEM : r;
+        pipeline->from_file = true;
+        pipeline->digest = from->digest;
+        return 0;
 }
 
 static int load_pools(Daemon *daemon) {
@@ -219,6 +241,8 @@ static int load_pools(Daemon *daemon) {
         (void) load_shared(daemon, config, &faults);
         for (size_t i = 0; i < config->n_pools; i++)
                 (void) add_configured_pool(daemon, &config->pools[i], &faults);
+        for (size_t i = 0; i < config->n_pipelines; i++)
+                (void) add_configured_pipeline(daemon, &config->pipelines[i], &faults);
         STRV_FOREACH (fault, faults)
                 log_error("%s", *fault);
         return 0;
@@ -251,6 +275,153 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
                 limiter_config_is_given(&config->limiter_config))
                 copy->limiter_config = config->limiter_config;
         return pool_config_equal(copy, config);
+}
+
+/* What is to be made when the pipeline of that name has gone, and its pools are there: what it is
+ * made of has changed, or its file came back while it was on its way out. At most one of a name. */
+typedef struct WantedPipeline {
+        List links; /* in Daemon.wanted */
+        PoolWatch watch;
+        Daemon *daemon;          /* borrowed */
+        ConfigPipeline pipeline; /* owned contents */
+} WantedPipeline;
+
+static WantedPipeline *wanted_free(WantedPipeline *wanted) {
+        if (!wanted)
+                return NULL;
+        list_remove(&wanted->links);
+        pool_unwatch(&wanted->watch);
+        pipeline_config_free(wanted->pipeline.config);
+        free(wanted->pipeline.path);
+        free(wanted);
+        return NULL;
+}
+
+static WantedPipeline *find_wanted(Daemon *daemon, const char *name) {
+        list_for_each (l, &daemon->wanted) {
+                WantedPipeline *wanted = list_entry(l, WantedPipeline, links);
+
+                if (strcmp(wanted->pipeline.config->name, name) == 0)
+                        return wanted;
+        }
+        return NULL;
+}
+
+/* Is a pool still on its way out, so that it may be made anew? */
+static bool waits_for_pools(Daemon *daemon, const PipelineConfig *config) {
+        STRV_FOREACH (name, config->stages) {
+                const Pool *pool = engine_find_pool(daemon->engine, *name);
+
+                if (pool && pool->removing)
+                        return true;
+        }
+        return false;
+}
+
+/* Makes those that can be. */
+static void make_wanted(Daemon *daemon) {
+        _cleanup_strv_ char **faults = NULL;
+
+        list_for_each (l, &daemon->wanted) {
+                WantedPipeline *wanted = list_entry(l, WantedPipeline, links);
+                const PipelineConfig *config = wanted->pipeline.config;
+
+                if (engine_find_pipeline(daemon->engine, config->name) ||
+                        waits_for_pools(daemon, config))
+                        continue;
+                if (daemon->phase == STOP_NOT)
+                        (void) add_configured_pipeline(daemon, &wanted->pipeline, &faults);
+                wanted_free(wanted);
+        }
+        STRV_FOREACH (fault, faults)
+                log_error("%s", *fault);
+}
+
+static void on_wanted_can_come(PoolWatch *watch) {
+        make_wanted(container_of(watch, WantedPipeline, watch)->daemon);
+}
+
+/* The pipeline that there is drains and goes, and this one is made then. */
+static int replace_pipeline(Daemon *daemon, PoolPipeline *pipeline, ConfigPipeline *from) {
+        WantedPipeline *wanted = find_wanted(daemon, from->config->name);
+
+        if (!wanted) {
+                wanted = calloc(1, sizeof(*wanted));
+                if (!wanted)
+                        return -ENOMEM;
+                *wanted = (WantedPipeline){ .daemon = daemon, .watch.done = on_wanted_can_come };
+                list_init(&wanted->watch.links);
+                list_append(&daemon->wanted, &wanted->links);
+        }
+        pipeline_config_free(wanted->pipeline.config);
+        free(wanted->pipeline.path);
+        wanted->pipeline = (ConfigPipeline){
+                .config = TAKE_PTR(from->config),
+                .path = TAKE_PTR(from->path),
+                .digest = from->digest,
+        };
+        if (!pipeline || list_is_linked(&wanted->watch.links))
+                return 0;
+        return engine_remove_pipeline(
+                daemon->engine, pipeline, /* cancel= */ false, &wanted->watch);
+}
+
+/* Has it these stages, and do they stay? */
+static bool has_stages(const PoolPipeline *pipeline, const PipelineConfig *config) {
+        if (pipeline->pipeline.n_stages != strv_length(config->stages))
+                return false;
+        for (uint32_t i = 0; i < pipeline->pipeline.n_stages; i++)
+                if (pipeline->stages[i]->removing ||
+                        strcmp(pipeline->stages[i]->config->name, config->stages[i]) != 0)
+                        return false;
+        return true;
+}
+
+static int reload_pipeline(Daemon *daemon, ConfigPipeline *from, char ***faults) {
+        PoolPipeline *pipeline = engine_find_pipeline(daemon->engine, from->config->name);
+
+        if (!pipeline && waits_for_pools(daemon, from->config))
+                return replace_pipeline(daemon, NULL, from);
+        if (!pipeline)
+                return add_configured_pipeline(daemon, from, faults);
+        if (pipeline->removing || !has_stages(pipeline, from->config))
+                return replace_pipeline(daemon, pipeline, from);
+        if (!pipeline->from_file || pipeline->digest != from->digest)
+                engine_set_pipeline(daemon->engine, pipeline, from->config);
+        pipeline->from_file = true;
+        pipeline->digest = from->digest;
+        return 0;
+}
+
+/* Removes the pipelines whose file has gone, and forgets those that were still to be made. */
+static void drop_pipelines(Daemon *daemon, const Config *config) {
+        list_for_each (l, &daemon->wanted) {
+                WantedPipeline *wanted = list_entry(l, WantedPipeline, links);
+
+                if (!config_find_pipeline(config, wanted->pipeline.config->name))
+                        wanted_free(wanted);
+        }
+        list_for_each (l, &daemon->engine->pipelines) {
+                PoolPipeline *pipeline = list_entry(l, PoolPipeline, links);
+
+                if (pipeline->from_file && !pipeline->removing &&
+                        !config_find_pipeline(config, pipeline->name))
+                        (void) engine_remove_pipeline(
+                                daemon->engine, pipeline, /* cancel= */ false, NULL);
+        }
+}
+
+/* Whoever made a pipeline by hand keeps the pools that it has. */
+static void tell_kept_pools(Daemon *daemon) {
+        list_for_each (l, &daemon->engine->pipelines) {
+                const PoolPipeline *pipeline = list_entry(l, PoolPipeline, links);
+
+                for (uint32_t i = 0; !pipeline->removing && i < pipeline->pipeline.n_stages; i++)
+                        if (pipeline->stages[i]->removing)
+                                log_warning("Pool %s takes no jobs any more, and goes once the "
+                                            "pipeline %s is removed",
+                                        pipeline->stages[i]->config->name, pipeline->name);
+        }
 }
 
 /* What is to be made when the pool of that name has gone: its file has changed beyond what a living
@@ -303,6 +474,7 @@ static void on_replaced_pool_gone(PoolWatch *watch) {
                 (void) add_configured_pool(replacement->daemon, &replacement->pool, &faults);
         STRV_FOREACH (fault, faults)
                 log_error("%s", *fault);
+        make_wanted(replacement->daemon);
         replacement_free(replacement);
 }
 
@@ -480,6 +652,7 @@ static int reload(Daemon *daemon, char **ret_error) {
         r = load_shared(daemon, config, &faults);
         if (r < 0)
                 return r;
+        drop_pipelines(daemon, config);
         drop_pools(daemon, config);
         /* Before the pools, which may have the names that become free. */
         retire_shared(daemon, config);
@@ -488,6 +661,12 @@ static int reload(Daemon *daemon, char **ret_error) {
                 if (r == -ENOMEM)
                         return r;
         }
+        for (size_t i = 0; i < config->n_pipelines; i++) {
+                r = reload_pipeline(daemon, &config->pipelines[i], &faults);
+                if (r == -ENOMEM)
+                        return r;
+        }
+        tell_kept_pools(daemon);
         return strv_length(faults) > 0 ? join_faults(faults, ret_error) : 0;
 }
 
@@ -658,6 +837,7 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         daemon->options = options;
         daemon->drain_timeout = DRAIN_TIMEOUT_MAX;
         list_init(&daemon->replacements);
+        list_init(&daemon->wanted);
 
         r = sd_event_default(&daemon->event);
         if (r >= 0)
@@ -733,6 +913,8 @@ Daemon *daemon_free(Daemon *daemon) {
         }
         list_for_each (l, &daemon->replacements)
                 replacement_free(list_entry(l, Replacement, links));
+        list_for_each (l, &daemon->wanted)
+                wanted_free(list_entry(l, WantedPipeline, links));
         sd_event_source_disable_unref(daemon->stop_source);
         server_free(daemon->server);
         engine_free(daemon->engine);

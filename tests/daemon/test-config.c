@@ -583,6 +583,62 @@ static void the_thresholds_of_a_scale_are_apart(void **state) {
                 "rest");
 }
 
+static void pipelines_are_read_and_find_their_pools(void **state) {
+        _cleanup_(config_freep) Config *config = NULL;
+        const ConfigPipeline *pipeline;
+        Box *box = *state;
+
+        put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n");
+        put(box, "lib/b.pool", "[Command]\nExecStart=/bin/true\n");
+        put(box, "lib/p.pipeline", "[Pipeline]\nStages=a b a\n");
+        put(box, "etc/q.pipeline", "[Pipeline]\nStages=b\nMaxInFlight=7\n");
+        put(box, "etc/q.pipeline.d/more.conf", "[Pipeline]\nStages=\nStages=a\nStages=a\n");
+        config = load_well(box);
+
+        assert_int_equal(config->n_pipelines, 2);
+        pipeline = config_find_pipeline(config, "p");
+        assert_non_null(pipeline);
+        assert_int_equal(strv_length(pipeline->config->stages), 3);
+        assert_string_equal(pipeline->config->stages[1], "b");
+        assert_string_equal(pipeline->config->stages[2], "a");
+        assert_int_equal(pipeline->config->max_in_flight, 1000);
+        assert_string_equal(pipeline->path, in(box, "lib/p.pipeline"));
+        pipeline = config_find_pipeline(config, "q");
+        assert_int_equal(strv_length(pipeline->config->stages), 2);
+        assert_string_equal(pipeline->config->stages[0], "a");
+        assert_int_equal(pipeline->config->max_in_flight, 7);
+}
+
+static void faults_of_pipelines_have_their_place(void **state) {
+        char many[700] = "[Pipeline]\nMaxInFlight=1\nStages=";
+        Box *box = *state;
+
+        for (unsigned i = 0; i < 65; i++)
+                (void) strcat(many, "a ");
+        put(box, "etc/a.pool", "[Pool]\nQueueMax=none\n");
+        put(box, "etc/-b.pipeline", "[Pipeline]\nStages=a\n");
+        put(box, "etc/c.pipeline", "# nothing\n[Pipeline]\n");
+        put(box, "etc/d.pipeline", "[Pipeline]\n\nStages=x a\n");
+        put(box, "etc/e.pipeline", "[Pipeline]\nMaxInFlight=0\nStages=.x\nMode=fast\n[Pool]\n");
+        put(box, "etc/f.pipeline", strcat(many, "\n"));
+        put(box, "etc/g.pipeline", "[Pipeline]\nMaxInFlight=100000001\n");
+        EXPECT_FAULTS(box,
+                "etc/a.pool:2: QueueMax: \"none\" is not a number, allowed are 1 to 100000000",
+                "etc/-b.pipeline:1: a pipeline's name is 1 to 64 of A-Z a-z 0-9 _ - . and starts "
+                "with neither . nor -",
+                "etc/c.pipeline:2: Stages: is missing, a pipeline needs 1 to 64 pools",
+                "etc/d.pipeline:3: Stages: there is no x.pool without a fault",
+                "etc/d.pipeline:3: Stages: there is no a.pool without a fault",
+                "etc/e.pipeline:2: MaxInFlight: \"0\" is out of range, allowed are 1 to 100000000",
+                "etc/e.pipeline:3: Stages: \".x\" is not a name of 1 to 64 of A-Z a-z 0-9 _ - . "
+                "that starts with neither . nor -",
+                "etc/e.pipeline:4: Mode: there is no such setting",
+                "etc/e.pipeline:5: [Pool]: there is no such section, allowed is Pipeline",
+                "etc/f.pipeline:3: Stages: 65 entries are too many, allowed are 64",
+                "etc/g.pipeline:2: MaxInFlight: \"100000001\" is out of range, allowed are 1 to "
+                "100000000");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(without_files_there_is_nothing_but_defaults),
@@ -604,6 +660,8 @@ int main(void) {
                 TEST(a_faulty_sluiced_conf_changes_nothing),
                 TEST(limiters_are_read_and_pools_find_them),
                 TEST(a_limiter_that_is_not_there_is_a_fault_of_the_pool),
+                TEST(pipelines_are_read_and_find_their_pools),
+                TEST(faults_of_pipelines_have_their_place),
                 TEST(a_scale_is_read_also_where_it_says_nothing),
                 TEST(pressure_that_cannot_be_told_is_a_fault_of_its_line),
                 TEST(the_thresholds_of_a_scale_are_apart),

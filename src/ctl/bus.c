@@ -176,6 +176,8 @@ static const char *meaning(const char *path, const char *name) {
                 return NULL;
         if (starts_with(path, SLUICE_PATH "/pool/"))
                 return "no such pool";
+        if (starts_with(path, SLUICE_PATH "/pipeline/"))
+                return "no such pipeline";
         if (starts_with(path, SLUICE_PATH "/limiter/"))
                 return "no such limiter";
         if (starts_with(path, SLUICE_PATH "/breaker/"))

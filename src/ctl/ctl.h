@@ -14,6 +14,7 @@
 #define SLUICE_PATH "/org/sluice1"
 #define MANAGER_INTERFACE "org.sluice1.Manager"
 #define POOL_INTERFACE "org.sluice1.Pool"
+#define PIPELINE_INTERFACE "org.sluice1.Pipeline"
 #define JOB_INTERFACE "org.sluice1.Job"
 #define GROUP_INTERFACE "org.sluice1.Group"
 #define BREAKER_INTERFACE "org.sluice1.Breaker"

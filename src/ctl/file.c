@@ -215,8 +215,9 @@ const Verb verb_cat = {
         .name = "cat",
         .arguments = "NAME…",
         .summary = "Print the settings files of an object",
-        .details = "First the file (of NAME.pool, NAME.limiter and NAME.breaker the first that is "
-                   "there), then its drop-ins, each after a comment with its path. NAME may also "
+        .details = "First the file (of NAME.pool, NAME.pipeline, NAME.limiter and NAME.breaker the "
+                   "first that is there), then its drop-ins, each after a comment with its path. "
+                   "NAME may also "
                    "be sluiced.conf. What \"sluicectl set\" has changed is shown by \"sluicectl "
                    "status\".",
         .example = "sluicectl cat gzip",

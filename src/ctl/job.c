@@ -22,12 +22,15 @@
 
 #define PAGE_SIZE 1000 /* the most that one call returns */
 
-static const char *arg_pool, *arg_state, *arg_result, *arg_owner, *arg_tag, *arg_group;
+static const char *arg_pool, *arg_pipeline, *arg_state, *arg_result, *arg_owner, *arg_tag,
+        *arg_group;
 static OptionNumber arg_lines = { .value = UINT64_MAX };
 static OptionNumber arg_timeout = { .value = USEC_INFINITY };
 
 #define FILTER_OPTIONS                                                                       \
         { "pool", 0, "POOL", &option_text, &arg_pool, "Only those of this pool" },           \
+                { "pipeline", 0, "PIPELINE", &option_text, &arg_pipeline,                    \
+                        "Only those of this pipeline" },                                     \
                 { "state", 0, "STATE", &option_text, &arg_state,                             \
                         "Only those that are scheduled, queued, running, …" },               \
                 { "result", 0, "RESULT", &option_text, &arg_result,                          \
@@ -38,7 +41,8 @@ static OptionNumber arg_timeout = { .value = USEC_INFINITY };
         }
 
 static bool filter_is_given(void) {
-        return arg_pool || arg_state || arg_result || arg_owner || arg_tag || arg_group;
+        return arg_pool || arg_pipeline || arg_state || arg_result || arg_owner || arg_tag ||
+               arg_group;
 }
 
 static int check_word(const char *option, const char *word, const char *const *words, size_t n) {
@@ -88,7 +92,7 @@ static int find_owner(uint32_t *ret) {
 
 /* Appends the options as an a{sv}. Says what is wrong with them. */
 static int append_filter(sd_bus_message *m) {
-        _cleanup_object_ Object pool = { 0 };
+        _cleanup_object_ Object pool = { 0 }, pipeline = { 0 };
         uint64_t group = 0;
         uint32_t owner = 0;
         int r;
@@ -96,6 +100,8 @@ static int append_filter(sd_bus_message *m) {
         r = filter_check();
         if (r >= 0 && arg_pool)
                 r = pool_parse(arg_pool, &pool);
+        if (r >= 0 && arg_pipeline)
+                r = object_parse_as("pipeline", arg_pipeline, &pipeline);
         if (r >= 0 && arg_owner)
                 r = find_owner(&owner);
         if (r >= 0 && arg_group)
@@ -105,6 +111,8 @@ static int append_filter(sd_bus_message *m) {
         r = sd_bus_message_open_container(m, 'a', "{sv}");
         if (r >= 0 && arg_pool)
                 r = sd_bus_message_append(m, "{sv}", "Pool", "s", pool.name);
+        if (r >= 0 && arg_pipeline)
+                r = sd_bus_message_append(m, "{sv}", "Pipeline", "s", pipeline.name);
         if (r >= 0 && arg_state)
                 r = sd_bus_message_append(m, "{sv}", "State", "s", arg_state);
         if (r >= 0 && arg_result)

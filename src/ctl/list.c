@@ -9,6 +9,7 @@
 #include "ctl/bus.h"
 #include "ctl/json.h"
 #include "ctl/limiter.h"
+#include "ctl/pipeline.h"
 #include "ctl/table.h"
 #include "ctl/text.h"
 #include "ctl/verbs.h"
@@ -56,6 +57,15 @@ static json_object *get_objects(Ctl *c) {
         return objects;
 }
 
+static json_object *pipeline_row(json_object *p) {
+        _cleanup_free_ char *stages = pipeline_stages(p);
+        json_object *row = json_object_get(p); /* its properties are the columns */
+
+        json_object_object_del(row, "Stages");
+        json_add(row, "Stages", json_object_new_string(stages));
+        return row;
+}
+
 static json_object *limiter_row(json_object *p) {
         static const char *const numbers[] = { "Tokens", "Burst", "Waiters" };
         _cleanup_free_ char *rate = limiter_rate(p);
@@ -79,6 +89,19 @@ static const struct Section {
         const char *singular, *plural;
         Column columns[5];
 } sections[] = {
+        {
+                PIPELINE_INTERFACE,
+                pipeline_row,
+                "pipeline",
+                "pipelines",
+                {
+                        { "Name", "PIPELINE", COLUMN_SHRINKS },
+                        { "State", "STATE", COLUMN_STATE },
+                        { "InFlight", "IN FLIGHT", COLUMN_RIGHT },
+                        { "MaxInFlight", "MAX", COLUMN_RIGHT },
+                        { "Stages", "STAGES", COLUMN_SHRINKS },
+                },
+        },
         {
                 LIMITER_INTERFACE,
                 limiter_row,
@@ -176,9 +199,10 @@ static int list(Ctl *c, char **arguments) {
 const Verb verb_list = {
         .name = "list",
         .arguments = "",
-        .summary = "List the pools, limiters and breakers",
+        .summary = "List the pools, pipelines, limiters and breakers",
         .details = "With their state, the jobs that wait and run, and their workers; below them, "
-                   "if there are any, limiters and breakers. JSON, and what has no legend, has "
+                   "if there are any, pipelines, limiters and breakers. JSON, and what has no "
+                   "legend, has "
                    "the pools alone.",
         .example = "sluicectl list --json=short",
         .max_arguments = 0,

@@ -144,8 +144,8 @@ int map_group_send(Map *map, Block *block) {
         _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(map->ctl->bus, &m, SLUICE_NAME, map->pool.path,
-                map->pool.kind->interface, "SubmitGroup");
+        r = sd_bus_message_new_method_call(map->ctl->bus, &m, SLUICE_NAME, map->target.path,
+                map->target.kind->interface, "SubmitGroup");
         if (r >= 0)
                 r = block_append_each_to(block, m);
         if (r >= 0)

@@ -35,7 +35,7 @@ typedef struct MapOptions {
 typedef struct Map {
         Ctl *ctl;                  /* borrowed */
         const MapOptions *options; /* borrowed */
-        Object pool;
+        Object target;
         bool runs_commands;
         Input input;
         Pace pace;

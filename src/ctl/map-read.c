@@ -118,8 +118,8 @@ static int send_packed(Map *map, Block *block) {
         _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
-        r = sd_bus_message_new_method_call(map->ctl->bus, &m, SLUICE_NAME, map->pool.path,
-                map->pool.kind->interface, "RunPacked");
+        r = sd_bus_message_new_method_call(map->ctl->bus, &m, SLUICE_NAME, map->target.path,
+                map->target.kind->interface, "RunPacked");
         if (r >= 0)
                 r = block_append_to(block, m);
         if (r >= 0)

@@ -66,7 +66,7 @@ static void report_failure(Map *map, const End *end) {
 
         while (size > 0 && strchr("\n ", end->text[size - 1]))
                 size--;
-        text = text_format("%s: %s: %s%s%.*s", map->pool.name, name, plain ? "" : phrase,
+        text = text_format("%s: %s: %s%s%.*s", map->target.name, name, plain ? "" : phrase,
                 plain || size == 0 ? "" : ": ", (int) size, end->text);
         why = text_clean(text, /* lines= */ false);
         progress_bar_hide();

@@ -45,7 +45,7 @@ static void map_done(Map *map) {
         window_done(&map->window);
         output_done(&map->output);
         input_done(&map->input);
-        object_done(&map->pool);
+        object_done(&map->target);
         sd_event_unref(map->event);
 }
 #define _cleanup_map_ _cleanup_(map_done)
@@ -73,8 +73,8 @@ void map_fail(Map *map, const sd_bus_error *error) {
         map->stopped = true;
         map->status = EXIT_FAILURE;
         progress_bar_hide();
-        (void) bus_failure(
-                map->ctl, map->pool.path, error, "run jobs in pool \"%s\"", map->pool.name);
+        (void) bus_failure(map->ctl, map->target.path, error, "run jobs in %s \"%s\"",
+                map->target.kind->name, map->target.name);
 }
 
 static int on_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -187,21 +187,22 @@ static int set_up(Map *map) {
         return r;
 }
 
-/* Reads what the pool allows. */
-static int ask_pool(Map *map, char *const *files) {
+/* Reads what the pool or the pipeline allows. */
+static int ask_target(Map *map, char *const *files) {
         _cleanup_json_ json_object *properties = NULL;
         uint64_t payload_max, queue_max;
         int r;
 
-        r = bus_get_all(map->ctl, map->pool.path, map->pool.kind->interface,
-                /* optional= */ false, &properties, "use pool \"%s\"", map->pool.name);
+        r = bus_get_all(map->ctl, map->target.path, map->target.kind->interface,
+                /* optional= */ false, &properties, "use %s \"%s\"", map->target.kind->name,
+                map->target.name);
         if (r < 0)
                 return r;
         map->runs_commands = strcmp(json_text(properties, "Handler"), "command") == 0;
         payload_max = json_number(properties, "PayloadMax") ?: PAYLOAD_MAX_DEFAULT;
-        queue_max = json_number(properties, "QueueMax") ?: QUEUE_MAX_DEFAULT;
+        queue_max = json_number(properties, "QueueMax") ?: json_number(properties, "MaxInFlight");
         input_init(&map->input, files, arg.null ? 0 : '\n', MIN(payload_max, PAYLOAD_MAX_BUS));
-        pace_init(&map->pace, queue_max, json_number(properties, "MaxWorkers"),
+        pace_init(&map->pace, queue_max ?: QUEUE_MAX_DEFAULT, json_number(properties, "MaxWorkers"),
                 usec_now(CLOCK_MONOTONIC));
         progress_init(&map->progress, usec_now(CLOCK_MONOTONIC));
         return 0;
@@ -252,9 +253,9 @@ static int map(Ctl *c, char **arguments) {
         window_init(&map.window, arg.unordered);
         r = check_options(files);
         if (r >= 0)
-                r = pool_parse(arguments[0], &map.pool);
+                r = target_find(c, arguments[0], &map.target);
         if (r >= 0)
-                r = ask_pool(&map, files);
+                r = ask_target(&map, files);
         if (r < 0)
                 return r;
         r = set_up(&map);
@@ -285,6 +286,7 @@ const Verb verb_map = {
         .arguments = "POOL [FILE…]",
         .summary = "Make each line of standard input a job",
         .details =
+                "POOL may be a pipeline; of two of that name pipeline/NAME means this one. "
                 "With FILEs, the content of each is a job; - is standard input. Outputs are "
                 "written in the order of the "
                 "input, as they are; one that is made of a line and does not end in a newline gets "

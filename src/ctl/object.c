@@ -14,11 +14,12 @@
 /* A bare name is looked for in this order: what a pool has of its own has the name of the pool. */
 static const Kind kinds[KIND_MAX] = {
         { "pool", POOL_INTERFACE, "CreatePool", "RemovePool" },
+        { "pipeline", PIPELINE_INTERFACE, "CreatePipeline", "RemovePipeline" },
         { "limiter", LIMITER_INTERFACE, "CreateLimiter", "RemoveLimiter" },
         { "breaker", BREAKER_INTERFACE, "CreateBreaker", "RemoveBreaker" },
 };
 
-static const char kind_names[] = "pool, limiter or breaker";
+static const char kind_names[] = "pool, pipeline, limiter or breaker";
 
 void object_done(Object *object) {
         free(object->name);
@@ -149,6 +150,42 @@ int object_parse_as(const char *name, const char *s, Object *ret) {
 
 int pool_parse(const char *s, Object *ret) {
         return object_parse_as("pool", s, ret);
+}
+
+/* Does it say that it is there? */
+static bool object_is_there(Ctl *c, const Object *object) {
+        _cleanup_free_ char *name = NULL;
+
+        return sd_bus_get_property_string(c->bus, SLUICE_NAME, object->path,
+                       object->kind->interface, "Name", NULL, &name) >= 0;
+}
+
+int target_find(Ctl *c, const char *s, Object *ret) {
+        _cleanup_object_ Object pipeline = { 0 };
+        _cleanup_free_ char *name = NULL;
+        const Kind *kind = NULL;
+        int r;
+
+        r = split(s, &kind, &name);
+        if (r < 0)
+                return r;
+        if (kind && strcmp(kind->name, "pipeline") == 0) {
+                r = object_init(ret, kind, name);
+                return r < 0 ? r : bus_connect(c);
+        }
+        r = pool_parse(s, ret);
+        if (r >= 0)
+                r = bus_connect(c);
+        if (r < 0 || kind)
+                return r;
+        /* A name that nobody has is said to be that of no pool, which most are. */
+        r = object_init(&pipeline, find_kind("pipeline", strlen("pipeline")), name);
+        if (r >= 0 && !object_is_there(c, ret) && object_is_there(c, &pipeline)) {
+                object_done(ret);
+                *ret = pipeline;
+                pipeline = (Object){ 0 };
+        }
+        return r;
 }
 
 int job_id_parse(const char *s, uint64_t *ret) {

@@ -13,7 +13,7 @@ typedef struct Candidates Candidates;
 typedef struct Kind Kind;
 typedef struct Object Object;
 
-#define KIND_MAX 3 /* pool, limiter, breaker */
+#define KIND_MAX 4 /* pool, pipeline, limiter, breaker */
 
 struct Kind {
         const char *name;      /* "pool": here, in paths, and the suffix of its settings files */
@@ -52,6 +52,11 @@ int object_find(Ctl *ctl, const char *s, Object *ret, json_object **ret_properti
 
 int object_parse_as(const char *kind, const char *s, Object *ret); /* only of that kind */
 int pool_parse(const char *s, Object *ret);                        /* only pools */
+
+/* What jobs can be given to: of a bare name the pool, or the pipeline where there is no such pool.
+ */
+int target_find(Ctl *ctl, const char *s, Object *ret);
+
 int job_id_parse(const char *s, uint64_t *ret);
 
 char *job_path(uint64_t id);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What is done to a pool as a whole. */
+/* What is done to a pool, or a pipeline, as a whole. */
 
+#include <ctype.h>
 #include <stdio.h>
 #include <systemd/sd-bus.h>
 
@@ -12,20 +13,26 @@
 #include "util/parse.h"
 #include "util/strv.h"
 
-/* Calls a method without arguments and without an answer on each pool in turn. */
-static int for_each_pool(Ctl *c, char **names, const char *member, const char *what) {
+static int pool_find(Ctl *c, const char *s, Object *ret) {
+        return pool_parse(s, ret);
+}
+
+/* Calls a method without arguments and without an answer on each in turn, as `find` finds them. */
+static int for_each(Ctl *c, char **names, int (*find)(Ctl *c, const char *s, Object *ret),
+        const char *member, const char *what) {
         int result = 0;
 
         STRV_FOREACH (name, names) {
                 _cleanup_message_ sd_bus_message *m = NULL;
-                _cleanup_object_ Object pool = { 0 };
+                _cleanup_object_ Object object = { 0 };
                 int r;
 
-                r = pool_parse(*name, &pool);
+                r = find(c, *name, &object);
                 if (r >= 0)
-                        r = bus_new_call(c, pool.path, POOL_INTERFACE, member, &m);
+                        r = bus_new_call(c, object.path, object.kind->interface, member, &m);
                 if (r >= 0)
-                        r = bus_call(c, m, CALL_DEFAULT, NULL, "%s pool \"%s\"", what, pool.name);
+                        r = bus_call(c, m, CALL_DEFAULT, NULL, "%s %s \"%s\"", what,
+                                object.kind->name, object.name);
                 if (r < 0)
                         result = r;
         }
@@ -33,7 +40,7 @@ static int for_each_pool(Ctl *c, char **names, const char *member, const char *w
 }
 
 static int pause_pools(Ctl *c, char **arguments) {
-        return for_each_pool(c, arguments, "Pause", "pause");
+        return for_each(c, arguments, pool_find, "Pause", "pause");
 }
 
 const Verb verb_pause = {
@@ -48,13 +55,14 @@ const Verb verb_pause = {
 };
 
 static int resume_pools(Ctl *c, char **arguments) {
-        return for_each_pool(c, arguments, "Resume", "resume");
+        return for_each(c, arguments, target_find, "Resume", "resume");
 }
 
 const Verb verb_resume = {
         .name = "resume",
         .arguments = "POOL…",
         .summary = "End a pause or a drain",
+        .details = "Also of a PIPELINE, which can be named as pipeline/NAME.",
         .example = "sluicectl resume gzip",
         .min_arguments = 1,
         .max_arguments = SIZE_MAX,
@@ -68,10 +76,10 @@ static const Option drain_options[] = {
                 "Wait at most so long; 0 only begins to drain" },
 };
 
-/* One pool that is asked to drain; all are at the same time. */
+/* A pool or a pipeline that is asked to drain; all are at the same time. */
 typedef struct Drain {
         Ctl *ctl; /* borrowed */
-        Object pool;
+        Object object;
         sd_bus_slot *slot; /* NULL once answered */
         int result;        /* 0 = empty, 1 = not in time, -errno */
 } Drain;
@@ -82,16 +90,19 @@ static int on_drained(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
 
         drain->slot = sd_bus_slot_unref(drain->slot);
         if (sd_bus_message_is_method_error(m, NULL)) {
-                drain->result = bus_failure(drain->ctl, drain->pool.path,
-                        sd_bus_message_get_error(m), "drain pool \"%s\"", drain->pool.name);
+                drain->result =
+                        bus_failure(drain->ctl, drain->object.path, sd_bus_message_get_error(m),
+                                "drain %s \"%s\"", drain->object.kind->name, drain->object.name);
                 return 1;
         }
         r = sd_bus_message_read(m, "b", &empty);
         if (r < 0)
-                drain->result = failure(r, "drain pool \"%s\"", drain->pool.name);
+                drain->result =
+                        failure(r, "drain %s \"%s\"", drain->object.kind->name, drain->object.name);
         else if (!empty && arg_timeout.value > 0)
-                fprintf(stderr, "Pool \"%s\" is not empty yet; it goes on draining.\n",
-                        drain->pool.name);
+                fprintf(stderr, "%c%s \"%s\" is not empty yet; it goes on draining.\n",
+                        toupper((unsigned char) drain->object.kind->name[0]),
+                        drain->object.kind->name + 1, drain->object.name);
         if (r >= 0)
                 drain->result = empty || arg_timeout.value == 0 ? 0 : 1;
         return 1;
@@ -102,15 +113,15 @@ static int drain_begin(Drain *drain, Ctl *c, const char *name) {
         int r;
 
         drain->ctl = c;
-        r = pool_parse(name, &drain->pool);
+        r = target_find(c, name, &drain->object);
         if (r >= 0)
-                r = bus_new_call(c, drain->pool.path, POOL_INTERFACE, "Drain", &m);
+                r = bus_new_call(c, drain->object.path, drain->object.kind->interface, "Drain", &m);
         if (r < 0)
                 return r;
         r = sd_bus_message_append(m, "t", arg_timeout.value);
         if (r >= 0)
                 r = sd_bus_call_async(c->bus, &drain->slot, m, on_drained, drain, CALL_FOREVER);
-        return r < 0 ? failure(r, "drain pool \"%s\"", name) : 0;
+        return r < 0 ? failure(r, "drain \"%s\"", name) : 0;
 }
 
 static int drain_wait(Drain *drain) {
@@ -121,7 +132,8 @@ static int drain_wait(Drain *drain) {
                 if (r == 0)
                         r = sd_bus_wait(drain->ctl->bus, UINT64_MAX);
                 if (r < 0 && r != -EINTR)
-                        return failure(r, "drain pool \"%s\"", drain->pool.name);
+                        return failure(
+                                r, "drain %s \"%s\"", drain->object.kind->name, drain->object.name);
         }
         return drain->result;
 }
@@ -143,7 +155,7 @@ static int drain_pools(Ctl *c, char **arguments) {
         }
         for (size_t i = 0; i < n; i++) {
                 sd_bus_slot_unref(drains[i].slot);
-                object_done(&drains[i].pool);
+                object_done(&drains[i].object);
         }
         return result;
 }

@@ -11,10 +11,35 @@
 #include "ctl/object.h"
 #include "ctl/options.h"
 #include "ctl/verbs.h"
+#include "util/parse.h"
 #include "util/strv.h"
 
-/* Appends KEY=VALUE words as an a{sv} of strings in the syntax of the files. */
-static int append_settings(sd_bus_message *m, char *const *words) {
+static bool is_stages(const char *word) {
+        return strncmp(word, "Stages=", strlen("Stages=")) == 0;
+}
+
+/* Appends the words of the last Stages=, which is an argument of its own. */
+static int append_stages(sd_bus_message *m, char *const *words) {
+        _cleanup_strv_ char **stages = NULL;
+        int r;
+
+        STRV_FOREACH (word, words) {
+                if (!is_stages(*word))
+                        continue;
+                stages = strv_free(stages);
+                r = split_words(*word + strlen("Stages="), &stages);
+                if (r < 0)
+                        return usage_error("\"%s\" is no list of pools; expected "
+                                           "Stages=\"POOL POOL…\".",
+                                *word);
+        }
+        r = sd_bus_message_append_strv(m, stages);
+        return r < 0 ? failure(r, "make the list of stages") : 0;
+}
+
+/* Appends KEY=VALUE words as an a{sv} of strings in the syntax of the files. With `without_stages`
+ * these are not among them. */
+static int append_settings(sd_bus_message *m, char *const *words, bool without_stages) {
         int r;
 
         r = sd_bus_message_open_container(m, 'a', "{sv}");
@@ -24,6 +49,8 @@ static int append_settings(sd_bus_message *m, char *const *words) {
 
                 if (r < 0)
                         break;
+                if (without_stages && is_stages(*word))
+                        continue;
                 if (!equals || equals == *word || (size_t) (equals - *word) >= sizeof(key))
                         return usage_error(
                                 "\"%s\" is no setting; expected KEY=VALUE like RunTimeout=30s.",
@@ -49,7 +76,7 @@ static int set(Ctl *c, char **arguments) {
         if (r >= 0)
                 r = bus_new_call(c, object.path, object.kind->interface, "Set", &m);
         if (r >= 0)
-                r = append_settings(m, arguments + 1);
+                r = append_settings(m, arguments + 1, /* without_stages= */ false);
         if (r < 0)
                 return r;
         return bus_call(c, m, CALL_DEFAULT, NULL, "set %s of %s \"%s\"", arguments[1],
@@ -60,7 +87,8 @@ const Verb verb_set = {
         .name = "set",
         .arguments = "OBJECT KEY=VALUE…",
         .summary = "Change settings until the next start",
-        .details = "All are changed or none. OBJECT is the name of a pool, limiter or breaker, "
+        .details = "All are changed or none. OBJECT is the name of a pool, pipeline, limiter or "
+                   "breaker, "
                    "or KIND/NAME where several have it. A \"sluicectl reload\" leaves the change "
                    "alone, unless the file of the object has changed.",
         .example = "sluicectl set gzip MaxWorkers=8 RunTimeout=5min",
@@ -73,6 +101,7 @@ static int create(Ctl *c, char **arguments) {
         _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_object_ Object object = { 0 };
         const Kind *kind;
+        bool has_stages;
         int r;
 
         r = kind_parse(arguments[0], &kind);
@@ -85,7 +114,11 @@ static int create(Ctl *c, char **arguments) {
         r = sd_bus_message_append(m, "s", object.name);
         if (r < 0)
                 return failure(r, "create %s \"%s\"", kind->name, object.name);
-        r = append_settings(m, arguments + 2);
+        has_stages = strcmp(kind->name, "pipeline") == 0;
+        if (has_stages)
+                r = append_stages(m, arguments + 2);
+        if (r >= 0)
+                r = append_settings(m, arguments + 2, has_stages);
         if (r < 0)
                 return r;
         return bus_call(c, m, CALL_DEFAULT, NULL, "create %s \"%s\"", kind->name, object.name);
@@ -95,10 +128,9 @@ const Verb verb_create = {
         .name = "create",
         .arguments = "KIND NAME KEY=VALUE…",
         .summary = "Make an object, until sluiced ends",
-        .details = "KIND is pool, limiter or breaker. For one that stays, write a file; "
-                   "\"sluicectl cat\" "
-                   "shows where "
-                   "they are.",
+        .details = "KIND is pool, pipeline, limiter or breaker. A list is blank-separated, as in "
+                   "a file: Stages=\"parse format\". For one that stays, write a file; "
+                   "\"sluicectl cat\" shows where they are.",
         .example = "sluicectl create pool gzip Handler=command \"ExecStart=/usr/bin/gzip -c\" "
                    "Workers=4",
         .min_arguments = 2,

@@ -75,16 +75,26 @@ static void print_job_state(json_object *p) {
         view_state("State", NULL, *result ? result : json_text(p, "State"), more.text);
 }
 
+/* The pool; of an item also which stage of its pipeline that is, as people count. */
+static char *place_of(json_object *p) {
+        json_object *stage = json_member(p, "Stage");
+        uint64_t i = 0;
+
+        if (!*json_text(p, "Pipeline"))
+                return text_copy(json_text(p, "Pool"));
+        if (json_object_is_type(stage, json_type_array))
+                i = json_object_get_uint64(json_object_array_get_idx(stage, 0));
+        return text_format("%s, stage %" PRIu64 " of pipeline %s", json_text(p, "Pool"), i + 1,
+                json_text(p, "Pipeline"));
+}
+
 void status_job(Ctl *c, json_object *p) {
         const char *result = json_text(p, "Result");
         uint64_t id = json_number(p, "Id");
         _cleanup_free_ char *title = text_format("job %" PRIu64, id), *owner = view_owner(p),
                             *tag = text_clean(json_text(p, "Tag"), /* lines= */ false),
                             *key = text_clean(json_text(p, "ConcurrencyKey"), /* lines= */ false);
-        _cleanup_free_ char *about = *json_text(p, "Pipeline")
-                                             ? text_format("%s, pipeline %s", json_text(p, "Pool"),
-                                                       json_text(p, "Pipeline"))
-                                             : text_copy(json_text(p, "Pool"));
+        _cleanup_free_ char *about = place_of(p);
 
         view_title(*result ? result : json_text(p, "State"), title, about);
         print_job_state(p);

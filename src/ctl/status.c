@@ -14,6 +14,7 @@
 #include "ctl/json.h"
 #include "ctl/limiter.h"
 #include "ctl/object.h"
+#include "ctl/pipeline.h"
 #include "ctl/status.h"
 #include "ctl/text.h"
 #include "ctl/verbs.h"
@@ -73,6 +74,7 @@ static void print_status(Ctl *c, const char *kind, json_object *p) {
         } views[] = {
                 { "", status_manager },
                 { "pool", status_pool },
+                { "pipeline", status_pipeline },
                 { "limiter", status_limiter },
                 { "breaker", status_breaker },
                 { "job", status_job },
@@ -162,10 +164,9 @@ const Verb verb_status = {
         .arguments = "[NAME|JOB|GROUP…]",
         .summary = "Show sluiced or objects in full",
         .details = "A number is the id of a job or a group. A name is that of a pool, with its "
-                   "limiter and its "
-                   "breaker; where there is no such pool, of a limiter or of a breaker. "
-                   "pool/NAME, limiter/NAME, breaker/NAME, job/ID and group/ID say which is "
-                   "meant. Of a job that "
+                   "limiter and its breaker; where there is no such pool, of a pipeline, a limiter "
+                   "or a breaker. pool/NAME, pipeline/NAME, limiter/NAME, breaker/NAME, job/ID and "
+                   "group/ID say which is meant. Of a pipeline each stage is shown. Of a job that "
                    "waits, and of a pool in which some do, the reason is shown. Owners of jobs "
                    "and root also see why one failed. With --json=, the properties as they are on "
                    "D-Bus.",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Giving work to a pool: `submit`, which leaves it there, and `run`, which stays until it is done.
+/* Giving work to a pool or a pipeline: `submit`, which leaves it there, and `run`, which stays
+ * until it is done.
  *
  * `run` is a submit that is bound to our connection, and a wait. So a Ctrl-C, a kill or a lost
  * connection cancels the job, and its exit status can be asked for, which Run() would hide in an
@@ -53,7 +54,7 @@ static bool arg_notify, arg_bind, arg_buffered;
 
 /* One job to be: what the options do not say. */
 typedef struct Request {
-        Object pool;
+        Object target;
         Payload payload;
         char *const *arguments; /* borrowed; for the command of the pool */
         bool bind, notify;
@@ -61,7 +62,7 @@ typedef struct Request {
 } Request;
 
 static void request_done(Request *request) {
-        object_done(&request->pool);
+        object_done(&request->target);
         payload_done(&request->payload);
 }
 #define _cleanup_request_ _cleanup_(request_done)
@@ -76,9 +77,7 @@ static int request_init(Request *request, Ctl *c, char **arguments) {
                         "Expected only one source of the payload: --data=, --file= or -.");
         if (arg_file && dash && strcmp(arg_file, "-") != 0)
                 return usage_error("Expected only one source of the payload: --file= or -.");
-        r = pool_parse(arguments[0], &request->pool);
-        if (r >= 0)
-                r = bus_connect(c);
+        r = target_find(c, arguments[0], &request->target);
         if (r < 0)
                 return r;
         request->arguments = arguments + 1 + dash;
@@ -149,7 +148,7 @@ static int new_submit(Ctl *c, const Request *request, sd_bus_message **ret) {
         _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
-        r = bus_new_call(c, request->pool.path, POOL_INTERFACE,
+        r = bus_new_call(c, request->target.path, request->target.kind->interface,
                 payload->fd >= 0 ? "SubmitFd" : "Submit", &m);
         if (r < 0)
                 return r;
@@ -185,8 +184,8 @@ static int submit_request(Ctl *c, Request *request, uint64_t *ret_id) {
                         request->payload.fd < 0 || request->output >= 0) {
                         if (!sd_bus_error_is_set(&error))
                                 (void) sd_bus_error_set_errno(&error, r);
-                        return bus_failure(c, request->pool.path, &error, "submit to pool \"%s\"",
-                                request->pool.name);
+                        return bus_failure(c, request->target.path, &error, "submit to %s \"%s\"",
+                                request->target.kind->name, request->target.name);
                 }
                 r = payload_read(&request->payload);
                 if (r < 0)
@@ -267,7 +266,8 @@ const Verb verb_submit = {
         .name = "submit",
         .arguments = "POOL [ARG…]",
         .summary = "Give a job to a pool and print its id",
-        .details = "The payload comes from --data=, --file=, or standard input if that is no "
+        .details = "POOL may be a pipeline; of two of that name pipeline/NAME means this one. The "
+                   "payload comes from --data=, --file=, or standard input if that is no "
                    "terminal or - is "
                    "given. ARGs are for the command, where the pool has AllowArguments=yes; those "
                    "that begin "
@@ -281,16 +281,16 @@ const Verb verb_submit = {
 };
 
 /* Is each job a command of its own, whose output can be read while it runs? */
-static bool pool_streams_output(Ctl *c, const Object *pool) {
+static bool streams_output(Ctl *c, const Object *target) {
         _cleanup_free_ char *handler = NULL;
         uint32_t batch_size = 1;
 
-        if (sd_bus_get_property_string(c->bus, SLUICE_NAME, pool->path, pool->kind->interface,
+        if (sd_bus_get_property_string(c->bus, SLUICE_NAME, target->path, target->kind->interface,
                     "Handler", NULL, &handler) < 0 ||
                 strcmp(handler, "command") != 0)
                 return false;
-        return sd_bus_get_property_trivial(c->bus, SLUICE_NAME, pool->path, pool->kind->interface,
-                       "BatchSize", NULL, 'u', &batch_size) >= 0 &&
+        return sd_bus_get_property_trivial(c->bus, SLUICE_NAME, target->path,
+                       target->kind->interface, "BatchSize", NULL, 'u', &batch_size) >= 0 &&
                batch_size == 1;
 }
 
@@ -346,7 +346,7 @@ static int run(Ctl *c, char **arguments) {
                 return r;
         if (!arg_buffered && c->json == JSON_OFF &&
                 sd_bus_can_send(c->bus, SD_BUS_TYPE_UNIX_FD) > 0 &&
-                pool_streams_output(c, &request.pool)) {
+                streams_output(c, &request.target)) {
                 int fds[2];
 
                 if (pipe2(fds, O_CLOEXEC) < 0)

@@ -131,7 +131,7 @@ class SluicectlTest(unittest.TestCase):
             (['jobs', '--result=x'], 'timed-out, expired, dropped, refused or lost.'),
             (['jobs', '--owner=no such'], 'there is no such user.'),
             (['jobs', '-n', '0'], 'Bad value "0" for --lines; expected a number from 1.'),
-            (['create', 'pol', 'x'], 'Unknown kind "pol"; expected pool, limiter or breaker.'),
+            (['create', 'pol', 'x'], 'Unknown kind "pol"; expected pool, pipeline, limiter or breaker.'),
             (['acquire', 'l', '0'], '"0" is no number of tokens; expected one from 1.'),
             (['acquire', 'pool/l'], '"pool/l" is no limiter.'),
             (['set', 'gzip', 'MaxWorkers'], '"MaxWorkers" is no setting; expected KEY=VALUE'),
@@ -365,10 +365,10 @@ class SluicectlTest(unittest.TestCase):
 
     def test_what_does_not_exist_is_said_in_one_line(self):
         self.assertEqual(self.ctl('status', 'nope', status=1).err,
-                         'Failed to find "nope": there is no pool, limiter or breaker of that name '
+                         'Failed to find "nope": there is no pool, pipeline, limiter or breaker of that name '
                          '(NotFound)\n')
         self.assertEqual(self.ctl('set', 'nope', 'Rate=1/s', status=1).err,
-                         'Failed to find "nope": there is no pool, limiter or breaker of that name '
+                         'Failed to find "nope": there is no pool, pipeline, limiter or breaker of that name '
                          '(NotFound)\n')
         for kind in 'pool', 'limiter', 'breaker':
             self.assertEqual(
@@ -626,7 +626,7 @@ class SluicectlTest(unittest.TestCase):
                     '(--config=).\n')
             self.assertEqual(
                 self.ctl('cat', 'nope', *path, status=1).err,
-                'Failed to find "nope": there is no pool, limiter or breaker of that name '
+                'Failed to find "nope": there is no pool, pipeline, limiter or breaker of that name '
                 f'(NotFound)\nNor has it a file in {first}, {second}.\n')
 
     def test_reload_prints_every_fault(self):

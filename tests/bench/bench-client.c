@@ -33,8 +33,9 @@ typedef struct Payload Payload;
 
 struct Bench {
         sd_bus *bus;
-        char *pool_path;
-        char *limiter_path; /* of the pool's own limiter */
+        char *pool_path;       /* or that of a pipeline, … */
+        const char *interface; /* … which has the same methods */
+        char *limiter_path;    /* of the pool's own limiter */
         unsigned n_priorities;
         uint64_t *starts; /* when each job began, for the verb that wants to know */
 };
@@ -113,7 +114,7 @@ static int reply_result(sd_bus_message *reply) {
 
 static int new_pool_call(const Bench *bench, const char *member, sd_bus_message **ret) {
         return sd_bus_message_new_method_call(
-                bench->bus, ret, SERVICE, bench->pool_path, SERVICE ".Pool", member);
+                bench->bus, ret, SERVICE, bench->pool_path, bench->interface, member);
 }
 
 /* The priorities are spread over the blocks. */
@@ -1017,12 +1018,17 @@ static int run(
         const char *address, const char *name, const struct Verb *verb, const uint64_t *args) {
         _cleanup_free_ char *pool_path = NULL, *limiter_path = NULL;
         _cleanup_(sd_bus_closep) sd_bus *bus = NULL;
+        static const char pipeline_prefix[] = "pipeline/";
+        bool is_pipeline = strncmp(name, pipeline_prefix, strlen(pipeline_prefix)) == 0;
         int r;
 
         r = connect_to(address, &bus);
         if (r < 0)
                 return r;
-        r = sd_bus_path_encode("/org/sluice1/pool", name, &pool_path);
+        if (is_pipeline)
+                name += strlen(pipeline_prefix);
+        r = sd_bus_path_encode(
+                is_pipeline ? "/org/sluice1/pipeline" : "/org/sluice1/pool", name, &pool_path);
         if (r < 0)
                 return r;
         r = sd_bus_path_encode("/org/sluice1/limiter", name, &limiter_path);
@@ -1032,6 +1038,7 @@ static int run(
                 &(Bench){
                         .bus = bus,
                         .pool_path = pool_path,
+                        .interface = is_pipeline ? SERVICE ".Pipeline" : SERVICE ".Pool",
                         .limiter_path = limiter_path,
                         .n_priorities = N_PRIORITIES,
                 },

@@ -228,6 +228,10 @@ class Daemon:
     def resident_kib(self):
         return self.status_field("status", "VmRSS:")
 
+    def cpu_ticks(self):
+        text = pathlib.Path("/proc", str(self.process.pid), "stat").read_text()
+        return sum(int(field) for field in text.rpartition(")")[2].split()[11:13])
+
     def wakeups(self):
         """Voluntary context switches of all threads: how often any of them went to sleep."""
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task")
@@ -557,6 +561,32 @@ class Bench:
                           ours=rate(rates[everything]), rival=rate(rates["plain"]))
         self.tables.append(table)
 
+    def pipelines(self):
+        """A pipeline of three stages against three times the cost of one."""
+        n = self.sizes.packed
+        files = {f"{name}.pool": self.echo_pool() for name in ("one", "two", "three")}
+        files["p.pipeline"] = "[Pipeline]\nStages=one two three\nMaxInFlight=1000000\n"
+        for block in (1000, 10000):
+            walls, cpus, items, jobs = [], [], [], []
+            with Daemon(self.sluiced, files) as daemon:
+                for _ in range(self.sizes.pairs):
+                    job, job_cpu = self.run_packed(daemon, "one", n, block)
+                    item, item_cpu = self.run_packed(daemon, "pipeline/p", n, block)
+                    jobs.append(job)
+                    items.append(item)
+                    walls.append(job / (3 * item))
+                    cpus.append(item_cpu / (3 * job_cpu))
+            yield Row(f"`RunPacked`, blocks of {block:,}, 3 stages / 3 × the time of one", walls,
+                      bar=1.3, lower_is_better=True, ours=rate(items), rival=rate(jobs))
+            yield Row(f"`RunPacked`, blocks of {block:,}, 3 stages / 3 × the daemon's CPU time for one",
+                      cpus, lower_is_better=True)
+
+    def run_packed(self, daemon, target, n, block):
+        """Jobs per second, and CPU time of the daemon per job."""
+        before = daemon.cpu_ticks()
+        found = self.client(daemon, target, "runpacked-flat", n, block, IN_FLIGHT)["runpacked"]
+        return found, max(daemon.cpu_ticks() - before, 1) / n
+
     def idle(self):
         """What the daemon does while there is nothing to do."""
         kinds = (self.echo_pool(workers=""), self.true_pool(workers=""))
@@ -637,7 +667,7 @@ class Bench:
 
 
 COMPARISONS = ["command", "map", "many", "wire", "pipelined", "single", "memory", "prioq", "limiter",
-               "policies", "idle"]
+               "policies", "pipelines", "idle"]
 
 
 def as_text(columns, lines):

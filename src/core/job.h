@@ -126,30 +126,32 @@ typedef enum KeyPlace {
         KEY_KEEPS,       /* has one until it has ended, also while it waits for another attempt */
 } KeyPlace;
 
+/* What is touched at every attempt comes first: of a pipeline each item has details, at each stage.
+ */
 struct JobDetails {
-        Job *job;        /* borrowed: whose details these are */
-        HeapLink order;  /* place in the side heap (by key) or among the scheduled (by ready_at) */
-        HeapLink age;    /* place in the side heap by age */
-        usec_t ready_at; /* of a scheduled job: when it is queued */
-        bool kicked;     /* put back after it had failed: its QueueTimeout is over */
-        KeyPlace key_place;
-        Key *key; /* borrowed from the scheduler that has the job; NULL = none */
-        union {
-                List line;     /* KEY_PARKED */
-                HeapLink late; /* KEY_PARKED_LATE */
-        } key_line;
-        HeapLink expiry;   /* place among the jobs that expire */
-        usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
-        usec_t finished_at;
-        usec_t duration;  /* of the last attempt */
-        char *error;      /* why it did not succeed; owned, NULL = nothing to say */
-        double progress;  /* 0 to 1, negative = unknown */
+        Job *job;         /* borrowed: whose details these are */
+        uint32_t stage;   /* of its pipeline; changed by main only, while the job is JOB_PASSING */
         uint32_t attempt; /* attempts that have ended, since it was accepted or kicked */
         uint32_t asked;   /* those of them that asked for another one */
         int32_t worker;   /* -1 = has not run */
         int32_t exit_status;
-        uint32_t stage; /* of its pipeline; changed by main only, while the job is JOB_PASSING */
-        List watchers;  /* main thread only: callers that wait for this job */
+        KeyPlace key_place;
+        Key *key;          /* borrowed from the scheduler that has the job; NULL = none */
+        bool kicked;       /* put back after it had failed: its QueueTimeout is over */
+        usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
+        usec_t finished_at;
+        usec_t duration; /* of the last attempt */
+        char *error;     /* why it did not succeed; owned, NULL = nothing to say */
+        double progress; /* 0 to 1, negative = unknown */
+        usec_t ready_at; /* of a scheduled job: when it is queued */
+        HeapLink order;  /* place in the side heap (by key) or among the scheduled (by ready_at) */
+        HeapLink age;    /* place in the side heap by age */
+        HeapLink expiry; /* place among the jobs that expire */
+        union {
+                List line;     /* KEY_PARKED */
+                HeapLink late; /* KEY_PARKED_LATE */
+        } key_line;
+        List watchers; /* main thread only: callers that wait for this job */
 };
 
 struct Submission {
@@ -188,6 +190,8 @@ struct Submission {
         void (*finished)(
                 Submission *submission); /* main thread: all have ended; NULL = nobody waits */
         void *pool;                      /* borrowed: the pool that it went to; or else */
+        JobDetails
+                *details;   /* owned: those of all its jobs, made as one; NULL = each has its own */
         Pipeline *pipeline; /* borrowed: the pipeline, in which its jobs are items; all of them have
                                details */
         void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */

@@ -248,6 +248,7 @@ void pool_unlock(Pool *pool);
 
 /* Gives the job details if it has none; with the lock held. 0 or -ENOMEM. */
 int job_ensure_details(Job *job);
+JobDetails *job_details_init(JobDetails *details, Job *job);
 JobDetails *job_details_free(JobDetails *details); /* returns NULL */
 
 const char *pool_state_to_string(PoolState s);

@@ -7,9 +7,10 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "core/pipeline.h"
 #include "engine/pool-private.h"
 
-static JobDetails *details_init(JobDetails *details, Job *job) {
+JobDetails *job_details_init(JobDetails *details, Job *job) {
         *details = (JobDetails){ .job = job, .worker = -1, .progress = -1 };
         list_init(&details->watchers);
         return details;
@@ -23,7 +24,7 @@ int job_ensure_details(Job *job) {
         details = malloc(sizeof(*details));
         if (!details)
                 return -ENOMEM;
-        job->details = details_init(details, job);
+        job->details = job_details_init(details, job);
         return 0;
 }
 
@@ -32,7 +33,8 @@ JobDetails *job_details_free(JobDetails *details) {
                 return NULL;
         assert(list_is_empty(&details->watchers));
         free(details->error);
-        free(details);
+        if (!details->job->submission->details)
+                free(details);
         return NULL;
 }
 
@@ -133,9 +135,12 @@ static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec
         JobDetails *details;
 
         if (!job->details && result->details)
-                job->details = details_init(TAKE_PTR(result->details), job);
+                job->details = job_details_init(TAKE_PTR(result->details), job);
         details = job->details;
-        if (!details)
+        /* A bulk call's item that goes on is written over by its next stage, and looked at by
+         * nobody before that. */
+        if (!details || (!result->details && job->submission->bulk && job->submission->pipeline &&
+                                pipeline_goes_on(job->submission->pipeline, details->stage)))
                 return;
         /* Why it was cancelled says more than what its handler makes of the stop. */
         if (!details->error || job_stop(job) != JOB_STOP_CANCEL) {

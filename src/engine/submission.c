@@ -68,6 +68,7 @@ Submission *submission_free(Submission *submission) {
         strv_free(submission->arguments);
         free(submission->tag);
         free(submission->concurrency_key);
+        free(submission->details);
         free(submission);
         return NULL;
 }
@@ -123,7 +124,10 @@ static int job_new(Engine *engine, Submission *submission, uint64_t id, const st
                 .priority = submission->priority,
                 .state = JOB_NEW,
         };
-        if (unlikely(jobs_need_details(submission)) && job_ensure_details(job) < 0) {
+        if (submission->details)
+                job->details =
+                        job_details_init(&submission->details[id - submission->first_id], job);
+        else if (unlikely(jobs_need_details(submission)) && job_ensure_details(job) < 0) {
                 slab_free(&engine->slab, job);
                 return -ENOMEM;
         }
@@ -210,9 +214,16 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
 
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         const struct iovec *payloads, size_t n, bool borrow) {
-        bool needs_memory = !borrow || jobs_need_details(submission);
+        bool needs_details = jobs_need_details(submission);
         int r;
 
+        /* Those of a bulk call go at once, too. */
+        if (submission->pipeline && submission->bulk) {
+                submission->details = reallocarray(NULL, n, sizeof(*submission->details));
+                if (!submission->details)
+                        return -ENOMEM;
+                needs_details = false;
+        }
         r = slab_reserve(&engine->slab, n);
         if (r < 0)
                 return r;
@@ -225,7 +236,7 @@ int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         submission->submitted_at = usec_now(CLOCK_MONOTONIC);
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
 
-        if (needs_memory) {
+        if (!borrow || needs_details) {
                 r = submit_prepared(engine, pool, submission, payloads, n, borrow);
                 if (r < 0) {
                         submission->n_jobs = 0;

@@ -159,8 +159,8 @@ static void read_mail(History *h) {
                 else if (!h->ending && choose(h, 16) == 0)
                         turn_away(h, t, JOB_FAILED); /* too large */
                 else {
-                        CHECK(h, scheduler_reserve(&pool->scheduler, t->submission.owner,
-                                         t->job.priority) == 0);
+                        CHECK(h, scheduler_reserve(
+                                         &pool->scheduler, &t->submission, t->job.priority) == 0);
                         scheduler_submit(&pool->scheduler, &t->job, h->now);
                         CHECK(h, t->job.state == JOB_QUEUED);
                 }
@@ -203,7 +203,7 @@ static void submit_items(History *h, TestPipeline *pipeline, uint64_t n) {
                 TestJob *t = new_job(h, pipeline, 0);
                 Scheduler *s = &pool_of(h, t)->scheduler;
 
-                CHECK(h, scheduler_reserve(s, t->submission.owner, t->job.priority) == 0);
+                CHECK(h, scheduler_reserve(s, &t->submission, t->job.priority) == 0);
                 scheduler_submit(s, &t->job, h->now);
         }
 }
@@ -255,8 +255,7 @@ static void call_submit_plain(History *h) {
         if (h->n_jobs == JOBS_MAX)
                 return;
         t = new_job(h, NULL, i);
-        if (scheduler_admit(&pool->scheduler, 1, t->submission.owner, t->job.priority, 0) ==
-                ADMIT_YES)
+        if (scheduler_admit(&pool->scheduler, 1, &t->submission, t->job.priority, 0) == ADMIT_YES)
                 scheduler_submit(&pool->scheduler, &t->job, h->now);
         else
                 h->n_jobs--;
@@ -324,8 +323,8 @@ static void call_retry(History *h) {
         if (!t->pipeline || t->job.state != JOB_FINISHED || t->job.result == JOB_SUCCEEDED ||
                 pipeline_ask(&t->pipeline->pipeline, 1, 0) != ADMIT_YES)
                 return;
-        CHECK(h, scheduler_reserve(
-                         &pool_of(h, t)->scheduler, t->submission.owner, t->job.priority) == 0);
+        CHECK(h,
+                scheduler_reserve(&pool_of(h, t)->scheduler, &t->submission, t->job.priority) == 0);
         scheduler_kick(&pool_of(h, t)->scheduler, &t->job, h->now);
         pipeline_enter(&t->pipeline->pipeline, 1);
         t->n_lives++;

@@ -44,31 +44,17 @@ static JobGroup *oldest_group(const Pool *pool) {
         return l ? list_entry(l, JobGroup, retained) : NULL;
 }
 
-/* When the oldest of what is kept has ended; USEC_INFINITY if nothing is. */
-static usec_t oldest_end(const Pool *pool) {
-        const JobGroup *group = oldest_group(pool);
-        usec_t end = group ? group->finished_at : USEC_INFINITY;
-
-        return pool->retained_first ? MIN(end, pool->retained_first->due_at) : end;
-}
-
 static void forget_oldest(Engine *engine, Pool *pool) {
         Job *job = pool->retained_first;
-        JobGroup *group = oldest_group(pool);
 
-        if (group && (!job || group->finished_at <= job->due_at)) {
-                engine_forget_group(engine, group);
-                return;
-        }
         release_retained(pool, job);
         engine_release_job(engine, job);
 }
 
-/* One more is kept in the pool. */
-static void count_retained(Engine *engine, Pool *pool, usec_t now) {
+/* One more is kept in the pool from now on. */
+static void expect_retention(Engine *engine, Pool *pool, usec_t now) {
         usec_t retention = pool->config->result_retention;
 
-        pool->n_retained++;
         if (retention != USEC_INFINITY)
                 arm_retention(engine, usec_add(now, retention + RETENTION_SLACK(retention)));
 }
@@ -76,6 +62,8 @@ static void count_retained(Engine *engine, Pool *pool, usec_t now) {
 void engine_forget_surplus(Engine *engine, Pool *pool) {
         while (pool->n_retained > pool->config->result_retention_max)
                 forget_oldest(engine, pool);
+        while (pool->n_groups > pool->config->result_retention_max)
+                engine_forget_group(engine, oldest_group(pool));
 }
 
 /* Keeps a finished job for a while; due_at is the moment of its end from now on. */
@@ -90,19 +78,37 @@ static void retain(Engine *engine, Job *job, usec_t now) {
         else
                 pool->retained_first = job;
         pool->retained_last = job;
-        count_retained(engine, pool, now);
+        pool->n_retained++;
+        expect_retention(engine, pool, now);
         engine_forget_surplus(engine, pool);
 }
 
 void engine_retain_group(Engine *engine, JobGroup *group, usec_t now) {
         list_append(&group->pool->groups, &group->retained);
-        count_retained(engine, group->pool, now);
+        group->pool->n_groups++;
+        expect_retention(engine, group->pool, now);
 }
 
 void engine_forget_results(Engine *engine, Pool *pool) {
         engine_forget_groups_through(engine, pool);
+        while (pool->n_groups > 0)
+                engine_forget_group(engine, oldest_group(pool));
         while (pool->n_retained > 0)
                 forget_oldest(engine, pool);
+}
+
+/* Forgets what has been kept for long enough. Returns when the oldest of the rest has ended. */
+static usec_t forget_old(Engine *engine, Pool *pool, usec_t now) {
+        usec_t retention = pool->config->result_retention, oldest = USEC_INFINITY;
+        JobGroup *group;
+
+        while (pool->retained_first && usec_add(pool->retained_first->due_at, retention) <= now)
+                forget_oldest(engine, pool);
+        while ((group = oldest_group(pool)) && usec_add(group->finished_at, retention) <= now)
+                engine_forget_group(engine, group);
+        if (pool->retained_first)
+                oldest = pool->retained_first->due_at;
+        return group ? MIN(oldest, group->finished_at) : oldest;
 }
 
 int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata) {
@@ -112,13 +118,10 @@ int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata) 
         engine->retention_at = USEC_INFINITY;
         list_for_each (l, &engine->pools) {
                 Pool *pool = list_entry(l, Pool, links);
-                usec_t retention = pool->config->result_retention;
+                usec_t oldest = forget_old(engine, pool, now);
 
-                while (pool->n_retained > 0 && usec_add(oldest_end(pool), retention) <= now)
-                        forget_oldest(engine, pool);
-                if (pool->n_retained > 0 && retention != USEC_INFINITY)
-                        arm_retention(engine,
-                                usec_add(oldest_end(pool), retention + RETENTION_SLACK(retention)));
+                if (oldest != USEC_INFINITY)
+                        expect_retention(engine, pool, oldest);
         }
         return 0;
 }

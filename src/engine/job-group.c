@@ -263,7 +263,7 @@ void engine_forget_group(Engine *engine, JobGroup *group) {
         if (group->core.untold)
                 tell(engine, group, group->finished_at);
         if (list_is_linked(&group->retained))
-                group->pool->n_retained--;
+                group->pool->n_groups--;
         group_free(engine, group);
         if (n == 0) {
                 submission_free(submission);

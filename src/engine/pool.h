@@ -57,8 +57,9 @@ struct Pool {
         OutputStock *stock;                  /* borrowed from the engine */
         List links;                          /* among the pools of the engine, by age */
         Job *retained_first, *retained_last; /* finished jobs whose results are kept, by Job.next */
-        List groups;         /* JobGroup.retained: finished groups whose results are kept */
-        uint64_t n_retained; /* of both together */
+        uint64_t n_retained;
+        List groups; /* JobGroup.retained: finished groups whose results are kept */
+        uint64_t n_groups;
         List drain_watches;  /* PoolWatch.links: who waits until it is empty */
         List remove_watches; /* PoolWatch.links: who waits until it is gone */
         bool started;        /* has workers, and owns its config */

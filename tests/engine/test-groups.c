@@ -95,7 +95,7 @@ static void an_empty_group_is_finished_at_once_and_told_later(void **state) {
         assert_int_equal(told.n_changes, 0);
         try_until(t, told.n_ends == 1);
         assert_ptr_equal(engine_find_group(t->engine, 1), group);
-        assert_int_equal(pool->n_retained, 1);
+        assert_int_equal(pool->n_groups, 1);
         assert_int_equal(engine_cancel_group(t->engine, group, NULL, NULL, NULL), 1);
 
         assert_int_equal(try_submit(t, pool, TRY_ECHO, 1), 2);
@@ -113,7 +113,7 @@ static void an_empty_group_is_told_of_though_nothing_is_kept(void **state) {
         (void) try_submit_group(t, pool, GROUP_ALL, NULL, 0);
         try_until(t, told.n_ends == 1);
         assert_null(engine_find_group(t->engine, 1));
-        assert_int_equal(pool->n_retained, 0);
+        assert_int_equal(pool->n_groups, 0);
 
         /* To tell of one may be to forget the next that is to be told of. */
         for (unsigned i = 0; i < 3; i++)
@@ -281,7 +281,7 @@ static void a_large_group_loses_no_result(void **state) {
         Pool *pool;
 
         config->queue_max = 2 * MANY;
-        config->result_retention_max = 10000;
+        config->result_retention_max = 10;
         pool = add_pool(t, config);
         engine_set_announce(t->engine, false);
         for (unsigned i = 0; i < MANY; i++) {
@@ -292,11 +292,10 @@ static void a_large_group_loses_no_result(void **state) {
         group = try_submit_group(t, pool, GROUP_ALL, payloads, MANY);
         /* What others leave behind meanwhile does no harm. */
         (void) try_submit(t, pool, TRY_ECHO, 20000);
-        try_until(t,
-                t->engine->jobs.n_jobs == MANY + 10000 && group_n_done(&group->core) == MANY - 1);
+        try_until(t, t->engine->jobs.n_jobs == MANY + 10 && group_n_done(&group->core) == MANY - 1);
         gate_open(0);
         try_until(t, group_is_finished(&group->core));
-        assert_int_equal(pool->n_retained, 10000);
+        assert_int_equal(pool->n_retained, 10);
         assert_int_equal(group->core.n_failed, MANY / 10 - 1);
         expect_result(t, group, 0, JOB_SUCCEEDED, "");
         for (unsigned i = 1; i < MANY; i++)
@@ -305,14 +304,18 @@ static void a_large_group_loses_no_result(void **state) {
                 else
                         expect_result(t, group, i, JOB_FAILED, "failed without saying why");
 
-        /* As one result among others it goes when it is the oldest. */
-        next = try_submit_group(t, pool, GROUP_ALL, payloads, 9999);
+        /* Nor is it one result too many among those of single jobs, but as the oldest of groups. */
+        (void) try_submit(t, pool, TRY_ECHO, 1000);
+        for (unsigned i = 0; i < 9; i++)
+                next = try_submit_group(t, pool, GROUP_ALL, payloads, 1);
+        try_until(t, group_is_finished(&next->core) && t->engine->jobs.n_jobs == MANY + 9 + 10);
+        assert_ptr_equal(engine_find_group(t->engine, 1), group);
+        next = try_submit_group(t, pool, GROUP_ALL, payloads, 1);
         id = next->id;
-        (void) try_submit(t, pool, TRY_ECHO, 9999);
         try_until(t, !engine_find_group(t->engine, 1));
         assert_null(engine_find_job(t->engine, 2));
-        assert_int_equal(pool->n_retained, 10000);
-        assert_int_equal(t->engine->jobs.n_jobs, 9999 + 9999);
+        assert_int_equal(pool->n_groups, 10);
+        assert_int_equal(t->engine->jobs.n_jobs, 10 + 10);
         assert_ptr_equal(engine_find_group(t->engine, id), next);
 }
 
@@ -328,7 +331,7 @@ static void groups_are_forgotten_with_age(void **state) {
         (void) try_submit(t, pool, TRY_ECHO, 3);
         (void) try_submit_group(t, pool, GROUP_ALL, payloads, ELEMENTSOF(payloads));
         try_until(t, told.n_ends == 2 && t->n_finished == 9);
-        try_until(t, pool->n_retained == 0);
+        try_until(t, pool->n_retained == 0 && pool->n_groups == 0);
         assert_null(t->engine->groups);
         assert_int_equal(t->engine->jobs.n_jobs, 0);
 }
@@ -356,8 +359,9 @@ static void a_group_can_be_forgotten_by_hand(void **state) {
         group = try_submit_group(t, pool, GROUP_ALL, payloads, ELEMENTSOF(payloads));
         (void) try_submit(t, pool, TRY_ECHO, 1);
         try_until(t, group_is_finished(&group->core) && t->n_finished == 3);
-        assert_int_equal(pool->n_retained, 2);
+        assert_int_equal(pool->n_groups, 1);
         engine_forget_group(t->engine, group);
+        assert_int_equal(pool->n_groups, 0);
         assert_int_equal(pool->n_retained, 1);
         assert_int_equal(t->engine->jobs.n_jobs, 1);
 }

@@ -20,7 +20,6 @@
 #include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,24 +27,15 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-#include "handler/child.h"
 #include "handler/command-batch.h"
-#include "handler/command-line.h"
-#include "handler/environment.h"
 #include "handler/handler.h"
+#include "handler/program.h"
 #include "util/fd.h"
 #include "util/strv.h"
 
 #ifndef MFD_NOEXEC_SEAL
 #define MFD_NOEXEC_SEAL 0x0008U
 #endif
-
-#define EXIT_TEMPFAIL 75 /* EX_TEMPFAIL of sysexits.h: "try again later" */
-#define EXIT_NOT_EXECUTABLE 126
-#define EXIT_MISSING 127
-
-/* Of standard error its end is told. */
-#define ERROR_KEEP ((size_t) 4096)
 
 /* As much as a pipe holds: what one read() can return. */
 #define READ_SIZE ((size_t) 64 * 1024)
@@ -62,28 +52,18 @@
 /* Every kind of handler defines this in its own file. */
 struct Handler {
         const HandlerConfig *config; /* borrowed */
-        ChildLimits limits;
-        char **environment; /* owned: what all jobs have */
-        bool constant;      /* all jobs have the command line of the settings as it is */
-        int null_fd;        /* owned: standard input of jobs without a payload */
+        Program program;
+        int null_fd; /* owned: standard input of jobs without a payload */
 };
 
 struct HandlerWorker {
-        cpu_set_t *own_cpus;  /* owned: what the thread is pinned to; NULL = children stay there */
-        cpu_set_t *pool_cpus; /* owned: what children may use */
-        size_t cpus_size;
-        char **envp;            /* owned, but not its strings: the job's, then the pool's */
-        char *output;           /* owned: what the child has written so far */
-        size_t output_room;     /* bytes allocated */
-        char *read;             /* owned: the READ_SIZE bytes that are read into */
-        char error[ERROR_KEEP]; /* the end of standard error */
+        ProgramCpus cpus;
+        char **envp;        /* owned, but not its strings: the job's, then the pool's */
+        char *output;       /* owned: what the child has written so far */
+        size_t output_room; /* bytes allocated */
+        char *read;         /* owned: the READ_SIZE bytes that are read into */
+        ErrorTail tail;
 };
-
-typedef struct Pipe {
-        int read_fd, write_fd; /* owned */
-} Pipe;
-
-#define PIPE_NONE ((Pipe){ .read_fd = -EBADF, .write_fd = -EBADF })
 
 /* One run of the program, while it lasts. */
 typedef struct Run {
@@ -97,25 +77,10 @@ typedef struct Run {
         int input_fd; /* owned */
         Pipe output, error;
         size_t output_size; /* in worker->output */
-        size_t error_size;  /* in worker->error */
         bool failed;        /* the attempts have their verdict already, whatever the status is */
         bool stopping;
         usec_t kill_at; /* while stopping: when patience ends */
 } Run;
-
-static int pipe_open(Pipe *pipe) {
-        int fds[2];
-
-        if (pipe2(fds, O_CLOEXEC) < 0)
-                return -errno;
-        *pipe = (Pipe){ .read_fd = fds[0], .write_fd = fds[1] };
-        return 0;
-}
-
-static void pipe_close(Pipe *pipe) {
-        pipe->read_fd = fd_close(pipe->read_fd);
-        pipe->write_fd = fd_close(pipe->write_fd);
-}
 
 static bool run_has_batches(const Run *run) {
         return run->handler->config->netstring_batches;
@@ -261,66 +226,6 @@ static int run_open_input(Run *run, int *ret) {
         return r;
 }
 
-/* Why there is no child, in words that name what is to be mended. */
-static void fail_spawn(Run *run, int r) {
-        const HandlerConfig *config = run->handler->config;
-        const char *program = config->exec_start[0];
-        struct stat st;
-
-        if (stat(config->working_directory, &st) < 0) {
-                run_fail(
-                        run, OUTCOME_FAILURE, "WorkingDirectory=%s: %m", config->working_directory);
-                return;
-        }
-        if (!S_ISDIR(st.st_mode)) {
-                run_fail(run, OUTCOME_FAILURE, "WorkingDirectory=%s: not a folder",
-                        config->working_directory);
-                return;
-        }
-
-        switch (-r) {
-        case ENOENT:
-        case ENOTDIR:
-                run_set_exit_status(run, EXIT_MISSING);
-                run_fail(run, OUTCOME_FAILURE, "%s %s", program,
-                        stat(program, &st) < 0 ? "is missing"
-                                               : "names an interpreter that is missing");
-                break;
-        case EACCES:
-        case ENOEXEC:
-        case EISDIR:
-                run_set_exit_status(run, EXIT_NOT_EXECUTABLE);
-                run_fail(run, OUTCOME_FAILURE, "%s is not executable: %s", program,
-                        stat(program, &st) >= 0 && S_ISDIR(st.st_mode) ? "it is a folder"
-                                                                       : strerror(-r));
-                break;
-        case EAGAIN:
-        case ENOMEM:
-        case EMFILE:
-        case ENFILE:
-        case ETXTBSY:
-                run_fail(run, OUTCOME_RETRY, "%s cannot be started now: %s", program, strerror(-r));
-                break;
-        default:
-                run_fail(run, OUTCOME_FAILURE, "%s cannot be started: %s", program, strerror(-r));
-        }
-}
-
-/* The child may use all CPUs of its pool, and a new process has the set of the thread that makes
- * it. Widening that of the child afterwards would come too late for what it starts itself. */
-static int run_spawn_on_pool_cpus(const Run *run, const ChildSpec *spec, Child *ret) {
-        const HandlerWorker *worker = run->worker;
-        int r;
-
-        if (!worker->own_cpus)
-                return child_spawn(spec, ret);
-
-        (void) sched_setaffinity(0, worker->cpus_size, worker->pool_cpus);
-        r = child_spawn(spec, ret);
-        (void) sched_setaffinity(0, worker->cpus_size, worker->own_cpus);
-        return r;
-}
-
 /* The child's environment, of which the first variables are told what is run. *ret_tag is the
  * caller's to free. NULL without memory. */
 static char **run_environment(const Run *run, char first[static VARIABLE_SIZE], char **ret_tag) {
@@ -341,36 +246,26 @@ static char **run_environment(const Run *run, char first[static VARIABLE_SIZE], 
 }
 
 static int run_spawn(Run *run, int input_fd) {
-        const HandlerConfig *config = run->handler->config;
-        const Attempt *attempt = run->attempt;
+        int output_fd = run->output.write_fd >= 0 ? run->output.write_fd : run->attempt->output_fd;
         char variable[VARIABLE_SIZE], **envp;
         _cleanup_free_ char *tag = NULL;
-        _cleanup_strv_ char **line = NULL;
-        int r;
-
-        if (!run->handler->constant || attempt->arguments) {
-                r = command_line_expand(config->exec_start, attempt, &line);
-                if (r < 0)
-                        return r;
-        }
 
         envp = run_environment(run, variable, &tag);
         if (!envp)
                 return -ENOMEM;
 
-        return run_spawn_on_pool_cpus(run,
-                &(ChildSpec){
-                        .program = config->exec_start[0],
-                        .argv = line ?: config->exec_start,
-                        .envp = envp,
-                        .folder = config->working_directory,
-                        .fds = { input_fd,
-                                run->output.write_fd >= 0 ? run->output.write_fd
-                                                          : attempt->output_fd,
-                                run->error.write_fd },
-                        .limits = &run->handler->limits,
-                },
-                &run->child);
+        return program_spawn(&run->handler->program, &run->worker->cpus, run->attempt, envp,
+                (int[]){ input_fd, output_fd, run->error.write_fd }, &run->child);
+}
+
+static void run_fail_spawn(Run *run, int r) {
+        char text[ATTEMPT_ERROR_MAX + 1];
+        Outcome outcome;
+        int status;
+
+        outcome = program_explain(&run->handler->program, r, &status, text);
+        run_set_exit_status(run, status);
+        run_fail(run, outcome, "%s", text);
 }
 
 /* Opens the standard streams and starts the program; on failure the attempts say why. */
@@ -393,7 +288,7 @@ static int run_start(Run *run) {
         if (r >= 0)
                 r = run_spawn(run, input_fd);
         if (r < 0)
-                fail_spawn(run, r);
+                run_fail_spawn(run, r);
         return r;
 }
 
@@ -449,23 +344,6 @@ static void run_keep_output(Run *run, size_t n) {
         run->output_size += n;
 }
 
-/* Takes n bytes that were just read from standard error, and keeps the end of all so far. */
-static void run_keep_error(Run *run, size_t n) {
-        HandlerWorker *worker = run->worker;
-        const char *added = worker->read;
-        size_t keep;
-
-        if (n > ERROR_KEEP) {
-                added += n - ERROR_KEEP;
-                n = ERROR_KEEP;
-        }
-        keep = MIN(run->error_size, ERROR_KEEP - n);
-
-        memmove(worker->error, worker->error + run->error_size - keep, keep);
-        memcpy(worker->error + keep, added, n);
-        run->error_size = keep + n;
-}
-
 /* Reads once, at most `max` bytes; returns how many. Does not block where poll() or FIONREAD said
  * that there is something, as nobody else reads here. */
 static size_t run_read(Run *run, const Pipe *pipe, size_t max) {
@@ -476,7 +354,7 @@ static size_t run_read(Run *run, const Pipe *pipe, size_t max) {
         if (pipe == &run->output)
                 run_keep_output(run, (size_t) n);
         else
-                run_keep_error(run, (size_t) n);
+                error_tail_add(&run->worker->tail, run->worker->read, (size_t) n);
         return (size_t) n;
 }
 
@@ -576,52 +454,23 @@ static void run_give_output(Run *run) {
         attempt_give_output(attempt, output, run->output_size);
 }
 
-/* The end of standard error as a text, after a colon; "" if there is none. */
-static const char *run_error_text(Run *run, char text[static ERROR_KEEP + 3]) {
-        const char *error = run->worker->error;
-        size_t start = 0, size = run->error_size;
-
-        while (size > 0 && strchr(" \t\r\n", error[size - 1])) /* also '\0' */
-                size--;
-        /* Where the beginning is cut off, it may be in the middle of a character. */
-        if (run->error_size == ERROR_KEEP)
-                while (start < size && ((unsigned char) error[start] & 0xc0) == 0x80)
-                        start++;
-        if (start == size)
-                return "";
-
-        memcpy(text, ": ", 2);
-        for (size_t i = start; i < size; i++)
-                text[2 + i - start] = error[i] ?: '?';
-        text[2 + size - start] = '\0';
-        return text;
-}
-
 /* From the child's status to the verdict. */
 static void run_judge(Run *run, const siginfo_t *status) {
-        char text[ERROR_KEEP + 3];
+        int exit_status = program_exit_status(status);
+        char text[ATTEMPT_ERROR_MAX + 1], error[ERROR_TAIL_MAX + 3];
 
-        if (status->si_code != CLD_EXITED) {
-                const char *name = sigabbrev_np(status->si_status);
-
-                run_set_exit_status(run, 128 + status->si_status);
-                if (!run->failed)
-                        run_fail(run, OUTCOME_FAILURE, "killed by signal %d%s%s%s%s",
-                                status->si_status, name ? " (" : "", name ?: "", name ? ")" : "",
-                                run_error_text(run, text));
-                return;
-        }
-
-        run_set_exit_status(run, status->si_status);
+        run_set_exit_status(run, exit_status);
         if (run->failed)
                 return;
-        if (status->si_status != 0)
-                run_fail(run, status->si_status == EXIT_TEMPFAIL ? OUTCOME_RETRY : OUTCOME_FAILURE,
-                        "exit status %d%s", status->si_status, run_error_text(run, text));
-        else if (run->stopping)
+        if (exit_status != 0) {
+                program_tell_end(status, &run->worker->tail, text);
+                run_fail(run,
+                        exit_status == PROGRAM_EXIT_TEMPFAIL ? OUTCOME_RETRY : OUTCOME_FAILURE,
+                        "%s", text);
+        } else if (run->stopping)
                 /* Programs that end in good order when asked to have seldom done all their work. */
                 run_fail(run, OUTCOME_FAILURE, "ended because it was asked to stop%s",
-                        run_error_text(run, text));
+                        error_tail_text(&run->worker->tail, error));
         else
                 run_give_output(run);
 }
@@ -653,6 +502,7 @@ static void command_run_batch(
                 return;
         }
 
+        worker->tail.size = 0;
         if (run_start(&run) < 0)
                 return;
 
@@ -678,8 +528,7 @@ static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
 }
 
 static void command_worker_close(Handler *handler, HandlerWorker *worker) {
-        free(worker->own_cpus);
-        free(worker->pool_cpus);
+        program_cpus_done(&worker->cpus);
         free(worker->envp);
         free(worker->output);
         free(worker->read);
@@ -691,28 +540,10 @@ static void worker_closep(HandlerWorker **worker) {
                 command_worker_close(NULL, *worker);
 }
 
-/* Finds out whether children need another CPU set than the thread's own. 0 or -errno. */
-static int worker_init_cpus(HandlerWorker *worker, const void *cpus, size_t size) {
-        _cleanup_free_ cpu_set_t *own = malloc(size), *pool = malloc(size);
-
-        if (!own || !pool)
-                return -ENOMEM;
-        if (sched_getaffinity(0, size, own) < 0)
-                return -errno;
-        memcpy(pool, cpus, size);
-        if (CPU_EQUAL_S(size, own, pool))
-                return 0;
-
-        worker->own_cpus = TAKE_PTR(own);
-        worker->pool_cpus = TAKE_PTR(pool);
-        worker->cpus_size = size;
-        return 0;
-}
-
 static int command_worker_open(
         Handler *handler, const void *cpus, size_t cpus_size, HandlerWorker **ret) {
         _cleanup_(worker_closep) HandlerWorker *worker = NULL;
-        size_t n = strv_length(handler->environment);
+        size_t n = strv_length(handler->program.environment);
         int r;
 
         worker = calloc(1, sizeof(*worker));
@@ -724,40 +555,23 @@ static int command_worker_open(
                 return -ENOMEM;
 
         /* The first two are the job's own. */
-        memcpy(worker->envp + 2, handler->environment, n * sizeof(char *));
+        memcpy(worker->envp + 2, handler->program.environment, n * sizeof(char *));
 
-        if (!handler->config->pin_commands && cpus_size > 0) {
-                r = worker_init_cpus(worker, cpus, cpus_size);
-                if (r < 0)
-                        return r;
-        }
+        r = program_cpus_init(&worker->cpus, &handler->program, cpus, cpus_size);
+        if (r < 0)
+                return r;
 
         *ret = TAKE_PTR(worker);
         return 0;
 }
 
 static void command_close(Handler *handler) {
-        strv_free(handler->environment);
+        program_done(&handler->program);
         (void) fd_close(handler->null_fd);
         free(handler);
 }
 
 DEFINE_CLEANUP(Handler *, command_close)
-
-/* Is there a program that we may execute? */
-static int check_program(const char *program, char **ret_error) {
-        struct stat st;
-
-        if (strlen(program) >= PATH_MAX || stat(program, &st) < 0)
-                return handler_refuse(ret_error, -ENOEXEC, "ExecStart=: %s: %s", program,
-                        strlen(program) >= PATH_MAX ? "the path is too long" : strerror(errno));
-        if (!S_ISREG(st.st_mode))
-                return handler_refuse(ret_error, -ENOEXEC, "ExecStart=: %s is not a file", program);
-        if (faccessat(AT_FDCWD, program, X_OK, AT_EACCESS) < 0)
-                return handler_refuse(
-                        ret_error, -ENOEXEC, "ExecStart=: %s is not executable: %m", program);
-        return 0;
-}
 
 /* A batch has many jobs, so there is nothing that could stand for one of them. */
 static int check_batches(const HandlerConfig *config, char **ret_error) {
@@ -775,20 +589,17 @@ static int check_batches(const HandlerConfig *config, char **ret_error) {
         return 0;
 }
 
-static int check_config(const HandlerConfig *config, char **ret_error) {
+static int command_open(const HandlerConfig *config, Handler **ret, char **ret_error) {
+        _cleanup_(command_closep) Handler *handler = NULL;
         int r;
 
-        if (strv_length(config->exec_start) == 0)
-                return handler_refuse(ret_error, -EINVAL,
-                        "ExecStart= is missing: it is the command line of Handler=command");
-        if (config->exec_start[0][0] != '/')
-                return handler_refuse(ret_error, -ENOEXEC, "ExecStart=: %s is not an absolute path",
-                        config->exec_start[0]);
-        if (config->working_directory[0] != '/')
-                return handler_refuse(ret_error, -EINVAL,
-                        "WorkingDirectory=%s is not an absolute path", config->working_directory);
+        handler = calloc(1, sizeof(*handler));
+        if (!handler)
+                return -ENOMEM;
+        handler->config = config;
+        handler->null_fd = -EBADF;
 
-        r = command_line_check(config->exec_start + 1, ret_error);
+        r = program_init(&handler->program, config, command_vtable.name, ret_error);
         if (r < 0)
                 return r;
         if (config->netstring_batches) {
@@ -796,30 +607,10 @@ static int check_config(const HandlerConfig *config, char **ret_error) {
                 if (r < 0)
                         return r;
         }
-        return check_program(config->exec_start[0], ret_error);
-}
 
-static int command_open(const HandlerConfig *config, Handler **ret, char **ret_error) {
-        _cleanup_(command_closep) Handler *handler = NULL;
-        int r;
-
-        r = check_config(config, ret_error);
-        if (r < 0)
-                return r;
-
-        handler = calloc(1, sizeof(*handler));
-        if (!handler)
-                return -ENOMEM;
-        handler->config = config;
-        handler->constant = command_line_is_constant(config->exec_start + 1);
         handler->null_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
         if (handler->null_fd < 0)
                 return handler_refuse(ret_error, -errno, "/dev/null: %m");
-        child_limits_init(&handler->limits);
-
-        r = environment_new(config->environment, config->pool, &handler->environment, ret_error);
-        if (r < 0)
-                return r;
 
         *ret = TAKE_PTR(handler);
         return 0;

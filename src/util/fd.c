@@ -11,6 +11,20 @@
 
 #define READ_FIRST ((size_t) 4096)
 
+int pipe_open(Pipe *ret) {
+        int fds[2];
+
+        if (pipe2(fds, O_CLOEXEC) < 0)
+                return -errno;
+        *ret = (Pipe){ .read_fd = fds[0], .write_fd = fds[1] };
+        return 0;
+}
+
+void pipe_close(Pipe *pipe) {
+        pipe->read_fd = fd_close(pipe->read_fd);
+        pipe->write_fd = fd_close(pipe->write_fd);
+}
+
 int fd_close(int fd) {
         int saved_errno = errno;
 

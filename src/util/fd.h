@@ -1,12 +1,22 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* File descriptors: closing, whole reads and writes, and the flags that every one of ours has. */
+/* File descriptors: pipes, closing, whole reads and writes, and the flags that every one of ours
+ * has. */
 
 #include <stddef.h>
 #include <sys/types.h>
 
 #include "util/macro.h"
+
+typedef struct Pipe {
+        int read_fd, write_fd; /* owned; -EBADF = closed */
+} Pipe;
+
+#define PIPE_NONE ((Pipe){ .read_fd = -EBADF, .write_fd = -EBADF })
+
+int pipe_open(Pipe *ret); /* 0 or -errno */
+void pipe_close(Pipe *pipe);
 
 int fd_close(int fd);                  /* closes if >= 0, keeps errno; returns -EBADF */
 int fd_nonblock(int fd, int nonblock); /* 0 or -errno */

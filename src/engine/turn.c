@@ -72,13 +72,28 @@ static void go_idle(Pool *pool, Worker *worker) {
         pool->n_idle++;
 }
 
-static void leave(Pool *pool, Worker *worker, Mail *mail) {
+static void leave(Pool *pool, Worker *worker) {
         if (!worker->leaving)
                 pool->n_workers--;
         worker->leaving = true;
         list_remove(&worker->links);
-        list_append(&mail->gone, &worker->links);
-        mail->n++;
+}
+
+/* The worker lets go of what it has, without the lock. That can take a while, so it says that it is
+ * gone only then: main joins its thread at that word, and would wait. */
+static void worker_say_gone(Pool *pool, Worker *worker) {
+        Mailbox *mailbox = pool->mailbox;
+        Mail mail;
+
+        output_writer_done(&worker->writer);
+        if (worker->state)
+                pool->config->handler->worker_close(pool->handler, worker->state);
+
+        mail_init(&mail);
+        list_append(&mail.gone, &worker->links);
+        mail.n++;
+        if (mailbox_post(mailbox, &mail, /* urgent= */ true))
+                mailbox_wake(mailbox);
 }
 
 /* A stop was signalled by the eventfd, which handlers leave as it is. It is emptied under the lock:
@@ -126,7 +141,7 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         }
 
         if (worker->leaving || pool->n_workers > pool->n_target) {
-                leave(pool, worker, &mail);
+                leave(pool, worker);
                 urgent = true;
                 turn = TURN_LEAVE;
         } else {
@@ -172,11 +187,8 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         else if (turn == TURN_IDLE)
                 mailbox_signal(pool->mailbox);
         worker_drop_leftovers(worker, n_done);
-        if (turn == TURN_LEAVE) {
-                output_writer_done(&worker->writer);
-                if (worker->state)
-                        pool->config->handler->worker_close(pool->handler, worker->state);
-        }
+        if (turn == TURN_LEAVE)
+                worker_say_gone(pool, worker);
         return turn;
 }
 

@@ -19,8 +19,11 @@ void worker_wake(Worker *worker) {
 }
 
 static void worker_sleep(Worker *worker) {
+        const HandlerVTable *handler = worker->pool->config->handler;
         uint64_t n;
 
+        if (handler->idle && worker->state)
+                handler->idle(worker->pool->handler, worker->state, worker->eventfd);
         while (read(worker->eventfd, &n, sizeof(n)) < 0)
                 assert(errno == EINTR);
 }

@@ -120,11 +120,16 @@ typedef struct HandlerVTable {
         void (*close)(Handler *handler);
 
         /* What one worker thread keeps between jobs; called in that thread. `cpus` is the set that
-         * the pool may use, of which the thread itself is pinned to one. NULL members: the kind
-         * needs none. */
+         * the pool may use, of which the thread itself is pinned to one. worker_close() may take
+         * its time, up to stop_timeout. NULL members: the kind needs none. */
         int (*worker_open)(
                 Handler *handler, const void *cpus, size_t cpus_size, HandlerWorker **ret);
         void (*worker_close)(Handler *handler, HandlerWorker *worker);
+
+        /* The worker has nothing to do. Looks after what it keeps until the eventfd is readable,
+         * which it leaves unread, or returns before, if there is nothing to look after. NULL: there
+         * never is. */
+        void (*idle)(Handler *handler, HandlerWorker *worker, int wake_fd);
 
         /* Does the attempt and leaves the verdict in it. */
         void (*run)(Handler *handler, HandlerWorker *worker, Attempt *attempt);

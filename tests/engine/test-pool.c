@@ -4,6 +4,8 @@
 
 #include "try.h"
 
+#include <poll.h>
+#include <semaphore.h>
 #include <string.h>
 
 #include "engine/worker.h"
@@ -485,6 +487,64 @@ static void a_busy_worker_leaves_after_its_turn(void **state) {
         assert_int_equal(n_workers(pool), 1);
 }
 
+static struct {
+        sem_t began, may_end;
+        atomic_uint n_idle;
+} closing;
+
+static void slow_worker_close(Handler *handler, HandlerWorker *worker) {
+        (void) sem_post(&closing.began);
+        (void) sem_wait(&closing.may_end);
+        try_singly.worker_close(handler, worker);
+}
+
+static void main_does_not_wait_for_a_worker_that_takes_its_time_to_leave(void **state) {
+        static HandlerVTable slow;
+        Try *t = *state;
+        Pool *pool;
+
+        (void) sem_init(&closing.began, 0, 0);
+        (void) sem_init(&closing.may_end, 0, 0);
+        slow = try_singly;
+        slow.worker_close = slow_worker_close;
+        pool = try_pool(t, "p", &slow, 2);
+        resize(t, pool, 1);
+        engine_turn(t->engine);
+        (void) sem_wait(&closing.began);
+        /* It is no worker of the pool any more, and others do the work. */
+        assert_int_equal(n_workers(pool), 1);
+        (void) try_submit(t, pool, TRY_ECHO, 5);
+        try_until(t, t->n_finished == 5);
+        assert_int_equal(pool->n_threads, 2);
+
+        (void) sem_post(&closing.may_end);
+        try_until(t, pool->n_threads == 1);
+        (void) sem_post(&closing.may_end); /* for the one that is left */
+}
+
+static void count_idle(Handler *handler, HandlerWorker *worker, int wake_fd) {
+        struct pollfd wake = { .fd = wake_fd, .events = POLLIN };
+
+        atomic_fetch_add(&closing.n_idle, 1);
+        (void) poll(&wake, 1, -1);
+}
+
+static void an_idle_worker_looks_after_what_it_keeps(void **state) {
+        static HandlerVTable caring;
+        Try *t = *state;
+        Pool *pool;
+
+        atomic_store(&closing.n_idle, 0);
+        caring = try_singly;
+        caring.idle = count_idle;
+        pool = try_pool(t, "p", &caring, 1);
+        for (unsigned i = 1; i <= 3; i++) {
+                (void) try_submit(t, pool, TRY_ECHO, 1);
+                try_until(t, t->n_finished == i);
+                try_await(t, atomic_load(&closing.n_idle) >= i);
+        }
+}
+
 static void a_worker_that_ignores_its_stop_degrades_the_pool(void **state) {
         Try *t = *state;
         PoolConfig *config = try_config("p", &try_singly, 1);
@@ -649,6 +709,8 @@ int main(void) {
                 TEST(a_job_that_waits_too_long_expires),
                 TEST(workers_come_and_go_under_load),
                 TEST(a_busy_worker_leaves_after_its_turn),
+                TEST(main_does_not_wait_for_a_worker_that_takes_its_time_to_leave),
+                TEST(an_idle_worker_looks_after_what_it_keeps),
                 TEST(a_worker_that_ignores_its_stop_degrades_the_pool),
                 TEST(no_wake_up_is_lost),
                 TEST(stops_do_not_eat_wake_ups),

@@ -56,17 +56,32 @@ void netstring_reader_done(NetstringReader *reader) {
         reader->content = NULL;
 }
 
-static int read_digit(NetstringReader *reader, uint8_t c) {
+/* Adds a digit to a length; nothing follows a zero at its beginning. */
+static int read_digit(uint8_t c, bool first, size_t max, size_t *length) {
         size_t digit = (size_t) (c - '0');
 
-        if (c < '0' || c > '9')
+        if (c < '0' || c > '9' || (!first && *length == 0))
                 return -EBADMSG;
-        if (reader->place == NETSTRING_IN_LENGTH && reader->length == 0)
-                return -EBADMSG;
-        if (digit > reader->max || reader->length > (reader->max - digit) / 10)
+        if (digit > max || *length > (max - digit) / 10)
                 return -EFBIG;
-        reader->length = reader->length * 10 + digit;
-        reader->place = NETSTRING_IN_LENGTH;
+        *length = *length * 10 + digit;
+        return 0;
+}
+
+int netstring_read_head(const void *data, size_t size, size_t max, size_t *ret_length) {
+        const uint8_t *s = data;
+        size_t length = 0;
+        int r;
+
+        for (size_t i = 0; i < size; i++) {
+                if (s[i] == ':' && i > 0) {
+                        *ret_length = length;
+                        return (int) i + 1;
+                }
+                r = read_digit(s[i], i == 0, max, &length);
+                if (r < 0)
+                        return r;
+        }
         return 0;
 }
 
@@ -107,6 +122,8 @@ static int read_content(NetstringReader *reader, const uint8_t *data, size_t siz
 
 /* One step: a byte outside of the content, as much as there is inside. */
 static int read_some(NetstringReader *reader, const uint8_t *data, size_t size, size_t *used) {
+        int r;
+
         switch (reader->place) {
         case NETSTRING_IN_LENGTH:
                 if (*data == ':') {
@@ -117,7 +134,10 @@ static int read_some(NetstringReader *reader, const uint8_t *data, size_t size, 
                 /* fall through */
         case NETSTRING_AT_START:
                 ++*used;
-                return read_digit(reader, *data);
+                r = read_digit(
+                        *data, reader->place == NETSTRING_AT_START, reader->max, &reader->length);
+                reader->place = NETSTRING_IN_LENGTH;
+                return r;
         case NETSTRING_IN_CONTENT:
                 return read_content(reader, data, size, used);
         case NETSTRING_AT_COMMA:

@@ -38,6 +38,10 @@ struct NetstringReader {
  * them. */
 size_t netstring_head(size_t size, char buf[static NETSTRING_HEAD_MAX]);
 
+/* Reads the "LENGTH:" that the data begins with. Returns how many bytes that is, 0 if there is more
+ * to come, -EBADMSG if it is none, -EFBIG if the length is above max, whatever follows. */
+int netstring_read_head(const void *data, size_t size, size_t max, size_t *ret_length);
+
 /* How many bytes a content of this size takes as a netstring. It is of something in memory, so this
  * cannot overflow. */
 size_t netstring_size(size_t size);

@@ -22,10 +22,15 @@ static void fake_close(Handler *handler) {
 }
 
 const HandlerVTable command_vtable = { .name = "command", .open = fake_open, .close = fake_close };
+const HandlerVTable coprocess_vtable = {
+        .name = "coprocess", .open = fake_open, .close = fake_close
+};
 const HandlerVTable module_vtable = { .name = "module", .open = fake_open, .close = fake_close };
 
 const HandlerVTable *handler_find(const char *name) {
         if (strcmp(name, "command") == 0)
                 return &command_vtable;
+        if (strcmp(name, "coprocess") == 0)
+                return &coprocess_vtable;
         return strcmp(name, "module") == 0 ? &module_vtable : NULL;
 }

@@ -18,14 +18,19 @@
 
 #define LOOKUP_MAX (UINT64_C(1) << 20)
 
-/* Which handlers a section is for; the others are for all. */
+/* Which handlers a setting is for, or all of a section; the others are for all. The arguments and
+ * the batch of a command are those of a run; a coprocess has its command line before any job, and
+ * no start that a batch could share. The first row that fits counts. */
 static const struct {
-        const char *section;
+        const char *section, *key;
         const char *handlers[3];
-} handler_sections[] = {
-        { "Command", { "command" } },
-        { "Module", { "module" } },
-        { "Batch", { "command", "module" } },
+} handler_settings[] = {
+        { "Command", "AllowArguments", { "command" } },
+        { "Command", "Batch", { "command" } },
+        { "Command", "Framing", { "coprocess" } },
+        { "Command", NULL, { "command", "coprocess" } },
+        { "Module", NULL, { "module" } },
+        { "Batch", NULL, { "command", "module" } },
 };
 
 /* Where the checks leave what they find. */
@@ -123,33 +128,33 @@ static int check_workers(PoolConfig *config, Faults *faults) {
         return 0;
 }
 
+/* Those that the setting is for; NULL = all are. */
+static const char *const *handlers_of(const Setting *s) {
+        for (size_t i = 0; i < ELEMENTSOF(handler_settings); i++)
+                if (strcmp(s->section, handler_settings[i].section) == 0 &&
+                        (!handler_settings[i].key || strcmp(s->key, handler_settings[i].key) == 0))
+                        return handler_settings[i].handlers;
+        return NULL;
+}
+
 /* A setting that the handler would never look at is a mistake of who wrote it. */
 static int check_sections(PoolConfig *config, Faults *faults) {
         int r;
 
-        for (size_t i = 0; i < ELEMENTSOF(handler_sections); i++) {
-                _cleanup_free_ char *handlers = NULL;
-                bool fits = false;
+        for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++) {
+                const char *const *handlers = handlers_of(s);
+                _cleanup_free_ char *names = NULL;
 
-                for (size_t k = 0; k < ELEMENTSOF(handler_sections[i].handlers); k++)
-                        fits |= handler_sections[i].handlers[k] &&
-                                strcmp(handler_sections[i].handlers[k], config->handler->name) == 0;
-                if (fits)
+                if (!handlers || !pool_setting_is_given(config, s) ||
+                        strv_contains((char *const *) handlers, config->handler->name))
                         continue;
-
-                handlers = strv_join((char *const *) handler_sections[i].handlers, ", ");
-                if (!handlers)
+                names = strv_join((char *const *) handlers, ", ");
+                if (!names)
                         return -ENOMEM;
-                for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++) {
-                        if (!pool_setting_is_given(config, s) ||
-                                strcmp(s->section, handler_sections[i].section) != 0)
-                                continue;
-                        r = found(faults, -EINVAL, s,
-                                "is only for Handler=%s, but this is Handler=%s", handlers,
-                                config->handler->name);
-                        if (r < 0)
-                                return r;
-                }
+                r = found(faults, -EINVAL, s, "is only for Handler=%s, but this is Handler=%s",
+                        names, config->handler->name);
+                if (r < 0)
+                        return r;
         }
         return 0;
 }
@@ -172,7 +177,8 @@ static int check_command(PoolConfig *config, Faults *faults) {
         struct stat st;
         int r;
 
-        if (strcmp(config->handler->name, "command") != 0)
+        if (strcmp(config->handler->name, "command") != 0 &&
+                strcmp(config->handler->name, "coprocess") != 0)
                 return 0;
 
         r = check_directory(config, faults);
@@ -180,7 +186,8 @@ static int check_command(PoolConfig *config, Faults *faults) {
                 return r;
 
         if (!config->handler_config.exec_start)
-                return found(faults, -EINVAL, s, "is missing, Handler=command needs it");
+                return found(faults, -EINVAL, s, "is missing, Handler=%s needs it",
+                        config->handler->name);
 
         path = config->handler_config.exec_start[0];
         if (stat(path, &st) < 0)
@@ -226,7 +233,8 @@ static int check_breaker(PoolConfig *config, Faults *faults) {
 #define BATCH_SIZE_DEFAULT 16
 
 static int check_batch(PoolConfig *config, Faults *faults) {
-        const Setting *size = pool_setting_find("BatchSize");
+        const Setting *size = pool_setting_find("BatchSize"),
+                      *timeout = pool_setting_find("BatchTimeoutUSec");
         bool is_command = strcmp(config->handler->name, "command") == 0;
         bool netstring = config->handler_config.netstring_batches;
         int r;
@@ -244,6 +252,11 @@ static int check_batch(PoolConfig *config, Faults *faults) {
                 if (r < 0)
                         return r;
         }
+        /* Of a section with settings that was told already. */
+        if (strcmp(config->handler->name, "coprocess") == 0 && config->batch_size > 1 &&
+                !pool_setting_is_given(config, size) && !pool_setting_is_given(config, timeout))
+                return found(faults, -EINVAL, size,
+                        "batches are not for Handler=coprocess, which takes one job at a time");
         if (is_command && config->batch_size > 1 && !netstring)
                 return found(faults, -EINVAL, size,
                         "%u jobs at once are for a command that reads and writes them as "

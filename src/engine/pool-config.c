@@ -23,7 +23,7 @@
 static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
         NULL };
-static const char *const handler_words[] = { "command", "module", NULL };
+static const char *const handler_words[] = { "command", "coprocess", "module", NULL };
 
 static int set_fairness(const Assignment *a) {
         int i, r;
@@ -113,6 +113,20 @@ static int set_batch(const Assignment *a) {
 
 static const SettingType type_batch = { "a word", STORED_PLAIN, sizeof(bool), set_batch };
 
+static const char *const framing_words[] = { "netstring", "line", NULL };
+
+static int set_framing(const Assignment *a) {
+        int i, r;
+
+        r = setting_read_word(a, &i);
+        if (r < 0)
+                return r;
+        *(Framing *) setting_place(a->target, a->setting) = (Framing) i;
+        return 1;
+}
+
+static const SettingType type_framing = { "a word", STORED_PLAIN, sizeof(Framing), set_framing };
+
 #define PLACE(member) .place = offsetof(PoolConfig, member)
 
 /* In the order of the sections, as texts name these in the order of the table. */
@@ -172,6 +186,8 @@ const Setting pool_settings[] = {
                 PLACE(handler_config.output_max) },
         { "PinCommands", "Command", "PinCommands", &setting_boolean,
                 PLACE(handler_config.pin_commands) },
+        { "Framing", "Command", "Framing", &type_framing, .words = framing_words,
+                PLACE(handler_config.framing) },
         { "Batch", "Command", "Batch", &type_batch, .words = batch_words,
                 PLACE(handler_config.netstring_batches) },
 

@@ -6,7 +6,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const HandlerVTable *const handlers[] = { &command_vtable, &module_vtable };
+static const HandlerVTable *const handlers[] = { &command_vtable, &coprocess_vtable,
+        &module_vtable };
 
 const HandlerVTable *handler_find(const char *name) {
         for (size_t i = 0; i < ELEMENTSOF(handlers); i++)

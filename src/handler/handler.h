@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "core/job.h"
+#include "core/reply.h"
 #include "util/macro.h"
 #include "util/time.h"
 
@@ -49,8 +50,9 @@ struct Attempt {
 
         /* Verdict. Outcome is OUTCOME_FAILURE and the rest empty when run() is entered. */
         Outcome outcome;
-        int exit_status; /* of a command: 0 to 255, 128 + signal, 127 if it is missing, 126 if it
-                            cannot be executed; otherwise 0 */
+        int exit_status; /* of a command, or a coprocess that has ended with the job: 0 to 255,
+                            128 + signal, 127 if it is missing, 126 if it cannot be executed;
+                            otherwise 0 */
         char *error;     /* malloc()ed, taken over by the engine; see attempt_fail() */
         void *output;
         size_t output_size;
@@ -95,6 +97,7 @@ struct HandlerConfig {
         uint64_t output_max; /* per job */
         bool pin_commands;
         bool netstring_batches; /* each run reads and writes netstrings, one per job of its batch */
+        Framing framing;        /* of a coprocess */
         /* [Module] */
         char *module_path;    /* absolute, or a file name in the module directory */
         char *module_options; /* blank separated KEY=VALUE, may be "" */
@@ -149,6 +152,7 @@ static inline bool handler_takes_fd(const HandlerVTable *vtable, const HandlerCo
 
 /* The kinds that run on threads. */
 extern const HandlerVTable command_vtable;
+extern const HandlerVTable coprocess_vtable;
 extern const HandlerVTable module_vtable;
 
 /* NULL if there is no kind of that name. */

@@ -241,7 +241,9 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Scale", "UpAt", "0", -EINVAL,
                         "UpAt: \"0\" is out of range, allowed are 1 to 1000000" },
                 { "Pool", "Handler", "magic", -EINVAL,
-                        "Handler: \"magic\" is not known, allowed are command, module" },
+                        "Handler: \"magic\" is not known, allowed are command, coprocess, module" },
+                { "Command", "Framing", "lines", -EINVAL,
+                        "Framing: \"lines\" is not known, allowed are netstring, line" },
                 { "Pool", "CPUAffinity", "0-", -EINVAL,
                         "CPUAffinity: \"0-\" is not a list of CPUs such as 0-3,6, allowed are CPUs "
                         "0 to 1023" },
@@ -706,7 +708,26 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                 { { { "Pool", "Handler", "module" }, { "Module", "Path", "x.so" },
                           { "Command", "PinCommands", "no" } },
                         -EINVAL,
-                        "PinCommands: is only for Handler=command, but this is Handler=module" },
+                        "PinCommands: is only for Handler=command, coprocess, but this is "
+                        "Handler=module" },
+                { { { "Pool", "Handler", "coprocess" }, { "Command", "ExecStart", "/bin/true" },
+                          { "Command", "Framing", "line" }, { "Command", "PinCommands", "yes" } },
+                        0 },
+                { { { "Pool", "Handler", "coprocess" } }, -EINVAL,
+                        "ExecStart: is missing, Handler=coprocess needs it" },
+                { { { "Command", "ExecStart", "/bin/true" }, { "Command", "Framing", "line" } },
+                        -EINVAL,
+                        "Framing: is only for Handler=coprocess, but this is Handler=command" },
+                { { { "Pool", "Handler", "coprocess" }, { "Command", "ExecStart", "/bin/true" },
+                          { "Command", "AllowArguments", "yes" } },
+                        -EINVAL,
+                        "AllowArguments: is only for Handler=command, but this is "
+                        "Handler=coprocess" },
+                { { { "Pool", "Handler", "coprocess" }, { "Command", "ExecStart", "/bin/true" },
+                          { "Batch", "Size", "4" } },
+                        -EINVAL,
+                        "BatchSize: is only for Handler=command, module, but this is "
+                        "Handler=coprocess" },
                 { { { "Command", "ExecStart", "/bin/true" }, { "Pool", "MinWorkers", "3" },
                           { "Pool", "MaxWorkers", "2" } },
                         -EINVAL, "MinWorkers: 3 is more than MaxWorkers=2" },
@@ -778,11 +799,13 @@ static void a_section_of_batches_has_a_size_and_a_timeout(void **state) {
                 { "command", NULL, NULL, "netstring", NULL, 0, 0, NO_SECTION },
                 { "module", NULL, "1s", "netstring", NULL, 0, 0,
                         "Batch: is only for Handler=command, but this is Handler=module" },
+                { "coprocess", NULL, NULL, "netstring", NULL, 0, 0,
+                        "Batch: is only for Handler=command, but this is Handler=coprocess" },
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
                 _cleanup_(pool_config_freep) PoolConfig *config = new_config();
-                bool command = strcmp(rows[i].handler, "command") == 0;
+                bool command = strcmp(rows[i].handler, "module") != 0;
                 _cleanup_free_ char *error = NULL;
 
                 set(config, "Pool", "Handler", rows[i].handler);

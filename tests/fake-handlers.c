@@ -21,11 +21,12 @@ static int fake_open(const HandlerConfig *config, Handler **ret, char **ret_erro
 static void fake_close(Handler *handler) {
 }
 
-const HandlerVTable command_vtable = { .name = "command", .open = fake_open, .close = fake_close };
-const HandlerVTable coprocess_vtable = {
-        .name = "coprocess", .open = fake_open, .close = fake_close
-};
-const HandlerVTable module_vtable = { .name = "module", .open = fake_open, .close = fake_close };
+#define FAKE(kind, of_section) \
+        { .name = kind, .section = of_section, .open = fake_open, .close = fake_close }
+
+const HandlerVTable command_vtable = FAKE("command", "Command");
+const HandlerVTable coprocess_vtable = FAKE("coprocess", "Command");
+const HandlerVTable module_vtable = FAKE("module", "Module");
 
 const HandlerVTable *handler_find(const char *name) {
         if (strcmp(name, "command") == 0)

@@ -3,7 +3,6 @@
 /* What is shared is read before those who name it: limiters and breakers, pools, pipelines. Whoever
  * names something with a fault has one as well. */
 
-#include <ctype.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -185,10 +184,9 @@ static int set_in_pool(
 
 /* Makes the pool's handler for a moment. Only that shows whether it can be had: whether there is
  * such a plug-in, which may be trusted, and likes its options. Found out only when the pool is
- * made, it would be too late for a reload to change nothing. The text starts with KEY=, and the
- * section of a kind is called as the kind is. */
+ * made, it would be too late for a reload to change nothing. The text starts with KEY=. */
 static int unit_try_handler(Unit *unit, const PoolConfig *pool) {
-        _cleanup_free_ char *text = NULL, *section = NULL, *key = NULL;
+        _cleanup_free_ char *text = NULL, *key = NULL;
         Handler *handler;
         int r;
 
@@ -199,12 +197,10 @@ static int unit_try_handler(Unit *unit, const PoolConfig *pool) {
         }
         if (!text)
                 return r;
-        section = strdup(pool->handler->name);
         key = strndup(text, strcspn(text, "="));
-        if (!section || !key)
+        if (!key)
                 return -ENOMEM;
-        section[0] = (char) toupper((unsigned char) section[0]);
-        return unit_fault_of_setting(unit, section, key, text);
+        return unit_fault_of_setting(unit, pool->handler->section, key, text);
 }
 
 static int config_add_pool(Config *config, PoolConfig *pool, const char *path, uint64_t d) {

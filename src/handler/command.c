@@ -618,6 +618,7 @@ static int command_open(const HandlerConfig *config, Handler **ret, char **ret_e
 
 const HandlerVTable command_vtable = {
         .name = "command",
+        .section = "Command",
         .takes_several = false,
         .takes_fd = true,
         .open = command_open,

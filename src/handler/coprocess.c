@@ -822,6 +822,7 @@ static int coprocess_open(const HandlerConfig *config, Handler **ret, char **ret
 
 const HandlerVTable coprocess_vtable = {
         .name = "coprocess",
+        .section = "Command",
         .takes_several = false, /* measured: a look at two processes costs more than a lock */
         .takes_fd = false,
         .open = coprocess_open,

@@ -104,7 +104,8 @@ struct HandlerConfig {
 };
 
 typedef struct HandlerVTable {
-        const char *name; /* as in Handler= */
+        const char *name;    /* as in Handler= */
+        const char *section; /* of the settings that open() finds fault with */
 
         /* May several short jobs be taken in one turn? Then run() is cheap and worth it. */
         bool takes_several;

@@ -222,6 +222,7 @@ static void module_close(Handler *handler) {
 
 const HandlerVTable module_vtable = {
         .name = "module",
+        .section = "Module",
         .takes_several = true,
         .takes_fd = false,
         .open = module_open,

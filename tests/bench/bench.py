@@ -320,6 +320,27 @@ class Bench:
         yield Row("`/bin/true`, 2 workers, by `SubmitMany` / `xargs -P2`", ratios(ours, rivals),
                   bar=1.0, ours=rate(ours), rival=rate(rivals))
 
+    def coprocess(self):
+        """A C program that stays, against the same one started for each job, and by xargs."""
+        n = self.sizes.many // 5
+        program, spawned = self.build / "tests/bench/bench-echo", self.sizes.commands // 2
+        settings = ("[Pool]\nHandler={}\nWorkers=2\nQueueMax=1000000\n[Command]\n"
+                    f"ExecStart={program} {{}}\n").format
+        found = {"stays": [], "command": [], "xargs": []}
+        with self.daemon(stays=settings("coprocess", "coprocess"),
+                         command=settings("command", "")) as daemon:
+            for _ in range(self.sizes.pairs):
+                for pool, jobs, block in (("stays", n, 1000), ("command", spawned, 100)):
+                    found[pool].append(
+                        self.client(daemon, pool, "runmany", jobs, block, 4)["runmany"])
+                begin = time.monotonic()
+                run(["/bin/sh", "-c", f"seq {spawned} | xargs -P2 -n1 {program}"])
+                found["xargs"].append(spawned / (time.monotonic() - begin))
+        for side, title in (("command", "the same as a `command`"), ("xargs", "`xargs -P2 -n1`")):
+            yield Row(f"`coprocess` of a C echo, 2 workers, by `RunMany` / {title}",
+                      ratios(found["stays"], found[side]), bar=50, ours=rate(found["stays"]),
+                      rival=rate(found[side]))
+
     def map(self):
         """sluicectl map against xargs and GNU parallel, and on a stream of short lines."""
         with self.daemon(true=self.true_pool(), echo=self.echo_pool()) as daemon:
@@ -666,8 +687,8 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "map", "many", "wire", "pipelined", "single", "memory", "prioq", "limiter",
-               "policies", "pipelines", "idle"]
+COMPARISONS = ["command", "coprocess", "map", "many", "wire", "pipelined", "single", "memory",
+               "prioq", "limiter", "policies", "pipelines", "idle"]
 
 
 def as_text(columns, lines):

@@ -23,7 +23,6 @@
  *
  * All fds of ours are non-blocking, and each end of a pipe has its own flags: the child's block. */
 
-#include <assert.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
@@ -352,6 +351,10 @@ static void exchange_succeed(Exchange *x) {
         void *output;
 
         x->worker->n_done++;
+        if (reply->failed && reply->content == 0) {
+                attempt_fail(attempt, OUTCOME_FAILURE, "the coprocess gave no reason");
+                return;
+        }
         if (reply->failed) {
                 for (size_t i = 0; i < reply->content; i++)
                         if (reply->data[reply->start + i] == '\0')
@@ -543,6 +546,7 @@ static Verdict exchange_end_probe(Exchange *x) {
                         "the coprocess wrote an answer before it had read the job");
         }
         x->probing = false;
+        /* A user who has very many pipes may not have big ones: then it stays as it is. */
         if (--worker->n_probes_left == 0)
                 (void) fcntl(worker->input_fd, F_SETPIPE_SZ, PIPE_SIZE_USUAL);
         return exchange_write(x);

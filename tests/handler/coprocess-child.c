@@ -3,10 +3,10 @@
 /* A coprocess for tests: answers each job with its payload in capitals, or does what the payload
  * says, little of which a coprocess should do.
  *
- *     coprocess-child [line] [greet] [twice] [exit N]
+ *     coprocess-child [line] [greet] [twice] [deaf] [exit N]
  *
  * "line": by lines and not netstrings. "greet": says something at its start. "twice": answers
- * everything twice. "exit": has no wish to work at all. */
+ * everything twice. "deaf": ignores SIGTERM. "exit": has no wish to work at all. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -62,6 +62,13 @@ static void hang(void) {
                 (void) pause();
 }
 
+/* Says what nobody has asked for; SIGUSR2 stops it as well. */
+static void talk(int number) {
+        say_text("+5:HELLO,");
+        if (number == SIGUSR2)
+                (void) raise(SIGSTOP);
+}
+
 static void flood(unsigned n) {
         for (unsigned i = 0; i < n; i++)
                 (void) fprintf(
@@ -115,8 +122,6 @@ static bool misbehave(const char *job) {
                 say_text("+1:a,+1:b,");
         else if (strcmp(job, "nothing") == 0)
                 hang();
-        else if (strcmp(job, "deaf") == 0)
-                (void) signal(SIGTERM, SIG_IGN), hang();
         else if (strcmp(job, "close output") == 0)
                 (void) close(STDOUT_FILENO), hang();
         else if (strcmp(job, "close input") == 0)
@@ -133,8 +138,6 @@ static bool misbehave(const char *job) {
                 answer('+', "bye", 3), exit(0);
         else if (strcmp(job, "answer and die") == 0)
                 answer('+', "bye", 3), (void) raise(SIGKILL);
-        else if (strcmp(job, "answer and talk") == 0)
-                answer('+', "bye", 3), (void) usleep(20000), say_text("and another thing");
         else
                 return false;
         return true;
@@ -161,9 +164,13 @@ int main(int argc, char **argv) {
         size_t size;
         char *job;
 
+        (void) signal(SIGUSR1, talk);
+        (void) signal(SIGUSR2, talk);
         for (int i = 1; i < argc; i++) {
                 by_lines |= strcmp(argv[i], "line") == 0;
                 twice |= strcmp(argv[i], "twice") == 0;
+                if (strcmp(argv[i], "deaf") == 0)
+                        (void) signal(SIGTERM, SIG_IGN);
                 if (strcmp(argv[i], "greet") == 0)
                         say_text("Welcome!\n");
                 if (strcmp(argv[i], "exit") == 0) {

@@ -329,6 +329,42 @@ static void what_comes_before_the_job_is_no_answer(void **state) {
         }
 }
 
+static void a_child_that_does_not_read_on_is_found_out(void **state) {
+        static const struct {
+                const char *script;
+                size_t size;
+                const char *output, *error;
+        } rows[] = {
+                { "head -c 100 >/dev/null; echo one; cat >/dev/null", 300000, "one", NULL },
+                { "head -c 100 >/dev/null; echo one; sleep 0.1; echo two; cat >/dev/null", 300000,
+                        NULL, "the coprocess wrote more than one line for one job" },
+                { "head -c 100 >/dev/null; exec <&-; sleep 1000", 200, NULL,
+                        "the coprocess closed its standard input" },
+                { "head -c 100 >/dev/null; exec <&-; sleep 1000", 300000, NULL,
+                        "the coprocess closed its standard input" },
+                { "head -c 201 >/dev/null; exec <&-; sleep 0.1; echo one; sleep 1000", 200, "one",
+                        NULL },
+        };
+        _cleanup_free_ char *payload = malloc(300000);
+
+        memset(payload, 'x', 300000);
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                Pool pool;
+
+                print_message("%s, %zu bytes\n", rows[i].script, rows[i].size);
+                pool_init_with(
+                        &pool, &(HandlerConfig){ .exec_start = WORDS((char *) "/bin/sh",
+                                                         (char *) "-c", (char *) rows[i].script),
+                                       .framing = FRAMING_LINE });
+                pool_run_bytes(&pool, payload, rows[i].size);
+                if (rows[i].output)
+                        assert_output(&pool.try, rows[i].output, strlen(rows[i].output));
+                else
+                        assert_failed(&pool.try, OUTCOME_FAILURE, rows[i].error);
+                pool_done(&pool);
+        }
+}
+
 static void a_program_that_cannot_work_does_not_spin(void **state) {
         Pool pool;
         usec_t begin;
@@ -642,6 +678,7 @@ int main(void) {
                 cmocka_unit_test(a_minus_says_why_a_job_failed),
                 cmocka_unit_test(bad_children_fail_one_job_and_are_replaced),
                 cmocka_unit_test(what_comes_before_the_job_is_no_answer),
+                cmocka_unit_test(a_child_that_does_not_read_on_is_found_out),
                 cmocka_unit_test(a_program_that_cannot_work_does_not_spin),
                 cmocka_unit_test(what_cannot_be_started_says_why),
                 cmocka_unit_test(a_flood_of_standard_error_neither_blocks_nor_fills_the_log),

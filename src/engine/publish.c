@@ -113,10 +113,11 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         }
         /* A job without details has no other place for the moment of its end. */
         job->due_at = now;
-        /* Others of its submission may end in other pools at this moment: main counts them. */
+        /* Others of its submission may end in other pools at this moment: main counts them. Its
+         * credit is free, for which somebody may wait. */
         if (unlikely(submission->pipeline)) {
                 mail_add_job(mail, job);
-                return announce || submission->bulk;
+                return true;
         }
         if (!submission->bulk || announce)
                 mail_add_job(mail, job);

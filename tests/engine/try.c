@@ -461,19 +461,31 @@ uint64_t try_submit(Try *t, Pool *pool, const char *payload, size_t n) {
         return try_submit_with(t, pool, try_submission(), payload, n);
 }
 
-JobGroup *try_submit_group(
-        Try *t, Pool *pool, GroupPolicy policy, const char *const *payloads, size_t n) {
+static JobGroup *submit_group(Try *t, Pool *pool, PoolPipeline *pipeline, GroupPolicy policy,
+        const char *const *payloads, size_t n) {
         Submission *submission = try_submission();
         struct iovec *parts = calloc(n + 1, sizeof(*parts));
 
         assert_non_null(parts);
+        /* Of an item the time-out is that of the pool of each stage. */
+        submission->run_timeout = pipeline ? 0 : USEC_INFINITY;
         for (size_t i = 0; i < n; i++)
                 parts[i] = (struct iovec){ (void *) (uintptr_t) payloads[i], strlen(payloads[i]) };
-        assert_int_equal(engine_submit_group(t->engine, pool, NULL, submission, policy, parts, n,
-                                 /* borrow= */ n % 2, 0),
+        assert_int_equal(engine_submit_group(t->engine, pool, pipeline, submission, policy, parts,
+                                 n, /* borrow= */ n % 2, 0),
                 ADMIT_YES);
         free(parts);
         return submission->group;
+}
+
+JobGroup *try_submit_group(
+        Try *t, Pool *pool, GroupPolicy policy, const char *const *payloads, size_t n) {
+        return submit_group(t, pool, NULL, policy, payloads, n);
+}
+
+JobGroup *try_submit_group_of_items(
+        Try *t, PoolPipeline *pipeline, GroupPolicy policy, const char *const *payloads, size_t n) {
+        return submit_group(t, pipeline->stages[0], pipeline, policy, payloads, n);
 }
 
 static void on_bulk_finished(Submission *submission) {

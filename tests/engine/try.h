@@ -81,6 +81,8 @@ PoolPipeline *try_pipeline(
         Try *t, const char *name, Pool *const *stages, size_t n_stages, uint64_t max_in_flight);
 uint64_t try_submit_item(Try *t, PoolPipeline *pipeline, const char *payload);
 Submission *try_submit_items(Try *t, PoolPipeline *pipeline, const char *const *payloads, size_t n);
+JobGroup *try_submit_group_of_items(
+        Try *t, PoolPipeline *pipeline, GroupPolicy policy, const char *const *payloads, size_t n);
 
 /* The same as a call that waits for all results: counted in t->n_done. */
 Submission *try_submit_bulk(Try *t, Pool *pool, const char *payload, size_t n);

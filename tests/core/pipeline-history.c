@@ -2,8 +2,9 @@
 
 /* A worker takes up to a few jobs, begins one after the other, and may give back what it has not
  * begun. What it has done at a stage lies in the mailbox until main reads it, in between of which
- * anything may happen. A history ends with nothing paused, everything running to its end: then all
- * has to be empty, or something waits for what never comes. */
+ * anything may happen. Some have a ConcurrencyKey, of which each pool has no more at work than may
+ * be, in the order of their ids. A history ends with nothing paused, everything running to its end:
+ * then all has to be empty, or something waits for what never comes. */
 
 #include <assert.h>
 #include <stdbool.h>
@@ -21,6 +22,7 @@
 #define JOBS_MAX 60
 #define WAITERS_MAX 4
 #define STEPS_MAX 120
+#define N_KEYS 2
 
 /* More than any history can need. */
 #define ROUNDS_MAX 2000
@@ -38,6 +40,9 @@ typedef struct TestPool {
         bool refuses; /* its breaker is open */
 } TestPool;
 
+/* Not the same objects, but the same texts: so they come with each submission. */
+static char *const keys[N_KEYS] = { (char *) "a", (char *) "b" };
+
 typedef struct TestPipeline {
         Pipeline pipeline;
         size_t stages[STAGES_MAX];
@@ -53,6 +58,7 @@ typedef struct TestJob {
         unsigned n_lives, n_ends;
         unsigned n_passed; /* stages, in this life and those before */
         bool cancelled;    /* in this life, before it ended */
+        bool began;        /* at this stage, in this life */
 } TestJob;
 
 typedef struct TestWaiter {
@@ -148,6 +154,7 @@ static void read_mail(History *h) {
 
                 CHECK(h, t->job.state == JOB_PASSING);
                 t->details.stage++;
+                t->began = false;
                 t->details.attempt = t->details.asked = 0;
                 t->details.kicked = false;
                 pool = pool_of(h, t);
@@ -178,6 +185,7 @@ static TestJob *new_job(History *h, TestPipeline *pipeline, size_t pool) {
                         .delay = spans[choose(h, ELEMENTSOF(spans))],
                         .queue_timeout = choose(h, 3) == 0 ? 1 + choose(h, 6) : USEC_INFINITY,
                         .max_attempts = choose(h, 3),
+                        .concurrency_key = choose(h, 2) ? keys[choose(h, N_KEYS)] : NULL,
                         .submitted_at = h->now,
                         .pipeline = pipeline ? &pipeline->pipeline : NULL,
                 },
@@ -328,7 +336,7 @@ static void call_retry(History *h) {
         scheduler_kick(&pool_of(h, t)->scheduler, &t->job, h->now);
         pipeline_enter(&t->pipeline->pipeline, 1);
         t->n_lives++;
-        t->cancelled = false;
+        t->cancelled = t->began = false;
         CHECK(h, t->n_passed == t->details.stage);
 }
 
@@ -362,6 +370,43 @@ static void call_change(History *h) {
         }
 }
 
+static bool shares_key(History *h, const TestPool *pool, const TestJob *a, const TestJob *b) {
+        return a != b && a->submission.concurrency_key &&
+               a->submission.concurrency_key == b->submission.concurrency_key &&
+               pool_of(h, b) == pool;
+}
+
+/* Of a key the one with the least id is taken first. */
+static void check_take(History *h, const TestPool *pool, const Worker *worker) {
+        for (size_t i = 0; i < worker->n_jobs; i++)
+                for (size_t k = 0; k < h->n_jobs; k++) {
+                        const TestJob *t = test_job(worker->jobs[i]), *other = &h->jobs[k];
+
+                        /* One that has it comes back to what it has. */
+                        CHECK(h, !shares_key(h, pool, t, other) || other->job.id > t->job.id ||
+                                         other->job.state != JOB_QUEUED ||
+                                         (other->job.flags & JOB_CLAIMED) || t->began);
+                }
+}
+
+/* Where one of a key is at work at a time, it has that key until it is done here for good: also
+ * between two attempts. */
+static void check_begin(History *h, const TestPool *pool, const Worker *worker) {
+        TestJob *t = worker->n_jobs > 0 ? test_job(worker->jobs[0]) : NULL;
+
+        if (!t)
+                return;
+        for (size_t k = 0; k < h->n_jobs; k++) {
+                const TestJob *other = &h->jobs[k];
+
+                CHECK(h, !shares_key(h, pool, t, other) || !other->began ||
+                                 other->job.state == JOB_FINISHED ||
+                                 other->job.state == JOB_PASSING ||
+                                 pool->scheduler.config.key_concurrency > 1);
+        }
+        t->began = true;
+}
+
 /* ---- workers ---- */
 
 /* Goes on with what it has, or takes something. False: there is nothing for it to do. */
@@ -378,12 +423,15 @@ static bool work(History *h, TestPool *pool, Worker *worker) {
                 job_done(h, pool, job, outcomes[choose(h, ELEMENTSOF(outcomes))]);
                 if (worker->n_jobs > 0)
                         scheduler_start(&pool->scheduler, worker->jobs[0]);
+                check_begin(h, pool, worker);
                 return true;
         }
         if (scheduler_take(&pool->scheduler, h->now, NULL, 1 + choose(h, CLAIMS_MAX), worker->jobs,
                     &worker->n_jobs, &until) != TAKE_JOBS)
                 worker->n_jobs = 0;
         collect_ended(h, pool);
+        check_take(h, pool, worker);
+        check_begin(h, pool, worker);
         return worker->n_jobs > 0;
 }
 
@@ -403,9 +451,27 @@ static void call_wait(History *h) {
 
 /* ---- rules ---- */
 
+/* How many of a key are at work, or claimed for it, in a pool: never more than may be. */
+static void check_keys(History *h, TestPool *pool) {
+        for (size_t k = 0; k < N_KEYS; k++) {
+                unsigned n = 0;
+
+                for (size_t i = 0; i < h->n_jobs; i++) {
+                        const TestJob *t = &h->jobs[i];
+
+                        n += t->submission.concurrency_key == keys[k] && pool_of(h, t) == pool &&
+                             (t->job.state == JOB_RUNNING || t->job.state == JOB_STOPPING ||
+                                     (t->job.flags & JOB_CLAIMED));
+                }
+                CHECK(h, n <= pool->scheduler.config.key_concurrency);
+        }
+}
+
 static void check(History *h) {
-        for (size_t i = 0; i < h->n_pools; i++)
+        for (size_t i = 0; i < h->n_pools; i++) {
                 CHECK(h, scheduler_counters_add_up(&h->pools[i].scheduler));
+                check_keys(h, &h->pools[i]);
+        }
         for (size_t i = 0; i < h->n_pipelines; i++) {
                 const TestPipeline *pipeline = &h->pipelines[i];
                 const Pipeline *p = &pipeline->pipeline;
@@ -486,6 +552,7 @@ static bool set_up(History *h) {
                         .retry = { .max_attempts = 1 + choose(h, 3),
                                 .backoff = choose(h, 4),
                                 .backoff_max = 10 },
+                        .key_concurrency = 1 + choose(h, 2),
                 };
 
                 h->pools[i].n_workers = 1 + choose(h, WORKERS_MAX);

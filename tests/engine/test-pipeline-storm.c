@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pipelines over shared pools at random moments: calls of every kind, cancels, sweeps, priorities,
- * retries, pauses, drains, changed bounds, pipelines that come and go. Whatever happens, each life
- * of an item ends once, and in the end nothing is inside. SLUICE_SEED repeats the steps of a run,
+/* Pipelines over shared pools at random moments: calls of every kind, groups, ConcurrencyKeys,
+ * cancels, sweeps, priorities, retries, pauses, drains, changed bounds, pipelines that come and go.
+ * Whatever happens, each life of an item ends once, each group ends, and in the end nothing is
+ * inside. SLUICE_SEED repeats the steps of a run,
  * SLUICE_STEPS makes it longer. */
 
 #include "try.h"
@@ -31,6 +32,7 @@ typedef struct Storm {
         unsigned n_pipelines;
         uint64_t n_lives; /* of items and plain jobs: submits and retries */
         unsigned n_calls, n_answered;
+        unsigned n_groups, n_ended; /* that were made, and of which the end was told */
 } Storm;
 
 static uint64_t below(Storm *s, uint64_t n) {
@@ -81,13 +83,30 @@ static void on_call_finished(Submission *submission) {
         s->n_answered++;
 }
 
-static void submit_items(Storm *s, PoolPipeline *pipeline) {
+static int submit_as(Storm *s, PoolPipeline *pipeline, Submission *submission,
+        const struct iovec *v, size_t n, bool group) {
+        bool borrow = submission->bulk, in_pipeline = below(s, 4);
+        Pool *pool = s->pools[below(s, N_POOLS)];
+
+        /* Each is also made in a pool, where items are among them. */
+        submission->run_timeout = in_pipeline ? 0 : USEC_INFINITY;
+        if (group)
+                return engine_submit_group(s->try.engine, in_pipeline ? pipeline->stages[0] : pool,
+                        in_pipeline ? pipeline : NULL, submission,
+                        (GroupPolicy) below(s, _GROUP_POLICY_MAX), v, n, false, 0);
+        if (in_pipeline)
+                return engine_submit_items(s->try.engine, pipeline, submission, v, n, borrow, 0);
+        return engine_submit(s->try.engine, pool, submission, v, n, borrow, 0);
+}
+
+static void submit(Storm *s, PoolPipeline *pipeline) {
         static const char *const payloads[] = { "end", "tend", "ttttttend", "f", "ttf", "tn1", "",
                 "ttd", "tr" };
+        static const char *const keys[] = { "a", "b", "c", "d" };
         Submission *submission = try_submission();
-        size_t n = below(s, 3) ? 1 + below(s, 200) : 1;
-        struct iovec *v = calloc(n, sizeof(*v));
-        bool bulk = below(s, 2);
+        bool group = below(s, 3) == 0, bulk = !group && below(s, 2);
+        size_t n = below(s, 3) ? 1 + below(s, 200) : !group || below(s, 5);
+        struct iovec *v = calloc(n + 1, sizeof(*v));
 
         assert_non_null(v);
         for (size_t i = 0; i < n; i++) {
@@ -98,13 +117,14 @@ static void submit_items(Storm *s, PoolPipeline *pipeline) {
         submission->bulk = bulk;
         submission->finished = bulk ? on_call_finished : NULL;
         submission->userdata = s;
-        submission->run_timeout = 0;
+        submission->concurrency_key = below(s, 3) ? NULL : strdup(keys[below(s, ELEMENTSOF(keys))]);
         submission->priority = (int16_t) ((int) below(s, 5) - 2);
         submission->delay = below(s, 10) ? 0 : below(s, 1000);
         submission->queue_timeout = below(s, 10) ? USEC_INFINITY : below(s, 2000);
-        if (engine_submit_items(s->try.engine, pipeline, submission, v, n, bulk, 0) == ADMIT_YES) {
+        if (submit_as(s, pipeline, submission, v, n, group) == ADMIT_YES) {
                 s->n_lives += n;
                 s->n_calls += bulk;
+                s->n_groups += group;
                 if (bulk && below(s, 5) == 0) {
                         engine_abandon(submission);
                         s->n_calls--;
@@ -112,6 +132,25 @@ static void submit_items(Storm *s, PoolPipeline *pipeline) {
         } else
                 submission_free(submission);
         free(v);
+}
+
+static void on_group_changed(Try *t, JobGroup *group) {
+        container_of(t, Storm, try)->n_ended += group_is_finished(&group->core);
+}
+
+/* One of those that are there, which begins anywhere among them. */
+static void change_group(Storm *s) {
+        uint64_t n = HASH_CNT(by_id, s->try.engine->groups), wanted;
+        JobGroup *group = s->try.engine->groups;
+
+        if (n == 0)
+                return;
+        for (wanted = below(s, n); wanted > 0; wanted--)
+                group = group->by_id.next;
+        if (!group_is_finished(&group->core))
+                assert_int_equal(engine_cancel_group(s->try.engine, group, NULL, NULL, NULL), 0);
+        else if (below(s, 2))
+                engine_forget_group(s->try.engine, group);
 }
 
 static void sweep(Storm *s, PoolPipeline *pipeline) {
@@ -165,7 +204,9 @@ static void step(Storm *s) {
         if (!pipeline || below(s, 40) == 0)
                 add_pipeline(s);
         else if (below(s, 3))
-                submit_items(s, pipeline);
+                submit(s, pipeline);
+        else if (below(s, 10) == 0)
+                change_group(s);
         else if (below(s, 6) == 0)
                 change(s, pipeline);
         else if (below(s, 30) == 0)
@@ -183,6 +224,9 @@ static void step(Storm *s) {
 }
 
 static bool is_over(Storm *s) {
+        for (size_t i = 0; i < N_POOLS; i++)
+                if (!pool_has_no_jobs(s->pools[i]))
+                        return false;
         list_for_each (l, &s->try.engine->pipelines)
                 if (list_entry(l, PoolPipeline, links)->pipeline.n_in_flight > 0)
                         return false;
@@ -197,6 +241,7 @@ static void everything_at_random_moments(void **state) {
         print_message("SLUICE_SEED=%" PRIu64 "\n", s.random);
         try_init(&s.try);
         s.try.several_lives = true;
+        s.try.group_changed = on_group_changed;
         for (size_t i = 0; i < N_POOLS; i++) {
                 PoolConfig *config = try_config(
                         (const char *[]){ "a", "b", "c" }[i], i ? &try_several : &try_singly, 2);
@@ -209,6 +254,7 @@ static void everything_at_random_moments(void **state) {
                 config->result_retention_max = 200;
                 config->queue_max = MAX(config->queue_max, (uint64_t) config->batch_size);
                 config->backoff = config->backoff_max = 10;
+                config->key_concurrency = i == 2 ? 2 : 1;
                 assert_int_equal(engine_add_pool(s.try.engine, config, &s.pools[i], &error), 0);
         }
 
@@ -217,7 +263,8 @@ static void everything_at_random_moments(void **state) {
 
         for (size_t i = 0; i < N_POOLS; i++)
                 engine_pause_pool(s.try.engine, s.pools[i], false);
-        try_until(&s.try, is_over(&s));
+        try_until(&s.try, is_over(&s) && mailbox_is_empty(&s.try.engine->mailbox));
+        try_until(&s.try, s.n_ended == s.n_groups);
         assert_int_equal(s.try.n_finished, s.n_lives);
         assert_true(s.n_answered >= s.n_calls);
         /* It has seen something. */

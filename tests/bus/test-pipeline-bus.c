@@ -255,6 +255,131 @@ static void room_is_what_max_in_flight_leaves(void **state) {
         peer_free(root);
 }
 
+#define GROUP_PATH "/org/sluice1/group/"
+#define GROUP "org.sluice1.Group"
+
+static void expect_text(Peer *peer, const char *path, const char *property, const char *expected) {
+        sd_bus_message *m = call_ok(peer, path, PROPERTIES, "Get", "ss", property);
+        const char *s;
+
+        assert_true(sd_bus_message_read(m, "v", "s", &s) > 0);
+        assert_string_equal(s, expected);
+        sd_bus_message_unref(m);
+}
+
+/* Id, result, and output or error text of a member, which are those of the next result. */
+static void expect_member(
+        sd_bus_message *m, uint64_t id, const char *result, const char *contains) {
+        const char *real_result;
+        const void *output;
+        uint64_t real_id;
+        size_t size;
+
+        assert_true(sd_bus_message_enter_container(m, 'r', "tsay") > 0);
+        assert_true(sd_bus_message_read(m, "ts", &real_id, &real_result) > 0);
+        assert_true(sd_bus_message_read_array(m, 'y', &output, &size) >= 0);
+        assert_true(sd_bus_message_exit_container(m) >= 0);
+        assert_int_equal(real_id, id);
+        assert_string_equal(real_result, result);
+        assert_non_null(memmem(output, size, contains, strlen(contains)));
+}
+
+static unsigned n_listed(Peer *peer, const char *filter) {
+        sd_bus_message *m = call_ok(peer, M, "ListJobs", "a{sv}ut", filter);
+        unsigned n = 0;
+
+        assert_true(sd_bus_message_enter_container(m, 'a', "(tssis)") > 0);
+        while (sd_bus_message_read(m, "(tssis)", NULL, NULL, NULL, NULL, NULL) > 0)
+                n++;
+        sd_bus_message_unref(m);
+        return n;
+}
+
+static void a_group_of_items_is_one_thing(void **state) {
+        BusTest *test = *state;
+        Peer *root = make(test, "p 2 first broken 1 MaxInFlight t 3"), *bob = peer_new(test, 1001);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        uint64_t id = 0;
+        const char *s;
+
+        call_fails(root, P, "SubmitGroup", "aaya{sv}", "4 0 0 0 0 0", E "InvalidArgs",
+                "MaxInFlight of pipeline p is 3");
+        call_fails(root, P, "SubmitGroup", "aaya{sv}", "0 1 Partial b true", E "InvalidArgs",
+                "Partial");
+        call_done(root, POOL_PATH "first", POOL, "Pause", "", "");
+        m = call_ok(root, P, "SubmitGroup", "aaya{sv}",
+                "3 0 0 0 3 GroupPolicy s first-error ConcurrencyKey s k Tag s x");
+        assert_true(sd_bus_message_read(m, "o", &s) > 0);
+        assert_string_equal(s, GROUP_PATH "1");
+        sd_bus_message_unref(m);
+        expect_text(root, GROUP_PATH "1", GROUP " Pipeline", "p");
+        expect_text(root, GROUP_PATH "1", GROUP " Pool", "");
+        expect_text(root, GROUP_PATH "1", GROUP " State", "running");
+        expect_text(root, JOB_PATH "3", JOB " PendingReason", "paused");
+        expect_text(root, JOB_PATH "3", JOB " ConcurrencyKey", "k");
+        m = call_ok(root, JOB_PATH "3", PROPERTIES, "Get", "ss", JOB " Group");
+        assert_true(sd_bus_message_read(m, "v", "t", &id) > 0);
+        assert_int_equal(id, 1);
+        sd_bus_message_unref(m);
+        assert_int_equal(n_listed(root, "1 Group t 1 1000 0"), 3);
+        assert_int_equal(n_listed(root, "2 Group t 1 Pipeline s p 1000 0"), 3);
+        assert_int_equal(n_listed(root, "2 Group t 1 Pool s broken 1000 0"), 0);
+        assert_int_equal(n_listed(bob, "1 Group t 1 1000 0"), 0);
+        call_fails(bob, GROUP_PATH "1", GROUP, "Cancel", "", "", E "UnknownObject", "");
+
+        /* Full: now, later, and for one that needs no room. */
+        call_fails(root, P, "SubmitGroup", "aaya{sv}", "1 0 0", X "QueueFull", "");
+        call_fails(root, P, "SubmitGroup", "aaya{sv}", "1 0 1 WaitUSec t 1", X "QueueFull", "");
+        m = call_ok(root, P, "SubmitGroup", "aaya{sv}", "0 1 Tag s y");
+        assert_true(sd_bus_message_read(m, "o", &s) > 0);
+        assert_string_equal(s, GROUP_PATH "5");
+        sd_bus_message_unref(m);
+        expect_text(root, GROUP_PATH "5", GROUP " Pipeline", "p");
+        expect_text(root, GROUP_PATH "5", GROUP " State", "finished");
+
+        call_done(root, POOL_PATH "first", POOL, "Resume", "", "");
+        call_done(root, GROUP_PATH "1", GROUP, "Wait", "t", FOREVER);
+        call_fails(root, JOB_PATH "2", JOB, "Retry", "", "", X "InvalidState", "one of a group");
+        call_done(root, M, "RemovePipeline", "sb", "p false");
+        expect_text(root, GROUP_PATH "1", GROUP " Pipeline", "p");
+        m = call_ok(root, GROUP_PATH "1", GROUP, "GetResults", "tu", "0 1");
+        assert_true(sd_bus_message_enter_container(m, 'a', "(tsay)") > 0);
+        expect_member(m, 2, "failed", "broken: exit status 3");
+        call_done(root, M, "RemovePool", "sb", "first false");
+        call_fails(root, GROUP_PATH "1", GROUP, "Forget", "", "", E "UnknownObject", "");
+        call_fails(root, GROUP_PATH "5", GROUP, "Forget", "", "", E "UnknownObject", "");
+        peer_free(bob);
+        peer_free(root);
+}
+
+static void a_group_waits_for_room_in_a_pipeline(void **state) {
+        BusTest *test = *state;
+        Peer *root = make(test, "p 2 first second 1 MaxInFlight t 2");
+        _cleanup_reply_ Reply reply = {}, gone = {};
+        const char *s;
+
+        call_done(root, POOL_PATH "first", POOL, "Pause", "", "");
+        (void) submit_item(root);
+        call_start(root, &reply, PIPELINE_PATH "p", PIPELINE, "SubmitGroup", "aaya{sv}",
+                "2 1 7 1 8 1 WaitUSec t " FOREVER);
+        bus_test_until(test, line_is_not_empty, test);
+        call_done(root, POOL_PATH "first", POOL, "Resume", "", "");
+        reply_wait(root, &reply);
+        assert_true(sd_bus_message_read(reply.message, "o", &s) > 0);
+        assert_string_equal(s, GROUP_PATH "2");
+        call_done(root, GROUP_PATH "2", GROUP, "Wait", "t", FOREVER);
+
+        /* One that waits when the pipeline goes is refused. */
+        call_done(root, POOL_PATH "second", POOL, "Pause", "", "");
+        (void) submit_item(root);
+        call_start(root, &gone, PIPELINE_PATH "p", PIPELINE, "SubmitGroup", "aaya{sv}",
+                "2 1 7 1 8 1 WaitUSec t " FOREVER);
+        bus_test_until(test, line_is_not_empty, test);
+        call_done(root, M, "RemovePipeline", "sb", "p true");
+        expect_answer(root, &gone, X "Draining");
+        peer_free(root);
+}
+
 static void options_of_one_command_are_refused(void **state) {
         Peer *root = make(*state, "p 2 broken broken 0");
 
@@ -451,6 +576,8 @@ int main(void) {
                 TEST(every_way_of_submitting_leads_through_it),
                 TEST(an_error_says_at_which_stage_it_was),
                 TEST(room_is_what_max_in_flight_leaves),
+                TEST(a_group_of_items_is_one_thing),
+                TEST(a_group_waits_for_room_in_a_pipeline),
                 TEST(options_of_one_command_are_refused),
                 TEST(only_who_may_submit_to_all_stages_may_submit),
                 TEST(settings_change_as_far_as_they_can),

@@ -491,7 +491,7 @@ static void the_first_error_cancels_what_waits_for_its_key(void **state) {
                                          GROUP_FIRST_ERROR, v, ELEMENTSOF(v), true, 0),
                         ADMIT_YES);
                 group = submission->group;
-                try_until(&try, gate_n_begun(0) == (unsigned) as_items + 1);
+                try_await(&try, gate_n_begun(0) == (unsigned) as_items + 1);
                 gate_open(0);
                 try_until(&try, is_finished(group));
                 assert_int_equal(group->core.n_failed, 3);

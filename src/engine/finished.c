@@ -303,9 +303,13 @@ static bool has_failed_for_good(const Job *job) {
 }
 
 uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
-        Job *job = pool->retained_first;
         uint32_t n = 0;
+        Job *job;
 
+        /* As above, for whoever has seen a job fail. */
+        if (!mailbox_is_empty(&engine->mailbox))
+                engine_read_mail(engine, /* seen= */ false);
+        job = pool->retained_first;
         while (job && n < max) {
                 Job *next = job->next;
 

@@ -365,6 +365,17 @@ static void no_item_of_a_group_has_another_life(void **state) {
         assert_int_equal(p->n_submissions, 0);
 }
 
+/* Who sees that a job has ended may kick it, though its mail was not read yet. */
+static void a_kick_finds_what_has_just_failed(void **state) {
+        uint64_t id;
+
+        try.several_lives = true;
+        id = try_submit(&try, pools[0], TRY_FAIL, 1);
+        wait_real_state(id, JOB_FINISHED);
+        assert_int_equal(engine_kick(try.engine, pools[0], 10), 1);
+        try_until(&try, try.jobs[id].n_finished == 2);
+}
+
 /* ---- keys ---- */
 
 static uint64_t submit_item(PoolPipeline *p, const char *key, const char *payload) {
@@ -671,6 +682,7 @@ int main(void) {
                 TEST(a_group_is_kept_after_its_pipeline_has_gone),
                 TEST(a_group_of_items_is_kept_as_its_last_stage_says),
                 TEST(no_item_of_a_group_has_another_life),
+                TEST(a_kick_finds_what_has_just_failed),
                 TEST(items_of_a_key_stay_in_order_whatever_fails),
                 TEST(a_key_is_held_in_each_pool_alone),
                 TEST(what_makes_room_is_no_item_that_waits_for_its_key),

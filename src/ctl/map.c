@@ -278,7 +278,9 @@ static const Option map_options[] = {
                 "Run them one after the other, and other jobs with the same key" },
         { "tag", 't', "TEXT", &option_text, &arg.tag, "A label to find the jobs by" },
         { "group", 'g', "POLICY", &option_text, &arg.group_policy,
-                "Submit groups: all, or first-error, which ends all at the first failure" },
+                "Submit groups: all, which is meant without a POLICY, or first-error, which ends "
+                "all at the first failure",
+                .implied = "all" },
 };
 
 const Verb verb_map = {
@@ -295,7 +297,7 @@ const Verb verb_map = {
                 "read "
                 "no faster than the pool works. Ctrl-C cancels what was submitted. On a terminal "
                 "there is a bar with the rate and, where the end is known, the time left. With "
-                "--group= what is read at a time is submitted as a group. With "
+                "--group what is read at a time is submitted as a group. With "
                 "--group=first-error the first job that fails cancels all those that have not "
                 "ended, in this group and in the others, and nothing more is read: the outputs of "
                 "what was done before are written, and the exit status is 1.",

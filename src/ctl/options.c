@@ -153,7 +153,13 @@ static int set_option(const Option *option, const char *value) {
         return 0;
 }
 
-/* Both take the value from the next word where it is not part of this one, and then return 1. */
+/* A value that may be left out is never the next word, which may be meant for something else. */
+static bool needs_value(const Option *option) {
+        return option->metavar && !option->implied;
+}
+
+/* Both take the value from the next word where it is needed and not part of this one, and then
+ * return 1. */
 static int parse_long(const Tables *tables, const char *word, const char *next) {
         size_t length = strcspn(word + 2, "=");
         const char *value = word[2 + length] ? word + 2 + length + 1 : NULL;
@@ -164,8 +170,8 @@ static int parse_long(const Tables *tables, const char *word, const char *next) 
                 return unknown_option(tables, word);
         if (!option->metavar && value)
                 return usage_error("Option --%s takes no value.", option->name);
-        if (!option->metavar || value)
-                return set_option(option, value);
+        if (value || !needs_value(option))
+                return set_option(option, value ?: option->implied);
         if (!next)
                 return usage_error(
                         "Option --%s needs a value: %s.", option->name, option->type->expects);
@@ -182,11 +188,11 @@ static int parse_letters(const Tables *tables, const char *word, const char *nex
                         return unknown_option(tables, word);
                 if (option->metavar && p[1])
                         return set_option(option, p + 1);
-                if (option->metavar && !next)
+                if (needs_value(option) && !next)
                         return usage_error(
                                 "Option -%c needs a value: %s.", *p, option->type->expects);
-                r = set_option(option, option->metavar ? next : NULL);
-                if (r < 0 || option->metavar)
+                r = set_option(option, needs_value(option) ? next : option->implied);
+                if (r < 0 || needs_value(option))
                         return r < 0 ? r : 1;
         }
         return 0;
@@ -248,7 +254,12 @@ void options_print_help(const Option *options, size_t n) {
                 _cleanup_free_ char *letter = NULL, *word = NULL;
 
                 letter = o->letter ? text_format("-%c ", o->letter) : text_copy("   ");
-                word = text_format("--%s%s%s", o->name, o->metavar ? "=" : "", o->metavar ?: "");
+                if (o->implied)
+                        word = text_format("--%s[=%s]", o->name, o->metavar);
+                else if (o->metavar)
+                        word = text_format("--%s=%s", o->name, o->metavar);
+                else
+                        word = text_format("--%s", o->name);
                 printf("  %s%-21s ", letter, word);
                 terminal_print_wrapped(o->help, 27, 0, terminal_text_columns());
         }

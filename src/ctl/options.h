@@ -46,6 +46,7 @@ struct Option {
         const OptionType *type;
         void *target; /* what type->parse() fills */
         const char *help;
+        const char *implied; /* the value where only the name stands; NULL = it must be given */
 };
 
 /* Reads all words of argv but the first. Verbs are found in `verbs`; *ret_verb is NULL if none was

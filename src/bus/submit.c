@@ -646,21 +646,24 @@ static int reply_no_packed_results(sd_bus_message *m) {
         return sd_bus_reply_method_return(m, "tayauay", UINT64_C(0), 0, 0, 0);
 }
 
-/* What a reply says of a job; *room is what is left for outputs. */
+/* What a reply says of a job: its output or its error text, or where there is no *room left for
+ * these that they are elsewhere. */
 static void read_output(Job *job, size_t *room, const void **ret_data, size_t *ret_size) {
-        const char *text;
+        const void *data = job->data;
+        size_t size = job->size;
 
-        if (likely(job->result == JOB_SUCCEEDED && job->size <= *room)) {
-                *ret_data = job->data;
-                *ret_size = job->size;
-        } else {
-                text = job->result == JOB_SUCCEEDED ? too_large : job_error(job);
-                if (job->result == JOB_SUCCEEDED)
-                        job->flags |= JOB_KEEP;
-                *ret_data = text;
-                *ret_size = strlen(text);
+        if (unlikely(job->result != JOB_SUCCEEDED)) {
+                data = job_error(job);
+                size = strlen(data);
         }
-        *room -= MIN(*room, *ret_size);
+        if (unlikely(size > *room && size > strlen(too_large))) {
+                job->flags |= JOB_KEEP;
+                data = too_large;
+                size = strlen(too_large);
+        }
+        *ret_data = data;
+        *ret_size = size;
+        *room -= MIN(*room, size);
 }
 
 int submit_append_result(sd_bus_message *reply, Job *job, size_t *room) {

@@ -269,6 +269,11 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         return RETRY_DONE;
 }
 
+/* Can it not have another life? The caller of a bulk call is told how its jobs have ended. */
+static bool is_over(const Job *job) {
+        return job_is_once(job) || job->submission->bulk;
+}
+
 int engine_retry(Engine *engine, uint64_t id) {
         Pool *pool;
         JobView view;
@@ -292,8 +297,7 @@ int engine_retry(Engine *engine, uint64_t id) {
                 return RETRY_SUCCEEDED;
         if (job->submission->group)
                 return RETRY_IN_GROUP;
-        /* The results of a bulk call are on their way to its caller. */
-        if (job_is_once(job) || job->submission->bulk || pool->removing)
+        if (is_over(job) || pool->removing)
                 return RETRY_GONE;
         return retry_retained(engine, pool, job);
 }
@@ -313,7 +317,7 @@ uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
         while (job && n < max) {
                 Job *next = job->next;
 
-                if (has_failed_for_good(job) && !job_is_once(job)) {
+                if (has_failed_for_good(job) && !is_over(job)) {
                         if (retry_retained(engine, pool, job) == RETRY_DONE)
                                 n++;
                         else if (!job->submission->pipeline)

@@ -182,6 +182,84 @@ static void an_output_without_room_is_left_out(void **state) {
         root = peer_free(root);
 }
 
+enum { LONG_TEXT = 4000, N_LONG_TEXTS = 5000 };
+
+/* Jobs of a pool whose error texts are long, by the method of that name. */
+static void submit_long_texts(Peer *peer, Reply *reply, const char *member) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+        assert_return_code(sd_bus_message_new_method_call(
+                                   peer->bus, &m, SLUICE_BUS_NAME, POOL_PATH "fail", POOL, member),
+                0);
+        assert_return_code(sd_bus_message_open_container(m, 'a', "ay"), 0);
+        for (int i = 0; i < N_LONG_TEXTS; i++)
+                assert_return_code(sd_bus_message_append_array(m, 'y', "", 0), 0);
+        assert_return_code(sd_bus_message_close_container(m), 0);
+        append_text(m, "a{sv}", "0");
+        call_message(peer, reply, m);
+        reply_wait(peer, reply);
+}
+
+static void assert_long_texts_fit(sd_bus_message *results) {
+        size_t size, total = 0, n_cut = 0;
+        const void *text;
+
+        for (int i = 0; i < N_LONG_TEXTS; i++) {
+                assert_return_code(sd_bus_message_enter_container(results, 'r', "tsay"), 0);
+                assert_return_code(sd_bus_message_skip(results, "ts"), 0);
+                assert_return_code(sd_bus_message_read_array(results, 'y', &text, &size), 0);
+                assert_return_code(sd_bus_message_exit_container(results), 0);
+                total += size;
+                if (size == LONG_TEXT)
+                        continue;
+                assert_int_equal(size, strlen("too large: use GetResult"));
+                assert_memory_equal(text, "too large: use GetResult", size);
+                n_cut++;
+        }
+        assert_true(n_cut > 0);
+        assert_true(total < 16 << 20);
+}
+
+static void assert_long_text_is_kept(Peer *peer, const char *path) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const void *text;
+        size_t size;
+
+        m = call_ok(peer, path, JOB, "GetResult", "", "");
+        assert_return_code(sd_bus_message_skip(m, "s"), 0);
+        assert_return_code(sd_bus_message_read_array(m, 'y', &text, &size), 0);
+        assert_int_equal(size, LONG_TEXT);
+}
+
+static void error_texts_without_room_are_left_out(void **state) {
+        BusTest *test = *state;
+        Peer *root = peer_new(test, 0);
+        _cleanup_free_ char *options = malloc(sizeof("text=") + LONG_TEXT);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *results = NULL;
+        _cleanup_reply_ Reply group = {}, run = {};
+
+        assert_non_null(options);
+        (void) sprintf(options, "text=%0*d", LONG_TEXT, 0);
+        (void) bus_test_pool(test, "fail", "Handler", "module", "ModulePath", "fail.so",
+                "ModuleOptions", options, "Workers", "1", "QueueMax", "5000", NULL);
+
+        submit_long_texts(root, &group, "SubmitGroup");
+        assert_true(read_b(call_ok(root, G(1), "Wait", "t", FOREVER)));
+        results = get_results(root, PATH(1), "0 5000");
+        assert_long_texts_fit(results);
+        assert_long_text_is_kept(root, JOB_PATH "5001");
+
+        submit_long_texts(root, &run, "RunMany");
+        assert_return_code(sd_bus_message_enter_container(run.message, 'a', "(tsay)"), 0);
+        assert_long_texts_fit(run.message);
+        assert_long_text_is_kept(root, JOB_PATH "10001");
+
+        /* Their caller has been answered, so they have no other life. */
+        call_done(root, POOL_PATH "fail", POOL, "Kick", "u", "10000");
+        call_fails(root, JOB_PATH "10001", JOB, "Retry", "", "", X "InvalidState", "one attempt");
+        root = peer_free(root);
+}
+
 static void bad_arguments_are_refused_by_name(void **state) {
         BusTest *test = *state;
         Peer *root = peer_new(test, 0);
@@ -547,6 +625,7 @@ int main(void) {
                 TEST(results_come_in_order_and_in_parts),
                 TEST(what_has_not_ended_has_no_result_yet),
                 TEST(an_output_without_room_is_left_out),
+                TEST(error_texts_without_room_are_left_out),
                 TEST(bad_arguments_are_refused_by_name),
                 TEST(a_group_is_a_filter),
                 TEST(somebody_elses_group_does_not_exist),

@@ -49,7 +49,7 @@ int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userda
 /* The mailbox has brought jobs, linked by next, that go to their next stages. */
 void engine_pass_jobs(Engine *engine, Job *first, usec_t now);
 
-/* An item has ended for good: its credit is free, and its error text says where that was. */
+/* An item has ended for good: its credit is free. */
 void engine_item_ended(Job *job);
 
 /* One that has ended is to come in once more, at the stage where it is. RetryAnswer or -ENOMEM. */

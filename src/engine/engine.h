@@ -201,9 +201,6 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
 Job *engine_find_job(Engine *engine, uint64_t id); /* NULL if there is none (any more) */
 Pool *job_pool(const Job *job); /* where it is, of an item the pool of its stage */
 
-/* What a job that did not succeed has to say; never NULL, never empty. "" for one that did. */
-const char *job_error(const Job *job);
-
 /* Job number i of a bulk call. */
 Job *engine_submission_job(Engine *engine, const Submission *submission, size_t i);
 

@@ -369,15 +369,5 @@ void engine_pass_jobs(Engine *engine, Job *first, usec_t now) {
 /* ---- out ---- */
 
 void engine_item_ended(Job *job) {
-        PoolPipeline *pipeline = job_pipeline(job);
-        char *text;
-
-        pipeline_leave(&pipeline->pipeline, (JobResult) job->result);
-        if (job->result == JOB_SUCCEEDED)
-                return;
-        /* Without memory for it the text says what, but not where. */
-        if (asprintf(&text, "%s: %s", job_pool(job)->config->name, job_error(job)) < 0)
-                return;
-        free(job->details->error);
-        job->details->error = text;
+        pipeline_leave(&job_pipeline(job)->pipeline, (JobResult) job->result);
 }

@@ -26,6 +26,9 @@ bool pool_post_room(const Pool *pool, Mail *mail); /* is there room for somebody
 
 void job_forget_error(Job *job);
 
+/* Puts the stage before the error text of an item that has ended in the pool. */
+void pool_name_stage(Pool *pool, Job *job);
+
 /* Frees what publishing has left over: by the worker's own thread, and without the lock. */
 void worker_drop_leftovers(Worker *worker, unsigned n);
 

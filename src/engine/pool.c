@@ -182,6 +182,7 @@ size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
 void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now) {
         pool_lock(pool);
         scheduler_turn_away(&pool->scheduler, job, result);
+        pool_name_stage(pool, job);
         pool_unlock(pool);
         job->due_at = job->details->finished_at = now;
 }

@@ -243,6 +243,9 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret);
 /* Fills in state and result only. */
 void pool_job_view_state(Pool *pool, Job *job, JobView *ret);
 
+/* What a job that did not succeed has to say; never NULL, never empty. "" for one that did. */
+const char *job_error(const Job *job);
+
 /* Locks the job's mutable fields for a look or a change. */
 void pool_lock(Pool *pool);
 void pool_unlock(Pool *pool);

@@ -5,6 +5,7 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "core/pipeline.h"
@@ -100,6 +101,37 @@ static bool is_urgent_in_group(const Submission *submission, const Job *job) {
                job->result != JOB_CANCELLED;
 }
 
+static const char *const result_errors[_JOB_RESULT_MAX] = {
+        [JOB_SUCCEEDED] = "",
+        [JOB_FAILED] = "failed without saying why",
+        [JOB_CANCELLED] = "cancelled",
+        [JOB_TIMED_OUT] = "ran longer than its time-out",
+        [JOB_EXPIRED] = "was not started within its queue time-out",
+        [JOB_DROPPED] = "dropped from a full queue",
+        [JOB_REFUSED] = "refused by an open circuit breaker",
+        [JOB_LOST] = "nobody knows how it ended",
+};
+
+const char *job_error(const Job *job) {
+        if (job->state != JOB_FINISHED)
+                return "";
+        if (job->result != JOB_SUCCEEDED && job->details && job->details->error)
+                return job->details->error;
+        return result_errors[job->result];
+}
+
+void pool_name_stage(Pool *pool, Job *job) {
+        char *text;
+
+        if (job->result == JOB_SUCCEEDED)
+                return;
+        /* Without memory for it the text says what, but not where. */
+        if (asprintf(&text, "%s: %s", pool->config->name, job_error(job)) < 0)
+                return;
+        free(job->details->error);
+        job->details->error = text;
+}
+
 /* Puts a finished job, or one that is to go on elsewhere, where main finds it. True if main should
  * hear of it at once. */
 bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
@@ -116,6 +148,7 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         /* Others of its submission may end in other pools at this moment: main counts them. Its
          * credit is free, for which somebody may wait. */
         if (unlikely(submission->pipeline)) {
+                pool_name_stage(pool, job);
                 mail_add_job(mail, job);
                 return true;
         }

@@ -21,25 +21,6 @@ Pool *job_pool(const Job *job) {
         return unlikely(pipeline) ? pipeline->stages[job->details->stage] : job->submission->pool;
 }
 
-static const char *const result_errors[_JOB_RESULT_MAX] = {
-        [JOB_SUCCEEDED] = "",
-        [JOB_FAILED] = "failed without saying why",
-        [JOB_CANCELLED] = "cancelled",
-        [JOB_TIMED_OUT] = "ran longer than its time-out",
-        [JOB_EXPIRED] = "was not started within its queue time-out",
-        [JOB_DROPPED] = "dropped from a full queue",
-        [JOB_REFUSED] = "refused by an open circuit breaker",
-        [JOB_LOST] = "nobody knows how it ended",
-};
-
-const char *job_error(const Job *job) {
-        if (job->state != JOB_FINISHED)
-                return "";
-        if (job->result != JOB_SUCCEEDED && job->details && job->details->error)
-                return job->details->error;
-        return result_errors[job->result];
-}
-
 /* ---- submissions ---- */
 
 Submission *submission_new(void) {

@@ -49,15 +49,19 @@ static JobState real_state(Job *job) {
 }
 
 /* Without main looking at its mail: so the item stays where it is. */
-static void wait_until_it_passes(Job *job) {
+static void wait_until_it_is(Job *job, JobState state) {
         usec_t end = usec_now(CLOCK_MONOTONIC) + USEC_PER_MINUTE;
 
         /* A worker may have to be woken first. */
         pool_wake(job_pool(job));
-        while (real_state(job) != JOB_PASSING) {
+        while (real_state(job) != state) {
                 assert_true(usec_now(CLOCK_MONOTONIC) < end);
                 (void) usleep(100);
         }
+}
+
+static void wait_until_it_passes(Job *job) {
+        wait_until_it_is(job, JOB_PASSING);
 }
 
 /* Until main has heard of its end as well. */
@@ -380,6 +384,20 @@ static void on_job_finished(JobWatch *watch, Job *job) {
         try.n_done++;
 }
 
+/* Who asks for a job does not wait until main has read its mail. */
+static void an_error_says_where_from_the_end_on(void **state) {
+        PoolPipeline *p = three_stages(10);
+        uint64_t id = try_submit_item(&try, p, TRY_PASS TRY_GATE_FAIL(0));
+
+        try_await(&try, gate_n_begun(0) == 1);
+        gate_open(0);
+        wait_until_it_is(job_of(id), JOB_FINISHED);
+        assert_error(id, "two: attempt 1");
+        finish(id, JOB_FAILED);
+        assert_error(id, "two: attempt 1");
+        assert_adds_up(p, 0, 1);
+}
+
 static void who_watches_an_item_hears_of_its_end_alone(void **state) {
         JobWatch early = { .finished = on_job_finished }, late = { .finished = on_job_finished };
         PoolPipeline *p = three_stages(10);
@@ -695,6 +713,7 @@ int main(void) {
                 TEST(a_cancel_between_two_stages_is_not_lost),
                 TEST(a_success_that_beats_a_cancel_goes_no_further),
                 TEST(a_sweep_finds_items_wherever_they_are),
+                TEST(an_error_says_where_from_the_end_on),
                 TEST(who_watches_an_item_hears_of_its_end_alone),
                 TEST(a_payload_that_is_too_large_fails_where_it_comes),
                 TEST(an_open_breaker_refuses_what_comes),

@@ -145,8 +145,8 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         }
         /* A job without details has no other place for the moment of its end. */
         job->due_at = now;
-        /* Others of its submission may end in other pools at this moment: main counts them. Its
-         * credit is free, for which somebody may wait. */
+        /* Others of its submission may end in other pools at this moment: main counts them, and is
+         * the only one who knows whether somebody waits for the last one, or for the credit. */
         if (unlikely(submission->pipeline)) {
                 pool_name_stage(pool, job);
                 mail_add_job(mail, job);

@@ -215,6 +215,27 @@ static void a_slow_last_stage_slows_the_intake_and_holds_no_worker(void **state)
         assert_adds_up(p, 6, 0);
 }
 
+/* A worker that goes on with something else tells main first: a credit may be waited for. */
+static void an_end_is_told_before_its_worker_goes_on(void **state) {
+        Pool *narrow = try_pool(&try, "narrow", &try_several, 1);
+        PoolPipeline *p = try_pipeline(&try, "n", &narrow, 1, 1);
+
+        engine_set_announce(try.engine, false);
+        (void) try_submit_item(&try, p, TRY_GATE(0));
+        engine_turn(try.engine);
+        gate_wait_begun(0, 1);
+        (void) try_submit_bulk(&try, narrow, TRY_GATE(1), 1);
+        engine_turn(try.engine);
+        try_pretend_short(narrow);
+        gate_open(0);
+        gate_wait_begun(1, 1);
+        /* Only by what wakes the loop. */
+        while (sd_event_run(try.event, 0) > 0)
+                ;
+        assert_int_equal(p->pipeline.n_in_flight, 0);
+        gate_open(1);
+}
+
 static void who_waits_for_room_is_told_when_there_will_be_none(void **state) {
         RoomWatch watch = { .served = on_served }, other = { .served = on_served };
         PoolPipeline *p = three_stages(1);
@@ -706,6 +727,7 @@ int main(void) {
                 TEST(a_call_is_answered_when_its_last_item_has_ended),
                 TEST(many_items_at_once_are_all_there),
                 TEST(a_slow_last_stage_slows_the_intake_and_holds_no_worker),
+                TEST(an_end_is_told_before_its_worker_goes_on),
                 TEST(who_waits_for_room_is_told_when_there_will_be_none),
                 TEST(a_stage_takes_items_past_its_queue_and_while_it_drains),
                 TEST(what_makes_room_for_others_is_never_an_item),

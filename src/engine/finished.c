@@ -309,6 +309,7 @@ static bool has_failed_for_good(const Job *job) {
 uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
         uint32_t n = 0;
         Job *job;
+        int r;
 
         /* As above, for whoever has seen a job fail. */
         if (!mailbox_is_empty(&engine->mailbox))
@@ -318,9 +319,12 @@ uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {
                 Job *next = job->next;
 
                 if (has_failed_for_good(job) && !is_over(job)) {
-                        if (retry_retained(engine, pool, job) == RETRY_DONE)
+                        r = retry_retained(engine, pool, job);
+                        if (r == RETRY_DONE)
                                 n++;
-                        else if (!job->submission->pipeline)
+                        /* Those of other pipelines may have room. But what there was no memory
+                         * for is the last of the list now, where it would be met for ever. */
+                        else if (r < 0 || !job->submission->pipeline)
                                 break;
                 }
                 job = next;

@@ -14,21 +14,7 @@
 
 /* ---- submitting ---- */
 
-#define DEFINE_SUBMIT_METHOD(name, function)                                               \
-        static int method_##name(sd_bus_message *m, void *userdata, sd_bus_error *error) { \
-                const Found *found = userdata;                                             \
-                                                                                           \
-                return function(m, found->link, target_pipeline(found->object), error);    \
-        }
-
-DEFINE_SUBMIT_METHOD(submit, submit_one)
-DEFINE_SUBMIT_METHOD(submit_fd, submit_fd)
-DEFINE_SUBMIT_METHOD(submit_many, submit_many)
-DEFINE_SUBMIT_METHOD(submit_group, submit_group)
-DEFINE_SUBMIT_METHOD(submit_packed, submit_packed)
-DEFINE_SUBMIT_METHOD(run, run_one)
-DEFINE_SUBMIT_METHOD(run_many, run_many)
-DEFINE_SUBMIT_METHOD(run_packed, run_packed)
+DEFINE_SUBMIT_METHODS(target_pipeline)
 
 /* ---- control ---- */
 

@@ -17,53 +17,7 @@
 
 /* ---- submitting ---- */
 
-static int method_submit(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return submit_one(m, found->link, target_pool(found->object), error);
-}
-
-static int method_submit_fd(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return submit_fd(m, found->link, target_pool(found->object), error);
-}
-
-static int method_submit_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return submit_many(m, found->link, target_pool(found->object), error);
-}
-
-static int method_submit_group(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return submit_group(m, found->link, target_pool(found->object), error);
-}
-
-static int method_submit_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return submit_packed(m, found->link, target_pool(found->object), error);
-}
-
-static int method_run(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return run_one(m, found->link, target_pool(found->object), error);
-}
-
-static int method_run_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return run_many(m, found->link, target_pool(found->object), error);
-}
-
-static int method_run_packed(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        const Found *found = userdata;
-
-        return run_packed(m, found->link, target_pool(found->object), error);
-}
+DEFINE_SUBMIT_METHODS(target_pool)
 
 /* ---- control ---- */
 

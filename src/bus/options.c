@@ -255,7 +255,7 @@ static int read_arguments(sd_bus_message *m, Reader *reader, sd_bus_error *error
                         "Option \"Arguments\": pool %s takes none; its setting AllowArguments=yes "
                         "would allow them",
                         reader->target.pool->config->name);
-        r = sd_bus_message_read_strv(m, arguments);
+        r = bus_read_error(sd_bus_message_read_strv(m, arguments));
         if (r < 0)
                 return r;
         STRV_FOREACH (s, *arguments)
@@ -407,7 +407,7 @@ static int read_setting(sd_bus_message *m, const char *key, SettingValue *ret, c
                 ret->number = r < 0 ? 0 : (uint64_t) b;
         } else if (strcmp(contents, "as") == 0) {
                 ret->type = 'a';
-                r = sd_bus_message_read_strv(m, ret_list);
+                r = bus_read_error(sd_bus_message_read_strv(m, ret_list));
                 ret->list = *ret_list;
         } else
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,

@@ -218,7 +218,7 @@ static int read_stages(sd_bus_message *m, PipelineConfig *config, sd_bus_error *
         char *text = NULL;
         int r;
 
-        r = sd_bus_message_read_strv(m, &stages);
+        r = bus_read_error(sd_bus_message_read_strv(m, &stages));
         if (r < 0)
                 return r;
         r = pipeline_config_set_stages(config, stages, &text);

@@ -228,9 +228,11 @@ static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *er
         if (pipeline && pipeline->pipeline.draining)
                 return bus_error(error, BUS_ERROR_DRAINING,
                         "Pipeline %s is draining and takes no jobs", pipeline->name);
-        return bus_error(error, BUS_ERROR_DRAINING, "Pool %s%s%s is draining and takes no jobs",
-                name, pipeline ? ", the first stage of pipeline " : "",
-                pipeline ? pipeline->name : "");
+        if (pipeline)
+                return bus_error(error, BUS_ERROR_DRAINING,
+                        "Pool %s, the first stage of pipeline %s, is draining and takes no jobs",
+                        name, pipeline->name);
+        return bus_error(error, BUS_ERROR_DRAINING, "Pool %s is draining and takes no jobs", name);
 }
 
 /* Ties the jobs to the client where it matters that it stays. */

@@ -448,7 +448,8 @@ static void draining_waits_for_what_is_inside(void **state) {
 
         /* A first stage that drains lets nobody in, though what is inside goes through it. */
         call_done(root, POOL_PATH "first", POOL, "Drain", "t", "0");
-        call_fails(root, P, "Run", "aya{sv}", "0 0", X "Draining", "first stage of pipeline p");
+        call_fails(root, P, "Run", "aya{sv}", "0 0", X "Draining",
+                "first stage of pipeline p, is draining");
         peer_free(root);
 }
 

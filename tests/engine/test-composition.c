@@ -233,7 +233,7 @@ static void an_empty_group_of_a_pipeline_outlives_it(void **state) {
         assert_int_equal(n_told, 0);
         try_until(&try, n_ends == 1);
         assert_int_equal(p->pipeline.submitted, 0);
-        assert_int_equal(pools[2]->n_retained, 1);
+        assert_int_equal(pools[2]->n_groups, 1);
         assert_int_equal(engine_remove_pipeline(try.engine, p, false, NULL), 0);
         engine_turn(try.engine);
         assert_null(engine_find_pipeline(try.engine, "p"));
@@ -246,7 +246,7 @@ static void an_empty_group_of_a_pipeline_outlives_it(void **state) {
         assert_int_equal(engine_remove_pool(try.engine, pools[1], false, NULL), 0);
         try_until(&try, try.n_pools_removed == 1);
         assert_null(try.engine->groups);
-        assert_int_equal(pools[2]->n_retained, 0);
+        assert_int_equal(pools[2]->n_groups, 0);
         assert_int_equal(n_ends, 2);
 }
 

@@ -19,14 +19,21 @@
 
 static int call(Map *map, Block *block, sd_bus_message_handler_t handler, const char *member,
         const char *types, ...) {
+        _cleanup_message_ sd_bus_message *m = NULL;
         va_list arguments;
         int r;
 
+        r = sd_bus_message_new_method_call(
+                map->ctl->bus, &m, SLUICE_NAME, block->group, GROUP_INTERFACE, member);
+        if (r < 0)
+                return r;
         va_start(arguments, types);
-        r = sd_bus_call_method_asyncv(map->ctl->bus, &block->slot, SLUICE_NAME, block->group,
-                GROUP_INTERFACE, member, handler, block, types, arguments);
+        r = sd_bus_message_appendv(m, types, arguments);
         va_end(arguments);
-        return r;
+        /* A group takes as long as it takes. */
+        return r < 0 ? r
+                     : sd_bus_call_async(
+                               map->ctl->bus, &block->slot, m, handler, block, CALL_FOREVER);
 }
 
 /* Who is not told of the answer. */

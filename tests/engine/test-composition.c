@@ -7,7 +7,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/pool-config.h"
 
@@ -62,27 +61,6 @@ static Job *job_of(uint64_t id) {
 
         assert_non_null(job);
         return job;
-}
-
-static JobState real_state(Job *job) {
-        JobState state;
-
-        pool_lock(job_pool(job));
-        state = (JobState) job->state;
-        pool_unlock(job_pool(job));
-        return state;
-}
-
-/* What a worker does without main looking at its mail: so the job stays where it is. */
-static void wait_real_state(uint64_t id, JobState state) {
-        usec_t end = usec_now(CLOCK_MONOTONIC) + USEC_PER_MINUTE;
-        Job *job = job_of(id);
-
-        pool_wake(job_pool(job));
-        while (real_state(job) != state) {
-                assert_true(usec_now(CLOCK_MONOTONIC) < end);
-                (void) usleep(100);
-        }
 }
 
 static bool is_finished(const JobGroup *group) {
@@ -150,7 +128,7 @@ static void the_first_error_cancels_items_at_every_stage(void **state) {
                                 gate_n_begun(2) == 1);
         gate_open(2);
         gate_wait_begun(3, 1);
-        assert_int_equal(real_state(job_of(group->submission->first_id + 3)), JOB_PASSING);
+        assert_int_equal(try_real_state(job_of(group->submission->first_id + 3)), JOB_PASSING);
         engine_pause_pool(try.engine, pools[0], true);
         engine_pause_pool(try.engine, pools[1], true);
         gate_open(1);
@@ -371,7 +349,7 @@ static void a_kick_finds_what_has_just_failed(void **state) {
 
         try.several_lives = true;
         id = try_submit(&try, pools[0], TRY_FAIL, 1);
-        wait_real_state(id, JOB_FINISHED);
+        try_wait_unread(&try, job_of(id), JOB_FINISHED);
         assert_int_equal(engine_kick(try.engine, pools[0], 10), 1);
         try_until(&try, try.jobs[id].n_finished == 2);
 }
@@ -571,10 +549,10 @@ static Job *item_at(Place place, bool in_group) {
                         engine_submit_items(try.engine, p, submission, &v, 1, false, 0), ADMIT_YES);
         job = job_of(try.engine->next_id - 1);
         if (place == PASSING)
-                wait_real_state(job->id, JOB_PASSING);
+                try_wait_unread(&try, job, JOB_PASSING);
         else
                 try_await(&try, job_stage(job) == places[place].stage &&
-                                        real_state(job) == places[place].state);
+                                        try_real_state(job) == places[place].state);
         return job;
 }
 
@@ -591,7 +569,7 @@ static void be_cancelled(Job *job, Place place, bool in_group) {
         };
 
         assert_int_equal(pool_cancel(job_pool(job), job), expected[place]);
-        try_until(&try, real_state(job) == JOB_FINISHED);
+        try_until(&try, try_real_state(job) == JOB_FINISHED);
         assert_int_equal(job->result, place == HAS_FAILED      ? JOB_FAILED
                                       : place == HAS_SUCCEEDED ? JOB_SUCCEEDED
                                                                : JOB_CANCELLED);
@@ -604,7 +582,7 @@ static void be_given_a_priority(Job *job, Place place, bool in_group) {
         assert_int_equal(job->priority, is_finished ? 0 : 7);
         /* It takes it along. */
         if (place == PASSING) {
-                try_until(&try, real_state(job) == JOB_FINISHED);
+                try_until(&try, try_real_state(job) == JOB_FINISHED);
                 assert_int_equal(job->priority, 7);
         }
 }
@@ -643,7 +621,7 @@ static void be_cleared(Job *job, Place place, bool in_group) {
         /* What comes first is the mail, by which that one is elsewhere. */
         try_until(&try, n != UINT64_MAX);
         if (place == PASSING) {
-                try_until(&try, real_state(job) == JOB_FINISHED);
+                try_until(&try, try_real_state(job) == JOB_FINISHED);
                 assert_int_equal(job->result, n ? JOB_CANCELLED : JOB_SUCCEEDED);
                 return;
         }
@@ -652,7 +630,7 @@ static void be_cleared(Job *job, Place place, bool in_group) {
         if (waits)
                 assert_int_equal(job->result, JOB_CANCELLED);
         else
-                assert_int_equal(real_state(job), places[place].state);
+                assert_int_equal(try_real_state(job), places[place].state);
 }
 
 static void every_call_knows_every_place(void **state) {

@@ -6,7 +6,6 @@
 
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "engine/breaker-config.h"
 #include "util/fd.h"
@@ -37,31 +36,6 @@ static Job *job_of(uint64_t id) {
 
         assert_non_null(job);
         return job;
-}
-
-static JobState real_state(Job *job) {
-        JobState state;
-
-        pool_lock(job_pool(job));
-        state = (JobState) job->state;
-        pool_unlock(job_pool(job));
-        return state;
-}
-
-/* Without main looking at its mail: so the item stays where it is. */
-static void wait_until_it_is(Job *job, JobState state) {
-        usec_t end = usec_now(CLOCK_MONOTONIC) + USEC_PER_MINUTE;
-
-        /* A worker may have to be woken first. */
-        pool_wake(job_pool(job));
-        while (real_state(job) != state) {
-                assert_true(usec_now(CLOCK_MONOTONIC) < end);
-                (void) usleep(100);
-        }
-}
-
-static void wait_until_it_passes(Job *job) {
-        wait_until_it_is(job, JOB_PASSING);
 }
 
 /* Until main has heard of its end as well. */
@@ -340,7 +314,7 @@ static void a_cancel_between_two_stages_is_not_lost(void **state) {
         Job *job = job_of(id);
         JobView view;
 
-        wait_until_it_passes(job);
+        try_wait_unread(&try, job, JOB_PASSING);
         pool_job_view(job_pool(job), job, &view);
         assert_int_equal(view.state, JOB_QUEUED);
         assert_int_equal(view.result, _JOB_RESULT_INVALID);
@@ -389,7 +363,7 @@ static void a_sweep_finds_items_wherever_they_are(void **state) {
         try_until(&try, counters(2)->submitted == 1);
         plain = try_submit(&try, pools[2], "e", 1);
         passing = try_submit_item(&try, p, "tg0");
-        wait_until_it_passes(job_of(passing));
+        try_wait_unread(&try, job_of(passing), JOB_PASSING);
         assert_int_equal(engine_sweep(try.engine, &filter, "why not", NULL, NULL, NULL), 0);
         finish(queued, JOB_CANCELLED);
         finish(passing, JOB_CANCELLED);
@@ -412,7 +386,7 @@ static void an_error_says_where_from_the_end_on(void **state) {
 
         try_await(&try, gate_n_begun(0) == 1);
         gate_open(0);
-        wait_until_it_is(job_of(id), JOB_FINISHED);
+        try_wait_unread(&try, job_of(id), JOB_FINISHED);
         assert_error(id, "two: attempt 1");
         finish(id, JOB_FAILED);
         assert_error(id, "two: attempt 1");
@@ -425,7 +399,7 @@ static void who_watches_an_item_hears_of_its_end_alone(void **state) {
         Job *job = job_of(try_submit_item(&try, p, "ttg0"));
 
         assert_int_equal(engine_watch_job(job, &early), 0);
-        wait_until_it_passes(job);
+        try_wait_unread(&try, job, JOB_PASSING);
         assert_int_equal(engine_watch_job(job, &late), 0);
         assert_int_equal(pool_set_priority(job_pool(job), job, 7), 0);
         try_await(&try, gate_n_begun(0) == 1);
@@ -613,7 +587,7 @@ static void one_that_was_cancelled_between_stages_goes_on_at_the_next(void **sta
         uint64_t id = try_submit_item(&try, p, "ttend");
 
         try.several_lives = true;
-        wait_until_it_passes(job_of(id));
+        try_wait_unread(&try, job_of(id), JOB_PASSING);
         assert_int_equal(pool_cancel(job_pool(job_of(id)), job_of(id)), CANCEL_NOTED);
         finish(id, JOB_CANCELLED);
         assert_int_equal(engine_retry(try.engine, id), RETRY_DONE);
@@ -707,7 +681,7 @@ static void a_stop_ends_what_is_between_stages(void **state) {
         uint64_t passing = try_submit_item(&try, p, "ttend");
         uint64_t running = try_submit_item(&try, p, TRY_LATE(0));
 
-        wait_until_it_passes(job_of(passing));
+        try_wait_unread(&try, job_of(passing), JOB_PASSING);
         try_await(&try, gate_n_begun(0) == 1);
         engine_shut_down(try.engine);
         assert_false(engine_is_quiet(try.engine));

@@ -574,6 +574,38 @@ JobState try_state(Try *t, uint64_t id) {
         return view.state;
 }
 
+JobState try_real_state(Job *job) {
+        JobState state;
+
+        pool_lock(job_pool(job));
+        state = (JobState) job->state;
+        pool_unlock(job_pool(job));
+        return state;
+}
+
+/* As if main had been woken and had looked away: for mail that comes next it is woken again. */
+static void ignore_signal(Mailbox *mailbox) {
+        eventfd_t n;
+
+        (void) pthread_mutex_lock(&mailbox->lock);
+        assert_int_equal(eventfd_read(mailbox->fd, &n), 0);
+        mailbox->signalled = false;
+        (void) pthread_mutex_unlock(&mailbox->lock);
+}
+
+void try_wait_unread(Try *t, Job *job, JobState state) {
+        Mailbox *mailbox = &t->engine->mailbox;
+        struct pollfd fd = { .fd = mailbox->fd, .events = POLLIN };
+
+        pool_wake(job_pool(job));
+        while (try_real_state(job) != state) {
+                if (poll(&fd, 1, (int) (PATIENCE / USEC_PER_MSEC)) == 0)
+                        fail_msg("no mail for a minute");
+                ignore_signal(mailbox);
+        }
+        mailbox_signal(mailbox);
+}
+
 JobResult try_result(Try *t, uint64_t id) {
         Job *job = engine_find_job(t->engine, id);
         JobView view;

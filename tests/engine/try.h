@@ -116,6 +116,11 @@ void try_pretend_short(Pool *pool);
 void try_assert_adds_up(Pool *pool);
 JobResult try_result(Try *t, uint64_t id);
 JobState try_state(Try *t, uint64_t id);
+JobState try_real_state(Job *job); /* what it is besides, as nobody outside gets to see */
+
+/* Waits until a worker has made that of the job, JOB_PASSING or JOB_FINISHED, of which main is told
+ * by mail. The mail stays unread, and the job so where it is. */
+void try_wait_unread(Try *t, Job *job, JobState state);
 
 /* Gates. All are closed by try_init(). */
 void gate_open(unsigned n);

@@ -3,10 +3,11 @@
 /* A coprocess for tests: answers each job with its payload in capitals, or does what the payload
  * says, little of which a coprocess should do.
  *
- *     coprocess-child [line] [greet] [twice] [deaf] [exit N]
+ *     coprocess-child [line] [greet] [twice] [deaf] [tell] [exit N]
  *
  * "line": by lines and not netstrings. "greet": says something at its start. "twice": answers
- * everything twice. "deaf": ignores SIGTERM. "exit": has no wish to work at all. */
+ * everything twice. "deaf": ignores SIGTERM. "tell": when it hangs, its parent hears of that by
+ * SIGUSR1. "exit": has no wish to work at all. */
 
 #include <ctype.h>
 #include <errno.h>
@@ -17,7 +18,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static bool by_lines, twice;
+static bool by_lines, twice, tells;
 
 static void say(const void *data, size_t size) {
         const char *s = data;
@@ -58,6 +59,8 @@ static void answer(char sign, const char *text, size_t size) {
 }
 
 static void hang(void) {
+        if (tells)
+                (void) kill(getppid(), SIGUSR1);
         for (;;)
                 (void) pause();
 }
@@ -169,6 +172,7 @@ int main(int argc, char **argv) {
         for (int i = 1; i < argc; i++) {
                 by_lines |= strcmp(argv[i], "line") == 0;
                 twice |= strcmp(argv[i], "twice") == 0;
+                tells |= strcmp(argv[i], "tell") == 0;
                 if (strcmp(argv[i], "deaf") == 0)
                         (void) signal(SIGTERM, SIG_IGN);
                 if (strcmp(argv[i], "greet") == 0)

@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
@@ -426,19 +427,28 @@ static void a_flood_of_standard_error_neither_blocks_nor_fills_the_log(void **st
 
 /* ---- stops ---- */
 
-/* Stops the job when its child has surely come to it, and sleeps. */
-static void *stop_soon(void *userdata) {
-        usleep(100000);
+static void *stop_at_once(void *userdata) {
         try_stop(userdata);
         return NULL;
 }
 
-static void run_and_stop(Pool *pool, const char *job) {
+/* The same when a child has told that it hangs. */
+static void *stop_when_told(void *userdata) {
+        sigset_t signals;
+        int number;
+
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGUSR1);
+        assert_int_equal(sigwait(&signals, &number), 0);
+        return stop_at_once(userdata);
+}
+
+static void run_and_stop(Pool *pool, const char *job, void *(*stop)(void *userdata)) {
         pthread_t thread;
 
         try_done(&pool->try);
         try_init(&pool->try, job, strlen(job));
-        assert_int_equal(pthread_create(&thread, NULL, stop_soon, &pool->try), 0);
+        assert_int_equal(pthread_create(&thread, NULL, stop, &pool->try), 0);
         coprocess_vtable.run(pool->handler, pool->worker, &pool->try.attempt);
         (void) pthread_join(thread, NULL);
 }
@@ -457,11 +467,12 @@ static void a_stopped_job_takes_its_child_with_it(void **state) {
                 Pool pool;
                 pid_t pid;
 
-                pool_init_with(&pool, &(HandlerConfig){ .exec_start = WORDS((char *) "child",
-                                                                (char *) rows[i].word),
-                                              .stop_timeout = rows[i].stop_timeout });
+                pool_init_with(
+                        &pool, &(HandlerConfig){ .exec_start = WORDS((char *) "child",
+                                                         (char *) "tell", (char *) rows[i].word),
+                                       .stop_timeout = rows[i].stop_timeout });
                 pid = pool_pid(&pool);
-                run_and_stop(&pool, rows[i].job);
+                run_and_stop(&pool, rows[i].job, stop_when_told);
                 assert_failed(&pool.try, OUTCOME_FAILURE, rows[i].error);
                 assert_int_equal(kill(pid, 0), -1);
                 pool_expect(&pool, "hello", "HELLO");
@@ -476,8 +487,11 @@ static void a_pause_after_a_bad_child_can_be_stopped(void **state) {
         /* The next one would have to wait for 1.6 s. */
         for (unsigned i = 0; i < 5; i++)
                 pool_run(&pool, "hello");
-        run_and_stop(&pool, "hello");
-        assert_failed(&pool.try, OUTCOME_FAILURE, "stopped before it was begun");
+        /* The stop may come before the pause or in it. */
+        for (unsigned i = 0; i < 20; i++) {
+                run_and_stop(&pool, "hello", stop_at_once);
+                assert_failed(&pool.try, OUTCOME_FAILURE, "stopped before it was begun");
+        }
         pool_done(&pool);
 }
 
@@ -538,10 +552,17 @@ static void a_child_that_ends_between_jobs_is_started_again(void **state) {
         pool_done(&pool);
 }
 
-static void *kill_soon(void *userdata) {
-        pid_t *pid = userdata;
+/* Kills the child when there is something for it to read. */
+static void *kill_when_written_to(void *userdata) {
+        const pid_t *pid = userdata;
+        char path[32];
+        int fd;
 
-        usleep(100000);
+        (void) snprintf(path, sizeof(path), "/proc/%d/fd/0", *pid);
+        fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+        assert_true(fd >= 0);
+        assert_int_equal(poll(&(struct pollfd){ .fd = fd, .events = POLLIN }, 1, -1), 1);
+        close(fd);
         assert_int_equal(kill(*pid, SIGKILL), 0);
         return NULL;
 }
@@ -559,7 +580,7 @@ static void a_job_that_nobody_has_begun_goes_to_the_next_child(void **state) {
                         pid = pool_pid(&pool);
                 assert_int_equal(kill(pid, SIGSTOP), 0);
                 assert_int_equal(waitid(P_PID, (id_t) pid, &status, WSTOPPED | WNOWAIT), 0);
-                assert_int_equal(pthread_create(&thread, NULL, kill_soon, &pid), 0);
+                assert_int_equal(pthread_create(&thread, NULL, kill_when_written_to, &pid), 0);
                 pool_expect(&pool, "hello", "HELLO");
                 (void) pthread_join(thread, NULL);
                 pool_done(&pool);
@@ -695,5 +716,11 @@ int main(void) {
                 cmocka_unit_test(children_know_pool_and_worker),
         };
 
+        sigset_t signals;
+
+        /* It is waited for, in a thread. */
+        (void) sigemptyset(&signals);
+        (void) sigaddset(&signals, SIGUSR1);
+        (void) pthread_sigmask(SIG_BLOCK, &signals, NULL);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

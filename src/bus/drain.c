@@ -49,3 +49,28 @@ int drain_wait(sd_bus_message *m, Client *client, usec_t timeout,
         drain(object, &call->pool_watch);
         return 1;
 }
+
+static void on_gone(PoolWatch *watch) {
+        Call *call = container_of(watch, Call, pool_watch);
+
+        (void) sd_bus_reply_method_return(call->message, NULL);
+        call_free(call);
+}
+
+int drain_remove(sd_bus_message *m, Client *client, bool cancel,
+        int (*remove)(void *object, bool cancel, PoolWatch *watch), void *object,
+        sd_bus_error *error) {
+        Call *call = NULL;
+        int r;
+
+        r = call_new(client, m, &call, error);
+        if (r < 0)
+                return r;
+        call->pool_watch.done = on_gone;
+        r = remove(object, cancel, &call->pool_watch);
+        if (r < 0) {
+                call_free(call);
+                return bus_error_oom(error);
+        }
+        return 1;
+}

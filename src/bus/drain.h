@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The method Drain(), as far as it is the same for pools and pipelines. */
+/* What is the same for pools and pipelines where they run empty: the method Drain(), and a removal,
+ * which is answered when it is done. */
 
 #include "bus/call.h"
 
@@ -13,3 +14,9 @@ int drain_read(sd_bus_message *m, usec_t *ret_timeout, sd_bus_error *error);
  * has begun. */
 int drain_wait(sd_bus_message *m, Client *client, usec_t timeout,
         void (*drain)(void *object, PoolWatch *watch), void *object, sd_bus_error *error);
+
+/* Calls `remove` with the object, which begins to go and tells the watch when it is gone: that
+ * answers the call. Returns as ObjectKind.remove(); `remove` returns 0 or -ENOMEM. */
+int drain_remove(sd_bus_message *m, Client *client, bool cancel,
+        int (*remove)(void *object, bool cancel, PoolWatch *watch), void *object,
+        sd_bus_error *error);

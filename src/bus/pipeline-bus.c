@@ -249,28 +249,15 @@ static int create_pipeline(
         return 0;
 }
 
-static void on_pipeline_gone(PoolWatch *watch) {
-        Call *call = container_of(watch, Call, pool_watch);
+static int begin_removal(void *object, bool cancel, PoolWatch *watch) {
+        PoolPipeline *pipeline = object;
 
-        (void) sd_bus_reply_method_return(call->message, NULL);
-        call_free(call);
+        return engine_remove_pipeline(pipeline->engine, pipeline, cancel, watch);
 }
 
 static int remove_pipeline(
         sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
-        Call *call = NULL;
-        int r;
-
-        r = call_new(client_of(link, m), m, &call, error);
-        if (r < 0)
-                return r;
-        call->pool_watch.done = on_pipeline_gone;
-        r = engine_remove_pipeline(link->server->engine, object, cancel, &call->pool_watch);
-        if (r < 0) {
-                call_free(call);
-                return bus_error_oom(error);
-        }
-        return 1;
+        return drain_remove(m, client_of(link, m), cancel, begin_removal, object, error);
 }
 
 const ObjectKind pipeline_object = {

@@ -417,28 +417,15 @@ static int create_pool(
         return 0;
 }
 
-static void on_pool_gone(PoolWatch *watch) {
-        Call *call = container_of(watch, Call, pool_watch);
+static int begin_removal(void *object, bool cancel, PoolWatch *watch) {
+        Pool *pool = object;
 
-        (void) sd_bus_reply_method_return(call->message, NULL);
-        call_free(call);
+        return engine_remove_pool(pool->engine, pool, cancel, watch);
 }
 
 static int remove_pool(
         sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
-        Call *call = NULL;
-        int r;
-
-        r = call_new(client_of(link, m), m, &call, error);
-        if (r < 0)
-                return r;
-        call->pool_watch.done = on_pool_gone;
-        r = engine_remove_pool(link->server->engine, object, cancel, &call->pool_watch);
-        if (r < 0) {
-                call_free(call);
-                return bus_error_oom(error);
-        }
-        return 1;
+        return drain_remove(m, client_of(link, m), cancel, begin_removal, object, error);
 }
 
 const ObjectKind pool_object = {

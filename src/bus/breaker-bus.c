@@ -238,21 +238,7 @@ static const sd_bus_vtable breaker_vtable[] = {
 
 /* ---- the kind of object ---- */
 
-static void *find_breaker(Engine *engine, const char *name) {
-        return engine_find_breaker(engine, name);
-}
-
-static List *all_breakers(Engine *engine) {
-        return &engine->breakers;
-}
-
-static void *breaker_of_list(List *l) {
-        return list_entry(l, SharedBreaker, links);
-}
-
-static const char *breaker_name(const void *object) {
-        return ((const SharedBreaker *) object)->name;
-}
+DEFINE_OBJECT_LOOKUP(breaker, SharedBreaker, name)
 
 static bool breaker_is_used_by(const void *object, const void *user) {
         return ((const Pool *) user)->gates.breaker == object;

@@ -248,21 +248,7 @@ static const sd_bus_vtable limiter_vtable[] = {
 
 /* ---- the kind of object ---- */
 
-static void *find_limiter(Engine *engine, const char *name) {
-        return engine_find_limiter(engine, name);
-}
-
-static List *all_limiters(Engine *engine) {
-        return &engine->limiters;
-}
-
-static void *limiter_of_list(List *l) {
-        return list_entry(l, SharedLimiter, links);
-}
-
-static const char *limiter_name(const void *object) {
-        return ((const SharedLimiter *) object)->name;
-}
+DEFINE_OBJECT_LOOKUP(limiter, SharedLimiter, name)
 
 static bool limiter_is_used_by(const void *object, const void *user) {
         return ((const Pool *) user)->gates.limiter == object;

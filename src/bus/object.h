@@ -36,6 +36,25 @@ struct ObjectKind {
                 sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error);
 };
 
+/* Where the objects of a kind are, as functions of these names: the engine has find and list of the
+ * same noun. `name_of` is the name as a member of the object. */
+#define DEFINE_OBJECT_LOOKUP(noun, Type, name_of)                    \
+        static void *find_##noun(Engine *engine, const char *name) { \
+                return engine_find_##noun(engine, name);             \
+        }                                                            \
+                                                                     \
+        static List *all_##noun##s(Engine *engine) {                 \
+                return &engine->noun##s;                             \
+        }                                                            \
+                                                                     \
+        static void *noun##_of_list(List *l) {                       \
+                return list_entry(l, Type, links);                   \
+        }                                                            \
+                                                                     \
+        static const char *noun##_name(const void *object) {         \
+                return ((const Type *) object)->name_of;             \
+        }
+
 /* Each is at the end of the file of its interface. */
 extern const ObjectKind pool_object, pipeline_object, limiter_object, breaker_object;
 

@@ -197,21 +197,7 @@ static const sd_bus_vtable pipeline_vtable[] = {
 
 /* ---- the kind of object ---- */
 
-static void *find_pipeline(Engine *engine, const char *name) {
-        return engine_find_pipeline(engine, name);
-}
-
-static List *all_pipelines(Engine *engine) {
-        return &engine->pipelines;
-}
-
-static void *pipeline_of_list(List *l) {
-        return list_entry(l, PoolPipeline, links);
-}
-
-static const char *pipeline_name(const void *object) {
-        return ((const PoolPipeline *) object)->name;
-}
+DEFINE_OBJECT_LOOKUP(pipeline, PoolPipeline, name)
 
 static int read_stages(sd_bus_message *m, PipelineConfig *config, sd_bus_error *error) {
         _cleanup_strv_ char **stages = NULL;

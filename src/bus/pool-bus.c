@@ -376,21 +376,7 @@ static const sd_bus_vtable pool_vtable[] = {
 
 /* ---- the kind of object ---- */
 
-static void *find_pool(Engine *engine, const char *name) {
-        return engine_find_pool(engine, name);
-}
-
-static List *all_pools(Engine *engine) {
-        return &engine->pools;
-}
-
-static void *pool_of_list(List *l) {
-        return list_entry(l, Pool, links);
-}
-
-static const char *pool_name(const void *object) {
-        return ((const Pool *) object)->config->name;
-}
+DEFINE_OBJECT_LOOKUP(pool, Pool, config->name)
 
 static bool pool_is_used_by(const void *object, const void *user) {
         return pipeline_uses_pool(user, object);

@@ -1,16 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* SLUICE_HISTORIES=N lives through N histories instead of 100,000; SLUICE_SEED=N repeats one. */
-
 #include <inttypes.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
 
-#include <cmocka.h>
+#include "test.h"
 
+#include "core/histories.h"
 #include "core/pipeline-history.h"
 
 static void live_through(uint64_t seed) {
@@ -23,14 +17,7 @@ static void live_through(uint64_t seed) {
 }
 
 static void every_item_has_one_end_and_no_graph_blocks(void **state) {
-        const char *n = getenv("SLUICE_HISTORIES"), *seed = getenv("SLUICE_SEED");
-
-        if (seed) {
-                live_through(strtoull(seed, NULL, 10));
-                return;
-        }
-        for (uint64_t i = 0; i < (n ? strtoull(n, NULL, 10) : 100000); i++)
-                live_through(i);
+        histories_live_through(live_through);
 }
 
 int main(void) {

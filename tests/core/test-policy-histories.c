@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* SLUICE_HISTORIES=N lives through N histories instead of 100,000; SLUICE_SEED=N repeats one. A
- * history that breaks a rule is shortened and told. */
+/* A history that breaks a rule is shortened and told. */
 
 #include <inttypes.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "test.h"
 
+#include "core/histories.h"
 #include "core/policy-history.h"
 
 static bool breaks(const uint8_t *data, size_t size, const void *rule) {
@@ -46,14 +45,7 @@ static void live_through(uint64_t seed) {
 }
 
 static void no_history_breaks_a_rule(void **state) {
-        const char *n = getenv("SLUICE_HISTORIES"), *seed = getenv("SLUICE_SEED");
-
-        if (seed) {
-                live_through(strtoull(seed, NULL, 10));
-                return;
-        }
-        for (uint64_t i = 0; i < (n ? strtoull(n, NULL, 10) : 100000); i++)
-                live_through(i);
+        histories_live_through(live_through);
 }
 
 int main(void) {

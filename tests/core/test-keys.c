@@ -2,271 +2,17 @@
 
 /* ConcurrencyKeys: which job of which key may be taken, as the scheduler does it. */
 
+#include "core/scheduler-walk.h"
 #include "test.h"
 
-#include <stdio.h>
-#include <string.h>
-
-#include "core/scheduler.h"
-#include "util/macro.h"
-
-#define N_JOBS 12
-#define NEVER USEC_INFINITY
-
-typedef enum Call {
-        SUBMIT,    /* job `id`, with the options */
-        TAKE,      /* expect these jobs, in this order: all that can be taken, or `n` */
-        NOTHING,   /* nothing can be taken: expect the moment to come again */
-        START,     /* the claimed job `id` */
-        UNCLAIM,   /* it goes back */
-        FINISH,    /* the job succeeds */
-        FAIL,      /* it fails for good */
-        RETRY,     /* it fails, and is to wait up to `until` for another attempt */
-        KICK,      /* it is put back */
-        CANCEL,    /* expect the CancelVerdict `n` */
-        REFUSE,    /* expect whether it could be */
-        PRIORITY,  /* is changed */
-        PLACES,    /* `n` of each key from now on */
-        BATCH,     /* of size `n` and timeout 100 from now on */
-        QUEUE_MAX, /* is `n` from now on */
-        OVERFLOW,  /* is `n` from now on */
-        ADVANCE,   /* time passes, and these jobs end by it */
-        DROPS,     /* a submit of one job without a key drops these ones */
-        FULL,      /* there is no room for one more */
-        STATE,     /* expect the JobState `n` */
-        PARKED,    /* so many jobs wait for their keys: `n` */
-        ELIGIBLE,  /* so many could be taken: `n` */
-        POSITION,  /* expect `n` */
-        GATHERS,   /* expect whether it gathers for a batch */
-        WAITED,    /* expect the oldest to have waited until `until` */
-        KNOWN,     /* so many keys are known: `n` */
-} Call;
-
-typedef struct Step {
-        usec_t at;
-        Call call;
-        uint64_t id;
-        const char *key;  /* of a submit; NULL = none */
-        const char *jobs; /* ids, each followed by a blank */
-        usec_t until;
-        unsigned n;
-        int16_t priority;
-        uint32_t owner;
-        usec_t delay, queue_timeout; /* 0 = none */
-} Step;
-
-typedef struct TestJob {
-        Job job;
-        JobDetails details;
-        Submission submission;
-        char key[8];
-} TestJob;
-
-typedef struct Fixture {
-        Scheduler scheduler;
-        TestJob jobs[N_JOBS];
-} Fixture;
-
-static void submit(Fixture *f, const Step *step) {
-        TestJob *t = &f->jobs[step->id];
-
-        (void) snprintf(t->key, sizeof(t->key), "%s", step->key ?: "");
-        t->submission = (Submission){
-                .owner = step->owner,
-                .submitted_at = step->at,
-                .delay = step->delay,
-                .queue_timeout = step->queue_timeout > 0 ? step->queue_timeout : NEVER,
-                .concurrency_key = step->key ? t->key : NULL,
-        };
-        t->details = (JobDetails){ .job = &t->job };
-        t->job = (Job){
-                .id = step->id,
-                .priority = step->priority,
-                .submission = &t->submission,
-                .details = step->key || step->delay > 0 ? &t->details : NULL,
-        };
-        assert_int_equal(
-                scheduler_admit(&f->scheduler, 1, &t->submission, step->priority, 0), ADMIT_YES);
-        scheduler_submit(&f->scheduler, &t->job, step->at);
-}
-
-static void note(char ids[static 64], const Job *job) {
-        size_t used = strlen(ids);
-
-        (void) snprintf(ids + used, 64 - used, "%u ", (unsigned) job->id);
-}
-
-static void take(Fixture *f, const Step *step) {
-        Job *jobs[N_JOBS] = {};
-        TakeVerdict verdict;
-        char ids[64] = "";
-        usec_t until = NEVER;
-        size_t n = 0;
-
-        verdict =
-                scheduler_take(&f->scheduler, step->at, NULL, step->n ?: N_JOBS, jobs, &n, &until);
-        for (size_t i = 0; i < n; i++)
-                note(ids, jobs[i]);
-        assert_string_equal(ids, step->call == TAKE ? step->jobs : "");
-        if (step->call == NOTHING) {
-                assert_int_equal(verdict, step->until == NEVER ? TAKE_NEVER : TAKE_UNTIL);
-                assert_int_equal(until, step->until);
-        }
-}
-
-/* The jobs that the scheduler has ended by itself, in the order in which it did. */
-static void check_ended(Fixture *f, const Step *step, JobResult result) {
-        char ids[64] = "", reversed[64] = "";
-
-        for (Job *job = scheduler_ended(&f->scheduler); job; job = job->next) {
-                assert_int_equal(job->result, result);
-                (void) snprintf(reversed, sizeof(reversed), "%s", ids);
-                (void) snprintf(ids, sizeof(ids), "%u %.50s", (unsigned) job->id, reversed);
-        }
-        assert_string_equal(ids, step->jobs);
-}
-
-static void do_step(Fixture *f, const Step *step) {
-        Scheduler *s = &f->scheduler;
-        SchedulerConfig config = s->config;
-        const Submission plain = { .queue_timeout = NEVER };
-        TestJob *t = &f->jobs[step->id];
-
-        switch (step->call) {
-
-        case SUBMIT:
-                submit(f, step);
-                return;
-
-        case TAKE:
-        case NOTHING:
-                take(f, step);
-                return;
-
-        case START:
-                scheduler_start(s, &t->job);
-                return;
-
-        case UNCLAIM:
-                scheduler_unclaim(s, &t->job);
-                return;
-
-        case FINISH:
-                assert_true(scheduler_finish(s, &t->job, OUTCOME_SUCCESS, step->at, 0));
-                assert_null(t->job.details ? t->job.details->key : NULL);
-                return;
-
-        case FAIL:
-                assert_true(scheduler_finish(s, &t->job, OUTCOME_FATAL, step->at, 0));
-                return;
-
-        case RETRY:
-                t->submission.max_attempts = 9;
-                assert_false(scheduler_finish(s, &t->job, OUTCOME_FAILURE, step->at, 0));
-                assert_int_equal(t->details.ready_at, step->until);
-                return;
-
-        case KICK:
-                assert_int_equal(
-                        scheduler_admit(s, 1, &t->submission, t->job.priority, 0), ADMIT_YES);
-                scheduler_kick(s, &t->job, step->at);
-                return;
-
-        case CANCEL:
-                assert_int_equal(scheduler_cancel(s, &t->job), step->n);
-                return;
-
-        case REFUSE:
-                assert_int_equal(scheduler_refuse(s, &t->job), step->n);
-                return;
-
-        case PRIORITY:
-                assert_int_equal(scheduler_set_priority(s, &t->job, step->priority), 0);
-                return;
-
-        case PLACES:
-                config.key_concurrency = step->n;
-                scheduler_set_config(s, &config);
-                return;
-
-        case BATCH:
-                config.batch_size = step->n;
-                config.batch_timeout = 100;
-                scheduler_set_config(s, &config);
-                return;
-
-        case QUEUE_MAX:
-                config.queue_max = step->n;
-                scheduler_set_config(s, &config);
-                return;
-
-        case OVERFLOW:
-                config.overflow = (Overflow) step->n;
-                scheduler_set_config(s, &config);
-                return;
-
-        case ADVANCE:
-                scheduler_advance(s, step->at);
-                check_ended(f, step, JOB_EXPIRED);
-                return;
-
-        case DROPS:
-                scheduler_advance(s, step->at);
-                assert_int_equal(scheduler_admit(s, 1, &plain, step->priority, 0), ADMIT_YES);
-                check_ended(f, step, JOB_DROPPED);
-                return;
-
-        case FULL:
-                assert_int_equal(scheduler_admit(s, 1, &plain, step->priority, 0), ADMIT_FULL);
-                return;
-
-        case STATE:
-                assert_int_equal(t->job.state, step->n);
-                return;
-
-        case PARKED:
-                assert_int_equal(s->keys.parked.n_jobs, step->n);
-                return;
-
-        case ELIGIBLE:
-                assert_int_equal(scheduler_n_eligible(s), step->n);
-                return;
-
-        case POSITION:
-                assert_int_equal(scheduler_position(s, &t->job, 100), step->n);
-                return;
-
-        case GATHERS:
-                assert_int_equal(scheduler_gathers(s), step->n);
-                return;
-
-        case WAITED:
-                assert_int_equal(scheduler_oldest_wait(s, step->at), step->until);
-                return;
-
-        case KNOWN:
-                assert_int_equal(HASH_COUNT(s->keys.by_text), step->n);
-                return;
-        }
-}
-
-/* A failed attempt waits 10 for the next one. */
 static void walk(uint32_t key_concurrency, bool fair, const Step *steps, size_t n_steps) {
-        SchedulerConfig config = {
-                .queue_max = 10,
-                .aging_interval = 10,
+        const SchedulerConfig config = {
                 .fair = fair,
-                .retry = { .max_attempts = 1, .backoff = 20, .backoff_max = 20 },
                 .key_concurrency = key_concurrency,
+                .batch_timeout = 100,
         };
-        Fixture f = {};
 
-        assert_int_equal(scheduler_init(&f.scheduler, &config), 0);
-        for (const Step *step = steps; step < steps + n_steps; step++) {
-                do_step(&f, step);
-                assert_true(scheduler_counters_add_up(&f.scheduler));
-        }
-        scheduler_done(&f.scheduler);
+        scheduler_walk(&config, steps, n_steps);
 }
 
 #define WALK(key_concurrency, steps) walk(key_concurrency, false, steps, ELEMENTSOF(steps))
@@ -276,8 +22,7 @@ static void walk(uint32_t key_concurrency, bool fair, const Step *steps, size_t 
 
 static void of_a_key_one_job_runs_and_others_go_on(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
+                { 0, SUBMIT, 1, "a", .n = 2 },
                 { 0, SUBMIT, 3, "b" },
                 { 0, SUBMIT, 4 },
                 { 1, TAKE, .jobs = "1 3 4 " },
@@ -294,10 +39,7 @@ static void of_a_key_one_job_runs_and_others_go_on(void **state) {
 
 static void of_a_key_as_many_run_as_may(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 1, "a", .n = 4 },
                 { 1, TAKE, .jobs = "1 2 " },
                 { 1, NOTHING, .until = NEVER },
                 { 2, FINISH, 2 },
@@ -313,8 +55,7 @@ static void of_a_key_as_many_run_as_may(void **state) {
 static void a_claimed_job_has_its_key(void **state) {
         static const Step steps[] = {
                 { 0, SUBMIT, 1 },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
+                { 0, SUBMIT, 2, "a", .n = 2 },
                 { 1, TAKE, .jobs = "1 2 " },
                 { 1, STATE, 2, .n = JOB_QUEUED },
                 { 1, NOTHING, .until = NEVER },
@@ -330,10 +71,7 @@ static void a_claimed_job_has_its_key(void **state) {
 
 static void what_is_taken_back_is_in_order_again(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 1, "a", .n = 4 },
                 { 1, TAKE, .jobs = "1 2 3 " },
                 { 1, UNCLAIM, 3 },
                 { 1, UNCLAIM, 2 },
@@ -347,10 +85,8 @@ static void what_is_taken_back_is_in_order_again(void **state) {
 
 static void a_batch_has_no_more_of_a_key_than_may_run(void **state) {
         static const Step one[] = {
-                { 0, BATCH, .n = 3 },
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
+                { 0, SIZE, .n = 3 },
+                { 0, SUBMIT, 1, "a", .n = 3 },
                 { 0, ELIGIBLE, .n = 1 },
                 /* Three are queued, but they are no batch. */
                 { 0, GATHERS, .n = 1 },
@@ -364,10 +100,8 @@ static void a_batch_has_no_more_of_a_key_than_may_run(void **state) {
                 { 9, GATHERS, .n = 1 },
         };
         static const Step two[] = {
-                { 0, BATCH, .n = 3 },
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
+                { 0, SIZE, .n = 3 },
+                { 0, SUBMIT, 1, "a", .n = 3 },
                 { 0, ELIGIBLE, .n = 2 },
                 { 0, GATHERS, .n = 1 },
                 { 1, SUBMIT, 4 },
@@ -419,8 +153,7 @@ static void what_was_parked_has_its_old_place_among_others(void **state) {
 
 static void alone_with_its_key_a_job_keeps_it_over_a_back_off(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
+                { 0, SUBMIT, 1, "a", .n = 2 },
                 { 0, SUBMIT, 3, "b" },
                 { 1, TAKE, .jobs = "1 ", .n = 1 },
                 { 2, RETRY, 1, .until = 12 },
@@ -439,10 +172,7 @@ static void alone_with_its_key_a_job_keeps_it_over_a_back_off(void **state) {
 
 static void among_others_it_gives_its_place_to_the_next(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 1, "a", .n = 4 },
                 { 1, TAKE, .jobs = "1 2 " },
                 { 2, RETRY, 1, .until = 12 },
                 { 2, TAKE, .jobs = "3 " },
@@ -458,10 +188,8 @@ static void among_others_it_gives_its_place_to_the_next(void **state) {
 
 static void a_delayed_job_joins_its_key_when_it_is_due(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a", .delay = 10 },
-                { 0, SUBMIT, 2, "a", .delay = 10 },
-                { 1, SUBMIT, 3, "a" },
-                { 1, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 1, "a", .delay = 10, .n = 2 },
+                { 1, SUBMIT, 3, "a", .n = 2 },
                 { 2, SUBMIT, 5, "a", .delay = 1 },
                 { 3, SUBMIT, 6, "a" },
                 /* What is not due is in nobody's way, … */
@@ -514,9 +242,7 @@ static void a_job_that_keeps_its_key_is_not_passed_by_an_earlier_one(void **stat
 
 static void a_kicked_job_is_before_those_that_came_later(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
+                { 0, SUBMIT, 1, "a", .n = 3 },
                 { 1, TAKE, .jobs = "1 " },
                 { 2, FAIL, 1 },
                 { 3, TAKE, .jobs = "2 " },
@@ -533,8 +259,7 @@ static void owners_have_turns_and_a_key_has_its_order(void **state) {
                 { 0, SUBMIT, 1, "a", .owner = 1 },
                 { 0, SUBMIT, 2, "a", .owner = 2 },
                 { 0, SUBMIT, 3, "a", .owner = 1 },
-                { 0, SUBMIT, 4, .owner = 2 },
-                { 0, SUBMIT, 5, .owner = 2 },
+                { 0, SUBMIT, 4, .owner = 2, .n = 2 },
                 { 0, SUBMIT, 6, .owner = 1 },
                 { 1, TAKE, .jobs = "1 4 6 5 " },
                 { 2, FINISH, 1 },
@@ -553,9 +278,7 @@ static void parked_jobs_are_queued_and_take_room(void **state) {
                 { 0, QUEUE_MAX, .n = 3 },
                 { 0, SUBMIT, 1, "a" },
                 { 0, TAKE, .jobs = "1 " },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 2, "a", .n = 3 },
                 { 0, STATE, 4, .n = JOB_QUEUED },
                 { 0, FULL },
                 { 0, ELIGIBLE, .n = 0 },
@@ -567,8 +290,7 @@ static void parked_jobs_are_queued_and_take_room(void **state) {
 
 static void parked_jobs_expire(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a", .queue_timeout = 20 },
-                { 0, SUBMIT, 2, "a", .queue_timeout = 20 },
+                { 0, SUBMIT, 1, "a", .queue_timeout = 20, .n = 2 },
                 { 0, SUBMIT, 3, "a", .queue_timeout = 10 },
                 { 0, SUBMIT, 4, "a" },
                 { 1, TAKE, .jobs = "1 " },
@@ -596,11 +318,7 @@ static void when_the_next_one_expires_another_is_the_next(void **state) {
 
 static void parked_jobs_can_be_cancelled_and_refused(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
-                { 0, SUBMIT, 5, "a" },
+                { 0, SUBMIT, 1, "a", .n = 5 },
                 { 1, CANCEL, 2, .n = CANCEL_FINISHED },
                 { 1, REFUSE, 4, .n = true },
                 { 1, CANCEL, 1, .n = CANCEL_FINISHED },
@@ -616,16 +334,14 @@ static void parked_jobs_can_be_cancelled_and_refused(void **state) {
 
 static void a_job_cancelled_in_its_back_off_leaves_its_key(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
+                { 0, SUBMIT, 1, "a", .n = 2 },
                 { 1, TAKE, .jobs = "1 " },
                 { 2, RETRY, 1, .until = 12 },
                 { 3, CANCEL, 1, .n = CANCEL_FINISHED },
                 { 3, TAKE, .jobs = "2 " },
                 { 4, FINISH, 2 },
                 /* The same of one that is due again, and has not been taken. */
-                { 5, SUBMIT, 3, "a" },
-                { 5, SUBMIT, 4, "a" },
+                { 5, SUBMIT, 3, "a", .n = 2 },
                 { 5, TAKE, .jobs = "3 " },
                 { 6, RETRY, 3, .until = 16 },
                 { 16, ADVANCE, .jobs = "" },
@@ -638,8 +354,7 @@ static void a_job_cancelled_in_its_back_off_leaves_its_key(void **state) {
 
 static void a_parked_job_can_have_another_priority(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
+                { 0, SUBMIT, 1, "a", .n = 2 },
                 { 0, SUBMIT, 3 },
                 { 0, PRIORITY, 2, .priority = 3 },
                 { 1, TAKE, .jobs = "1 ", .n = 1 },
@@ -679,8 +394,7 @@ static void parked_jobs_can_be_dropped(void **state) {
         static const Step next[] = {
                 { 0, QUEUE_MAX, .n = 2 },
                 { 0, OVERFLOW, .n = OVERFLOW_DROP_OLDEST },
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
+                { 0, SUBMIT, 1, "a", .n = 2 },
                 { 1, DROPS, .jobs = "1 " },
                 { 1, TAKE, .jobs = "2 " },
         };
@@ -694,8 +408,7 @@ static void a_parked_job_has_those_of_its_key_ahead(void **state) {
         static const Step steps[] = {
                 { 0, SUBMIT, 1, "a" },
                 { 0, SUBMIT, 2, "a", .delay = 5 },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 3, "a", .n = 2 },
                 { 0, SUBMIT, 5, "b" },
                 { 0, SUBMIT, 6 },
                 { 0, POSITION, 1, .n = 1 },
@@ -721,10 +434,7 @@ static void a_parked_job_has_those_of_its_key_ahead(void **state) {
 
 static void more_places_count_at_once(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 1, "a", .n = 4 },
                 { 1, TAKE, .jobs = "1 " },
                 { 1, ELIGIBLE, .n = 0 },
                 { 2, PLACES, .n = 3 },
@@ -737,10 +447,7 @@ static void more_places_count_at_once(void **state) {
 
 static void fewer_places_count_for_what_waits(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
-                { 0, SUBMIT, 4, "a" },
+                { 0, SUBMIT, 1, "a", .n = 4 },
                 { 1, TAKE, .jobs = "1 2 ", .n = 2 },
                 { 1, ELIGIBLE, .n = 1 },
                 { 2, PLACES, .n = 1 },
@@ -757,9 +464,7 @@ static void fewer_places_count_for_what_waits(void **state) {
 
 static void with_more_places_nobody_keeps_one(void **state) {
         static const Step in_back_off[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
+                { 0, SUBMIT, 1, "a", .n = 3 },
                 { 1, TAKE, .jobs = "1 " },
                 { 2, RETRY, 1, .until = 12 },
                 { 3, PLACES, .n = 2 },
@@ -773,9 +478,7 @@ static void with_more_places_nobody_keeps_one(void **state) {
                 { 13, TAKE, .jobs = "1 " },
         };
         static const Step due[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
-                { 0, SUBMIT, 3, "a" },
+                { 0, SUBMIT, 1, "a", .n = 3 },
                 { 1, TAKE, .jobs = "1 " },
                 { 2, RETRY, 1, .until = 12 },
                 { 12, ADVANCE, .jobs = "" },
@@ -790,8 +493,7 @@ static void with_more_places_nobody_keeps_one(void **state) {
 
 static void one_of_several_at_work_keeps_nothing(void **state) {
         static const Step steps[] = {
-                { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "a" },
+                { 0, SUBMIT, 1, "a", .n = 2 },
                 { 1, TAKE, .jobs = "1 2 " },
                 { 2, PLACES, .n = 1 },
                 { 3, RETRY, 1, .until = 13 },
@@ -811,8 +513,7 @@ static void one_of_several_at_work_keeps_nothing(void **state) {
 static void a_key_without_a_job_is_forgotten(void **state) {
         static const Step steps[] = {
                 { 0, SUBMIT, 1, "a" },
-                { 0, SUBMIT, 2, "b" },
-                { 0, SUBMIT, 3, "b" },
+                { 0, SUBMIT, 2, "b", .n = 2 },
                 { 0, KNOWN, .n = 2 },
                 { 1, TAKE, .jobs = "1 2 " },
                 { 2, FINISH, 1 },

@@ -36,6 +36,41 @@ static int name_of_file(Config *config, const char *path, const char *kind, char
         return faults_add(&config->faults, path, 1, text);
 }
 
+/* Where files are looked for, and what decides about what is in them. */
+typedef struct Loading {
+        Config *config;
+        char *const *dirs;
+        Fairness fairness;      /* of pools that do not say */
+        const ConfigMade *made; /* NULL = nothing */
+} Loading;
+
+/* Loads all files of a kind, in the order of their names. */
+static int load_all(const Loading *loading, const char *suffix,
+        int (*load)(const Loading *loading, const char *path)) {
+        _cleanup_strv_ char **paths = NULL;
+        int r;
+
+        r = find_settings_files(&loading->config->faults, loading->dirs, NULL, suffix, &paths);
+        if (r < 0)
+                return r;
+        STRV_FOREACH (path, paths) {
+                r = load(loading, *path);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+/* Makes room for one more in an array of n. */
+static int reserve_one(void *array, size_t n, size_t size) {
+        void *bigger = reallocarray(*(void **) array, n + 1, size);
+
+        if (!bigger)
+                return -ENOMEM;
+        *(void **) array = bigger;
+        return 0;
+}
+
 /* ---- limiters ---- */
 
 static int open_in_limiter(void *target, const char *section, char **ret_error) {
@@ -47,31 +82,31 @@ static int set_in_limiter(
         return limiter_config_set_in_section(target, section, key, value, ret_error);
 }
 
-static int config_add_limiter(Config *config, const ConfigLimiter *limiter) {
-        ConfigLimiter *bigger, copy = *limiter;
+static int config_add_limiter(Config *config, const LimiterConfig *limiter, const char *name,
+        const char *path, uint64_t d) {
+        _cleanup_free_ char *own_name = strdup(name), *own_path = strdup(path);
 
-        copy.name = strdup(limiter->name);
-        copy.path = strdup(limiter->path);
-        bigger = reallocarray(config->limiters, config->n_limiters + 1, sizeof(*bigger));
-        if (bigger)
-                config->limiters = bigger;
-        if (!copy.name || !copy.path || !bigger) {
-                free(copy.name);
-                free(copy.path);
+        if (!own_name || !own_path ||
+                reserve_one(&config->limiters, config->n_limiters, sizeof(*config->limiters)) < 0)
                 return -ENOMEM;
-        }
-        bigger[config->n_limiters++] = copy;
+        config->limiters[config->n_limiters++] = (ConfigLimiter){
+                .config = *limiter,
+                .name = TAKE_PTR(own_name),
+                .path = TAKE_PTR(own_path),
+                .digest = d,
+        };
         return 0;
 }
 
-static int load_limiter(Config *config, char *const *dirs, char *path) {
+static int load_limiter(const Loading *loading, const char *path) {
+        Config *config = loading->config;
         _cleanup_free_ char *name = NULL, *error = NULL;
-        ConfigLimiter limiter = { .config = LIMITER_CONFIG_DEFAULT, .path = path };
+        LimiterConfig limiter = LIMITER_CONFIG_DEFAULT;
         _cleanup_(unit_done) Unit unit = {
                 .faults = &config->faults,
                 .open = open_in_limiter,
                 .set = set_in_limiter,
-                .target = &limiter.config,
+                .target = &limiter,
                 .digest = DIGEST_INIT,
         };
         int r;
@@ -79,30 +114,13 @@ static int load_limiter(Config *config, char *const *dirs, char *path) {
         r = name_of_file(config, path, "limiter", &name);
         if (r < 0 || !name)
                 return r;
-        r = unit_load(&unit, dirs, base_name(path), path);
+        r = unit_load(&unit, loading->dirs, base_name(path), path);
         if (r < 0 || !unit.found || unit.faulty)
                 return r;
-        r = limiter_config_complete(&limiter.config, &error);
+        r = limiter_config_complete(&limiter, &error);
         if (r < 0)
                 return error ? unit_fault_of_setting(&unit, "Limiter", "Rate", error) : r;
-        limiter.name = name;
-        limiter.digest = unit.digest;
-        return config_add_limiter(config, &limiter);
-}
-
-static int load_limiters(Config *config, char *const *dirs) {
-        _cleanup_strv_ char **paths = NULL;
-        int r;
-
-        r = find_settings_files(&config->faults, dirs, NULL, ".limiter", &paths);
-        if (r < 0)
-                return r;
-        STRV_FOREACH (path, paths) {
-                r = load_limiter(config, dirs, *path);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return config_add_limiter(config, &limiter, name, path, unit.digest);
 }
 
 /* ---- breakers ---- */
@@ -116,30 +134,30 @@ static int set_in_breaker(
         return breaker_config_set_in_section(target, section, key, value, ret_error);
 }
 
-static int config_add_breaker(Config *config, const ConfigBreaker *breaker) {
-        ConfigBreaker *bigger, copy = *breaker;
+static int config_add_breaker(Config *config, const BreakerConfig *breaker, const char *name,
+        const char *path, uint64_t d) {
+        _cleanup_free_ char *own_name = strdup(name), *own_path = strdup(path);
 
-        copy.name = strdup(breaker->name);
-        copy.path = strdup(breaker->path);
-        bigger = reallocarray(config->breakers, config->n_breakers + 1, sizeof(*bigger));
-        if (bigger)
-                config->breakers = bigger;
-        if (!copy.name || !copy.path || !bigger) {
-                free(copy.name);
-                free(copy.path);
+        if (!own_name || !own_path ||
+                reserve_one(&config->breakers, config->n_breakers, sizeof(*config->breakers)) < 0)
                 return -ENOMEM;
-        }
-        bigger[config->n_breakers++] = copy;
+        config->breakers[config->n_breakers++] = (ConfigBreaker){
+                .config = *breaker,
+                .name = TAKE_PTR(own_name),
+                .path = TAKE_PTR(own_path),
+                .digest = d,
+        };
         return 0;
 }
 
-static int load_breaker(Config *config, char *const *dirs, char *path) {
-        ConfigBreaker breaker = { .config = BREAKER_CONFIG_DEFAULT, .path = path };
+static int load_breaker(const Loading *loading, const char *path) {
+        Config *config = loading->config;
+        BreakerConfig breaker = BREAKER_CONFIG_DEFAULT;
         _cleanup_(unit_done) Unit unit = {
                 .faults = &config->faults,
                 .open = open_in_breaker,
                 .set = set_in_breaker,
-                .target = &breaker.config,
+                .target = &breaker,
                 .digest = DIGEST_INIT,
         };
         _cleanup_free_ char *name = NULL;
@@ -148,27 +166,10 @@ static int load_breaker(Config *config, char *const *dirs, char *path) {
         r = name_of_file(config, path, "breaker", &name);
         if (r < 0 || !name)
                 return r;
-        r = unit_load(&unit, dirs, base_name(path), path);
+        r = unit_load(&unit, loading->dirs, base_name(path), path);
         if (r < 0 || !unit.found || unit.faulty)
                 return r;
-        breaker.name = name;
-        breaker.digest = unit.digest;
-        return config_add_breaker(config, &breaker);
-}
-
-static int load_breakers(Config *config, char *const *dirs) {
-        _cleanup_strv_ char **paths = NULL;
-        int r;
-
-        r = find_settings_files(&config->faults, dirs, NULL, ".breaker", &paths);
-        if (r < 0)
-                return r;
-        STRV_FOREACH (path, paths) {
-                r = load_breaker(config, dirs, *path);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
+        return config_add_breaker(config, &breaker, name, path, unit.digest);
 }
 
 /* ---- pools ---- */
@@ -203,20 +204,14 @@ static int unit_try_handler(Unit *unit, const PoolConfig *pool) {
         return unit_fault_of_setting(unit, pool->handler->section, key, text);
 }
 
+/* Takes the pool over. */
 static int config_add_pool(Config *config, PoolConfig *pool, const char *path, uint64_t d) {
-        ConfigPool *bigger;
-        char *copy;
+        _cleanup_free_ char *copy = strdup(path);
 
-        copy = strdup(path);
-        bigger = reallocarray(config->pools, config->n_pools + 1, sizeof(*bigger));
-        if (bigger)
-                config->pools = bigger;
-        if (!copy || !bigger) {
-                free(copy);
+        if (!copy || reserve_one(&config->pools, config->n_pools, sizeof(*config->pools)) < 0)
                 return -ENOMEM;
-        }
-
-        bigger[config->n_pools++] = (ConfigPool){ .config = pool, .path = copy, .digest = d };
+        config->pools[config->n_pools++] =
+                (ConfigPool){ .config = pool, .path = TAKE_PTR(copy), .digest = d };
         return 0;
 }
 
@@ -261,8 +256,8 @@ static int check_shared(
         return r;
 }
 
-static int load_pool(Config *config, char *const *dirs, const char *path, Fairness fairness,
-        const ConfigMade *made) {
+static int load_pool(const Loading *loading, const char *path) {
+        Config *config = loading->config;
         _cleanup_(pool_config_freep) PoolConfig *pool = NULL;
         _cleanup_(unit_done) Unit unit = {
                 .faults = &config->faults,
@@ -277,12 +272,12 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
         if (r < 0 || !name)
                 return r;
 
-        r = pool_config_new(name, fairness, &pool);
+        r = pool_config_new(name, loading->fairness, &pool);
         if (r < 0)
                 return r;
         unit.target = pool;
 
-        r = unit_load(&unit, dirs, base_name(path), path);
+        r = unit_load(&unit, loading->dirs, base_name(path), path);
         if (r < 0)
                 return r;
         if (!unit.found)
@@ -293,7 +288,7 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
                 r = pool_config_complete_all(pool, unit_fault_of_setting, &unit);
                 if (r < 0 && !unit.faulty)
                         return r;
-                r = check_shared(config, made, pool, &unit);
+                r = check_shared(config, loading->made, pool, &unit);
                 if (r < 0)
                         return r;
         }
@@ -309,22 +304,6 @@ static int load_pool(Config *config, char *const *dirs, const char *path, Fairne
         if (r < 0)
                 return r;
         (void) TAKE_PTR(pool); /* the config owns it now */
-        return 0;
-}
-
-static int load_pools(
-        Config *config, char *const *dirs, Fairness fairness, const ConfigMade *made) {
-        _cleanup_strv_ char **paths = NULL;
-        int r;
-
-        r = find_settings_files(&config->faults, dirs, NULL, ".pool", &paths);
-        if (r < 0)
-                return r;
-        STRV_FOREACH (path, paths) {
-                r = load_pool(config, dirs, *path, fairness, made);
-                if (r < 0)
-                        return r;
-        }
         return 0;
 }
 
@@ -366,24 +345,18 @@ static int check_stages(
 /* Takes the pipeline over. */
 static int config_add_pipeline(
         Config *config, PipelineConfig *pipeline, const char *path, uint64_t d) {
-        ConfigPipeline *bigger;
-        char *copy;
+        _cleanup_free_ char *copy = strdup(path);
 
-        copy = strdup(path);
-        bigger = reallocarray(config->pipelines, config->n_pipelines + 1, sizeof(*bigger));
-        if (bigger)
-                config->pipelines = bigger;
-        if (!copy || !bigger) {
-                free(copy);
+        if (!copy || reserve_one(&config->pipelines, config->n_pipelines,
+                             sizeof(*config->pipelines)) < 0)
                 return -ENOMEM;
-        }
-        bigger[config->n_pipelines++] =
-                (ConfigPipeline){ .config = pipeline, .path = copy, .digest = d };
+        config->pipelines[config->n_pipelines++] =
+                (ConfigPipeline){ .config = pipeline, .path = TAKE_PTR(copy), .digest = d };
         return 0;
 }
 
-static int load_pipeline(
-        Config *config, char *const *dirs, const char *path, const ConfigMade *made) {
+static int load_pipeline(const Loading *loading, const char *path) {
+        Config *config = loading->config;
         _cleanup_(pipeline_config_freep) PipelineConfig *pipeline = NULL;
         _cleanup_(unit_done) Unit unit = {
                 .faults = &config->faults,
@@ -401,31 +374,16 @@ static int load_pipeline(
         if (r < 0)
                 return r;
         unit.target = pipeline;
-        r = unit_load(&unit, dirs, base_name(path), path);
+        r = unit_load(&unit, loading->dirs, base_name(path), path);
         if (r < 0 || !unit.found || unit.faulty)
                 return r;
-        r = check_stages(config, made, pipeline, &unit);
+        r = check_stages(config, loading->made, pipeline, &unit);
         if (r < 0 || unit.faulty)
                 return r;
         r = config_add_pipeline(config, pipeline, path, unit.digest);
         if (r >= 0)
                 (void) TAKE_PTR(pipeline); /* the config owns it now */
         return r;
-}
-
-static int load_pipelines(Config *config, char *const *dirs, const ConfigMade *made) {
-        _cleanup_strv_ char **paths = NULL;
-        int r;
-
-        r = find_settings_files(&config->faults, dirs, NULL, ".pipeline", &paths);
-        if (r < 0)
-                return r;
-        STRV_FOREACH (path, paths) {
-                r = load_pipeline(config, dirs, *path, made);
-                if (r < 0)
-                        return r;
-        }
-        return 0;
 }
 
 /* [Daemon] of sluiced.conf. */
@@ -536,6 +494,7 @@ int config_search_path(bool user, char ***ret) {
 
 int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Config **ret) {
         _cleanup_(config_freep) Config *config = NULL;
+        Loading loading;
         int r;
 
         config = malloc(sizeof(*config));
@@ -546,16 +505,14 @@ int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Co
         r = load_daemon(config, dirs);
         if (r < 0)
                 return r;
-        r = load_limiters(config, dirs);
-        if (r < 0)
-                return r;
-        r = load_breakers(config, dirs);
-        if (r < 0)
-                return r;
-        r = load_pools(config, dirs, fairness, made);
-        if (r < 0)
-                return r;
-        r = load_pipelines(config, dirs, made);
+        loading = (Loading){ .config = config, .dirs = dirs, .fairness = fairness, .made = made };
+        r = load_all(&loading, ".limiter", load_limiter);
+        if (r >= 0)
+                r = load_all(&loading, ".breaker", load_breaker);
+        if (r >= 0)
+                r = load_all(&loading, ".pool", load_pool);
+        if (r >= 0)
+                r = load_all(&loading, ".pipeline", load_pipeline);
         if (r < 0)
                 return r;
 

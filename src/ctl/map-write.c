@@ -116,9 +116,25 @@ static void pass(Block *block, size_t size) {
         block->offset += size;
 }
 
-/* The whole output of a job for which a reply had no room. Where there is none to be had, what was
- * in the reply may have been the output, which just looked like the notice; but what a command
- * prints ends in a newline, so there it is rather that the pool retains no results. */
+/* What it has done is not to be had; why it failed may be not either, but that it did is known. */
+static void lose(Map *map, End *end) {
+        if (!succeeded(end))
+                return;
+        end->result = "lost";
+        map->n_failed++;
+}
+
+/* In its turn, and for good. */
+static void write_fetched(Map *map, Block *block, const End *end) {
+        if (!write_end(map, end))
+                report_failure(map, end);
+        pass(block, block->output_lengths[block->n_written]);
+}
+
+/* The whole output, or error text, of a job for which a reply had no room. Where there is none to
+ * be had, what was in the reply may have been the output, which just looked like the notice; but
+ * what a command prints ends in a newline, so there it is rather that the pool retains no results.
+ */
 static int on_fetched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
         const sd_bus_error *error = sd_bus_message_get_error(m);
         Map *map = userdata;
@@ -130,13 +146,9 @@ static int on_fetched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         if (!error && sd_bus_message_read(m, "s", &end.result) >= 0 &&
                 sd_bus_message_read_array(m, 'y', &data, &end.size) >= 0)
                 end.text = data;
-        else if (map->runs_commands || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT)) {
-                end.result = "lost";
-                map->n_failed++;
-        }
-        if (!write_end(map, &end))
-                report_failure(map, &end);
-        pass(block, block->output_lengths[block->n_written]);
+        else if (map->runs_commands || !sd_bus_error_has_name(error, SD_BUS_ERROR_UNKNOWN_OBJECT))
+                lose(map, &end);
+        write_fetched(map, block, &end);
         map_step(map);
         return 0;
 }
@@ -144,7 +156,7 @@ static int on_fetched(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
 static bool is_cut(const End *end) {
         static const char notice_text[] = "too large: use GetResult";
 
-        return succeeded(end) && end->size == strlen(notice_text) &&
+        return end->id > 0 && end->size == strlen(notice_text) &&
                memcmp(end->text, notice_text, end->size) == 0;
 }
 
@@ -168,7 +180,9 @@ void map_write(Map *map) {
                         if (unlikely(is_cut(&end))) {
                                 if (fetch(map, &end))
                                         return;
-                                end.result = "lost";
+                                lose(map, &end);
+                                write_fetched(map, block, &end);
+                                continue;
                         }
                         if (!write_end(map, &end))
                                 return;

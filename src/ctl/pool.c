@@ -3,23 +3,45 @@
 /* What is done to a pool, or a pipeline, as a whole. */
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <systemd/sd-bus.h>
 
 #include "ctl/bus.h"
+#include "ctl/json.h"
 #include "ctl/object.h"
 #include "ctl/options.h"
+#include "ctl/pipeline.h"
 #include "ctl/verbs.h"
 #include "util/parse.h"
 #include "util/strv.h"
 
-static int pool_find(Ctl *c, const char *s, Object *ret) {
-        return pool_parse(s, ret);
+/* A pool that something is to be done to for which pipelines have no method. A name that only a
+ * pipeline has is likely to mean that, so what there is for it is told. */
+static int pool_find(Ctl *c, const char *s, const char *what, Object *ret) {
+        _cleanup_json_ json_object *properties = NULL;
+        _cleanup_free_ char *stages = NULL;
+        int r;
+
+        r = target_find(c, s, ret);
+        if (r < 0 || strcmp(ret->kind->name, "pool") == 0)
+                return r;
+        r = bus_get_all(c, ret->path, ret->kind->interface, /* optional= */ false, &properties,
+                "%s pipeline \"%s\"", what, ret->name);
+        if (r < 0)
+                return r;
+        stages = pipeline_stages(properties);
+        (void) fflush(stdout);
+        fprintf(stderr,
+                "Failed to %s \"%s\": it is a pipeline, and not a pool. For pipelines there are "
+                "drain, resume, set and cancel --pipeline=%s; its pools are %s.\n",
+                what, ret->name, ret->name, stages);
+        return -EOPNOTSUPP;
 }
 
-/* Calls a method without arguments and without an answer on each in turn, as `find` finds them. */
-static int for_each(Ctl *c, char **names, int (*find)(Ctl *c, const char *s, Object *ret),
-        const char *member, const char *what) {
+/* Calls a method without arguments and without an answer on each in turn. */
+static int for_each(Ctl *c, char **names, bool pools_only, const char *member, const char *what) {
         int result = 0;
 
         STRV_FOREACH (name, names) {
@@ -27,7 +49,8 @@ static int for_each(Ctl *c, char **names, int (*find)(Ctl *c, const char *s, Obj
                 _cleanup_object_ Object object = { 0 };
                 int r;
 
-                r = find(c, *name, &object);
+                r = pools_only ? pool_find(c, *name, what, &object)
+                               : target_find(c, *name, &object);
                 if (r >= 0)
                         r = bus_new_call(c, object.path, object.kind->interface, member, &m);
                 if (r >= 0)
@@ -40,7 +63,7 @@ static int for_each(Ctl *c, char **names, int (*find)(Ctl *c, const char *s, Obj
 }
 
 static int pause_pools(Ctl *c, char **arguments) {
-        return for_each(c, arguments, pool_find, "Pause", "pause");
+        return for_each(c, arguments, /* pools_only= */ true, "Pause", "pause");
 }
 
 const Verb verb_pause = {
@@ -55,7 +78,7 @@ const Verb verb_pause = {
 };
 
 static int resume_pools(Ctl *c, char **arguments) {
-        return for_each(c, arguments, target_find, "Resume", "resume");
+        return for_each(c, arguments, /* pools_only= */ false, "Resume", "resume");
 }
 
 const Verb verb_resume = {
@@ -184,7 +207,7 @@ static int clear_pools(Ctl *c, char **arguments) {
                 uint32_t n;
                 int r;
 
-                r = pool_parse(*name, &pool);
+                r = pool_find(c, *name, "clear", &pool);
                 if (r >= 0)
                         r = bus_new_call(c, pool.path, POOL_INTERFACE, "Clear", &m);
                 if (r >= 0)
@@ -224,7 +247,7 @@ static int kick_pool(Ctl *c, char **arguments) {
         if (arguments[1] && parse_uint64(arguments[1], 1, UINT32_MAX, &max) < 0)
                 return usage_error(
                         "\"%s\" is no number of jobs; expected a number from 1.", arguments[1]);
-        r = pool_parse(arguments[0], &pool);
+        r = pool_find(c, arguments[0], "kick", &pool);
         if (r >= 0)
                 r = bus_new_call(c, pool.path, POOL_INTERFACE, "Kick", &m);
         if (r < 0)

@@ -32,6 +32,7 @@ static int list_pools(Ctl *c, Table *table) {
                                   &running, &workers)) > 0) {
                 json_object *row = json_object_new_object();
 
+                json_add(row, "Kind", json_object_new_string("pool"));
                 json_add(row, "Name", json_object_new_string(name));
                 json_add(row, "Path", json_object_new_string(path));
                 json_add(row, "State", json_object_new_string(state));
@@ -139,25 +140,42 @@ static int compare_names(const void *a, const void *b) {
                 json_text(*(json_object *const *) b, "Name"));
 }
 
-/* Prints those among the objects, under a header of their own. */
-static void list_section(
-        Ctl *c, const struct Section *section, json_object *objects, Line *legend) {
-        _cleanup_json_ json_object *found = json_object_new_array();
-        _cleanup_table_ Table table;
-        size_t n;
+/* The properties of those of the kind among the objects, by name, with Kind and Path. */
+static json_object *find_all(const struct Section *section, json_object *objects) {
+        json_object *found = json_object_new_array();
 
-        table_init(&table, c, section->columns, ELEMENTSOF(section->columns));
         json_object_object_foreach(objects, path, interfaces) {
                 json_object *p = json_member(interfaces, section->interface);
 
-                (void) path;
-                if (p && json_object_array_add(found, json_object_get(p)) < 0)
+                if (!p)
+                        continue;
+                json_add(p, "Kind", json_object_new_string(section->singular));
+                json_add(p, "Path", json_object_new_string(path));
+                if (json_object_array_add(found, json_object_get(p)) < 0)
                         text_out_of_memory();
         }
-        n = json_object_array_length(found);
+        json_object_array_sort(found, compare_names);
+        return found;
+}
+
+/* What is read by programs has all of them in one list, with all their properties. */
+static void add_section(Table *table, const struct Section *section, json_object *objects) {
+        _cleanup_json_ json_object *found = find_all(section, objects);
+
+        for (size_t i = 0; i < json_object_array_length(found); i++)
+                table_add(table, json_object_get(json_object_array_get_idx(found, i)));
+}
+
+/* Prints those among the objects, under a header of their own. */
+static void list_section(
+        Ctl *c, const struct Section *section, json_object *objects, Line *legend) {
+        _cleanup_json_ json_object *found = find_all(section, objects);
+        size_t n = json_object_array_length(found);
+        _cleanup_table_ Table table;
+
+        table_init(&table, c, section->columns, ELEMENTSOF(section->columns));
         if (n == 0)
                 return;
-        json_object_array_sort(found, compare_names);
         putchar('\n');
         for (size_t i = 0; i < n; i++)
                 table_add(&table, section->row(json_object_array_get_idx(found, i)));
@@ -182,12 +200,18 @@ static int list(Ctl *c, char **arguments) {
         r = list_pools(c, &table);
         if (r < 0)
                 return r;
-        /* What is read by programs has rows of one kind. */
-        if (c->json != JSON_OFF || c->no_legend) {
+        /* Without headers nobody could tell other rows from these. */
+        if (c->json == JSON_OFF && c->no_legend) {
                 table_finish(&table, "pool", "pools");
                 return 0;
         }
         objects = get_objects(c);
+        if (c->json != JSON_OFF) {
+                for (size_t i = 0; objects && i < ELEMENTSOF(sections); i++)
+                        add_section(&table, &sections[i], objects);
+                table_end(&table);
+                return 0;
+        }
         table_end(&table);
         add_to_legend(&legend, table.n_printed, "pool", "pools");
         for (size_t i = 0; objects && i < ELEMENTSOF(sections); i++)
@@ -201,9 +225,8 @@ const Verb verb_list = {
         .arguments = "",
         .summary = "List the pools, pipelines, limiters and breakers",
         .details = "With their state, the jobs that wait and run, and their workers; below them, "
-                   "if there are any, pipelines, limiters and breakers. JSON, and what has no "
-                   "legend, has "
-                   "the pools alone.",
+                   "if there are any, pipelines, limiters and breakers. In JSON \"Kind\" says what "
+                   "each is. What has no legend has the pools alone.",
         .example = "sluicectl list --json=short",
         .max_arguments = 0,
         .run = list,

@@ -258,13 +258,16 @@ class SluicectlTest(unittest.TestCase):
     def test_list_without_legend_has_only_rows_of_pools(self):
         self.assertEqual(len(self.ctl('list', '--no-legend').out.splitlines()), 3)
 
-    def test_list_as_json_has_one_object_per_pool(self):
+    def test_list_as_json_has_all_that_the_tables_have(self):
         for mode in 'short', 'pretty':
-            pools = json.loads(self.ctl('list', f'--json={mode}').out)
-            self.assertEqual(pools[0], {
-                'Name': 'gzip', 'Path': '/org/sluice1/pool/gzip', 'State': 'running', 'Queued': 12,
+            rows = json.loads(self.ctl('list', f'--json={mode}').out)
+            self.assertEqual(rows[0], {
+                'Kind': 'pool', 'Name': 'gzip', 'Path': '/org/sluice1/pool/gzip', 'State': 'running', 'Queued': 12,
                 'Running': 3, 'Workers': 4})
-            self.assertEqual(len(pools), 3)
+            self.assertEqual([f"{row['Kind']} {row['Name']}" for row in rows[3:]],
+                             ['limiter api', 'limiter gzip', 'breaker api', 'breaker db'])
+            self.assertEqual(rows[3]['Path'], '/org/sluice1/limiter/api')
+            self.assertEqual(rows[3]['Burst'], 60)
 
     def test_table_fits_the_terminal(self):
         for columns in 60, 80:

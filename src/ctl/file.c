@@ -119,19 +119,33 @@ static int print_file(const char *path, bool first) {
         return 0;
 }
 
-/* Without a file here it may still be there; whether it is only sluiced knows. It may have been
- * started with other folders than these. */
-static int explain_absence(Ctl *c, const char *word, char *const *directories) {
-        _cleanup_json_ json_object *properties = NULL;
-        _cleanup_free_ char *places = text_copy("");
-        _cleanup_object_ Object object = { 0 };
-        int r;
+/* "/etc/sluice, /run/sluice" */
+static char *places_text(char *const *directories) {
+        char *places = text_copy("");
 
         STRV_FOREACH (directory, directories) {
                 char *more = text_format("%s%s%s", places, *places ? ", " : "", *directory);
 
                 free(places);
                 places = more;
+        }
+        return places;
+}
+
+/* Without a file here it may still be there; whether it is only sluiced knows. It may have been
+ * started with other folders than these. */
+static int explain_absence(Ctl *c, const char *word, char *const *directories) {
+        _cleanup_free_ char *places = places_text(directories);
+        _cleanup_json_ json_object *properties = NULL;
+        _cleanup_object_ Object object = { 0 };
+        int r;
+
+        if (strcmp(word, DAEMON_FILE) == 0) {
+                fprintf(stderr,
+                        "There is no %s in %s. All its settings are the defaults, unless sluiced "
+                        "was told to read other folders (--config=).\n",
+                        word, places);
+                return -ENOENT;
         }
         r = object_find(c, word, &object, &properties);
         if (r >= 0)
@@ -177,12 +191,8 @@ static int cat_one(Ctl *c, const char *word, char *const *directories, bool firs
         r = find_settings(word, directories, &path, &name);
         if (r < 0)
                 return r;
-        if (!path && strcmp(word, DAEMON_FILE) != 0)
+        if (!path)
                 return explain_absence(c, word, directories);
-        if (!path) {
-                fprintf(stderr, "There is no %s; all its settings are the defaults.\n", name);
-                return -ENOENT;
-        }
         r = print_file(path, first);
         drop_ins = find_drop_ins(directories, name);
         STRV_FOREACH (drop_in, drop_ins) {
@@ -217,8 +227,10 @@ const Verb verb_cat = {
         .summary = "Print the settings files of an object",
         .details = "First the file (of NAME.pool, NAME.pipeline, NAME.limiter and NAME.breaker the "
                    "first that is there), then its drop-ins, each after a comment with its path. "
-                   "NAME may also "
-                   "be sluiced.conf. What \"sluicectl set\" has changed is shown by \"sluicectl "
+                   "NAME may also be sluiced.conf. They are looked for where sluiced does so "
+                   "without --config=: in /etc/sluice, /run/sluice, /usr/local/lib/sluice and "
+                   "/usr/lib/sluice, with --user first in ~/.config/sluice. What \"sluicectl set\" "
+                   "has changed is shown by \"sluicectl "
                    "status\".",
         .example = "sluicectl cat gzip",
         .options = cat_options,

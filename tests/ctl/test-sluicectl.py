@@ -631,6 +631,10 @@ class SluicectlTest(unittest.TestCase):
                 self.ctl('cat', 'nope', *path, status=1).err,
                 'Failed to find "nope": there is no pool, pipeline, limiter or breaker of that name '
                 f'(NotFound)\nNor has it a file in {first}, {second}.\n')
+            self.assertEqual(
+                self.ctl('cat', 'sluiced.conf', *path, status=1).err,
+                f'There is no sluiced.conf in {first}, {second}. All its settings are the '
+                'defaults, unless sluiced was told to read other folders (--config=).\n')
 
     def test_reload_prints_every_fault(self):
         self.assertEqual(self.ctl('reload', status=1).err, (

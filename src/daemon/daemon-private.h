@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* What the files of the daemon share. Main thread only. */
+
+#include <sys/signalfd.h>
+
+#include "daemon/config.h"
+#include "daemon/daemon.h"
+#include "util/list.h"
+
+typedef enum StopPhase {
+        STOP_NOT,
+        STOP_DRAINING,   /* what runs may end by itself */
+        STOP_CANCELLING, /* what runs was told to stop */
+        STOP_DISMISSING, /* no job is left; workers leave */
+        STOP_DONE,
+} StopPhase;
+
+struct Daemon {
+        const DaemonOptions *options; /* borrowed */
+        sd_event *event;
+        Engine *engine;
+        Server *server;
+        char *socket_path; /* of the direct socket, where it is of our making */
+        List replacements; /* Replacement.links; owned by reload-pools.c */
+        List wanted;       /* WantedPipeline.links; owned by reload-pipelines.c */
+        usec_t drain_timeout;
+        bool ready; /* READY=1 was sent */
+        StopPhase phase;
+        sd_event_source *stop_source; /* the deadline of the phase */
+};
+
+/* ---- daemon.c ---- */
+
+void daemon_notify_status(Daemon *daemon);
+
+/* ---- load.c ---- */
+
+/* At the start: whatever has a settings file without a fault is made; the faults are logged. */
+int daemon_load(Daemon *daemon);
+
+Fairness daemon_fairness(const DaemonOptions *options); /* of pools that do not say */
+
+/* 0 or -errno, and then nothing is said about it. */
+int daemon_read_config(Daemon *daemon, Config **ret);
+void daemon_apply_settings(Daemon *daemon, const Config *config); /* those of sluiced.conf */
+
+/* What the files say of these, made. What goes wrong is added to `faults`. 0 or -errno; -ENOMEM
+ * also where there was no memory to say so. */
+int daemon_load_shared(Daemon *daemon, const Config *config, char ***faults);
+int daemon_add_pool(Daemon *daemon, ConfigPool *from, char ***faults);
+int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faults);
+
+int daemon_add_fault(char ***faults, const char *path, const char *text); /* 0 or -ENOMEM */
+
+/* ---- reload.c ---- */
+
+/* Makes everything what the settings files say now, all or nothing, and tells systemd of it. As
+ * ServerOps.reload(). */
+int daemon_reload(void *userdata, char **ret_error);
+
+/* ---- reload-pools.c ---- */
+
+/* Some faults show only when a handler is opened, as that of a plug-in that is not there. They must
+ * show before anything is changed. 0, also with faults, or -ENOMEM. */
+int daemon_try_handlers(Daemon *daemon, const Config *config, char ***faults);
+
+/* Makes the pool what its file says; takes what it needs out of `from`. Returns as above. */
+int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults);
+
+/* Removes the pools whose file has gone, and forgets those that were still to be made. */
+void daemon_drop_pools(Daemon *daemon, const Config *config);
+
+void daemon_forget_replacements(Daemon *daemon);
+
+/* ---- reload-pipelines.c ---- */
+
+/* The same for pipelines. */
+int daemon_reload_pipeline(Daemon *daemon, ConfigPipeline *from, char ***faults);
+void daemon_drop_pipelines(Daemon *daemon, const Config *config);
+void daemon_forget_wanted(Daemon *daemon);
+
+void daemon_make_wanted(Daemon *daemon);     /* those that can be made now */
+void daemon_tell_kept_pools(Daemon *daemon); /* logs which pools a pipeline keeps from going */
+
+/* ---- stop.c ---- */
+
+int daemon_on_stop_signal(
+        sd_event_source *source, const struct signalfd_siginfo *info, void *userdata);
+
+/* Moves on to the next phase once there is nothing left of this one. */
+void daemon_proceed_to_stop(Daemon *daemon);

@@ -4,8 +4,11 @@
 
 #include <stdio.h>
 #include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
 
 #include "try.h"
+#include "util/fd.h"
 
 static int set_up(void **state) {
         Try *t = malloc(sizeof(*t));
@@ -531,6 +534,52 @@ static void what_runs_can_be_cancelled_at_last(void **state) {
         assert_int_equal(try_result(t, gate + 1), JOB_CANCELLED);
 }
 
+/* ---- the driver of these tests ---- */
+
+static int on_nothing(sd_event_source *source, int fd, uint32_t events, void *userdata) {
+        return 0;
+}
+
+static int signal_at_last(sd_event_source *source, void *userdata) {
+        mailbox_signal(userdata);
+        return 0;
+}
+
+/* True once the note was read that it posts when it is asked for the second time. */
+static bool has_read_a_note(Try *t, unsigned *n_asked) {
+        StartNote *note;
+        Mail mail;
+
+        if (++*n_asked != 2)
+                return t->n_started > 0;
+        note = calloc(1, sizeof(*note));
+        assert_non_null(note);
+        mail_init(&mail);
+        list_append(&mail.notes, &note->links);
+        mail.n++;
+        assert_false(mailbox_post(&t->engine->mailbox, &mail, /* urgent= */ false));
+        return false;
+}
+
+/* A worker posts first and signals then what nobody was woken for. When main has read it in
+ * between there is no signal, and no other event: what has changed is to be seen before the wait.
+ */
+static void no_wait_begins_after_mail_that_was_not_signalled_yet(void **state) {
+        Try *t = *state;
+        _cleanup_close_ int fd = eventfd(0, EFD_CLOEXEC);
+        sd_event_source *worker;
+        unsigned n_asked = 0;
+
+        /* It comes to that between the last look at the mail and the wait. */
+        assert_true(fd >= 0);
+        assert_return_code(
+                sd_event_add_io(t->event, &worker, fd, EPOLLIN, on_nothing, &t->engine->mailbox),
+                0);
+        assert_return_code(sd_event_source_set_prepare(worker, signal_at_last), 0);
+        try_until(t, has_read_a_note(t, &n_asked));
+        sd_event_source_disable_unref(worker);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         const struct CMUnitTest tests[] = {
@@ -554,6 +603,7 @@ int main(void) {
                 TEST(results_are_forgotten_with_age),
                 TEST(shutting_down_cancels_what_waits_and_lets_the_rest_end),
                 TEST(what_runs_can_be_cancelled_at_last),
+                TEST(no_wait_begins_after_mail_that_was_not_signalled_yet),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -397,10 +397,13 @@ void try_done(Try *t) {
 void try_turn(Try *t, unsigned n, const char *what) {
         int r;
 
-        engine_turn(t->engine);
-        /* The first time the condition may hold already after what came in. */
-        if (n == 0)
+        /* The first time the condition may hold already after what came in. From then on it was
+         * looked at after all that was done: no mail is to be read before the wait, as that may be
+         * the last that ever comes. */
+        if (n == 0) {
+                engine_turn(t->engine);
                 return;
+        }
         r = sd_event_run(t->event, PATIENCE);
         /* After an assertion that failed inside a callback it can never run again. */
         if (r < 0)

@@ -185,9 +185,9 @@ void scheduler_unclaim(Scheduler *s, Job *job);
 
 /* The attempt has ended (of a running, stopping or claimed job). True: the job is finished, or it
  * is JOB_PASSING, and this pool has nothing to do with it any more. False: it is scheduled for
- * another attempt, after details->ready_at, with its old place in the queue. Until then it keeps its
- * ConcurrencyKey if that is for one job at a time. Only a job with details can have another attempt.
- * `random` is any 64 bits, and matters for a failure alone. */
+ * another attempt, after details->ready_at, with its old place in the queue. Until then it keeps
+ * its ConcurrencyKey if that is for one job at a time. Only a job with details can have another
+ * attempt. `random` is any 64 bits, and matters for a failure alone. */
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random);
 
 /* Gives a finished job, which has details and for which there is room by scheduler_admit(), another

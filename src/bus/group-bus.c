@@ -94,7 +94,7 @@ static int append_member(sd_bus_message *reply, Job *job, size_t *room) {
         pool_job_view_state(job_pool(job), job, &view);
         return view.state == JOB_FINISHED
                        ? submit_append_result(reply, job, room)
-                       : sd_bus_message_append(reply, "(tsay)", job->id, "", (size_t) 0);
+                       : sd_bus_message_append(reply, "(tsay)", (uint64_t) job->id, "", (size_t) 0);
 }
 
 static int method_get_results(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -56,7 +56,7 @@ int job_bus_cancel(sd_bus_message *m, Job *job, sd_bus_error *error) {
         pool_job_view_state(job_pool(job), job, &view);
         if (view.state == JOB_FINISHED)
                 return bus_error(error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished: %s",
-                        job->id, job_result_to_string(view.result));
+                        (uint64_t) job->id, job_result_to_string(view.result));
         return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -154,7 +154,7 @@ static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *er
         pool_job_view_state(job_pool(job), job, &view);
         if (view.state != JOB_FINISHED)
                 return bus_error(error, BUS_ERROR_INVALID_STATE,
-                        "Job %" PRIu64 " has not finished: it is %s", job->id,
+                        "Job %" PRIu64 " has not finished: it is %s", (uint64_t) job->id,
                         job_state_to_string(view.state));
         text = job_error(job);
         r = sd_bus_message_new_method_return(m, &reply);
@@ -228,8 +228,8 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
                         PRIORITY_MAX);
         pool_job_view_state(job_pool(job), job, &view);
         if (view.state == JOB_FINISHED)
-                return bus_error(
-                        error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished", job->id);
+                return bus_error(error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished",
+                        (uint64_t) job->id);
         r = pool_set_priority(job_pool(job), job, (int16_t) priority);
         return r < 0 ? bus_error_oom(error) : sd_bus_reply_method_return(m, NULL);
 }

@@ -115,8 +115,9 @@ static int append_jobs(sd_bus_message *reply, Engine *engine, const JobFilter *f
                 pool_job_view_state(job_pool(job), job, &view);
                 if (!job_matches(job, filter, &view))
                         continue;
-                r = sd_bus_message_append(reply, "(tssis)", job->id, job_pool(job)->config->name,
-                        job_state_to_string(view.state), (int32_t) job->priority,
+                r = sd_bus_message_append(reply, "(tssis)", (uint64_t) job->id,
+                        job_pool(job)->config->name, job_state_to_string(view.state),
+                        (int32_t) job->priority,
                         view.result >= 0 ? job_result_to_string(view.result) : "");
                 if (r < 0)
                         return r;

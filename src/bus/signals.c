@@ -33,8 +33,8 @@ static int send_finished(Client *client, const Job *job) {
         r = sd_bus_message_new_signal(
                 client->link->bus, &m, SLUICE_PATH, "org.sluice1.Manager", "JobFinished");
         if (r >= 0)
-                r = sd_bus_message_append(m, "tsst", job->id, job_pool(job)->config->name,
-                        job_result_to_string((JobResult) job->result),
+                r = sd_bus_message_append(m, "tsst", (uint64_t) job->id,
+                        job_pool(job)->config->name, job_result_to_string((JobResult) job->result),
                         job->details ? job->details->duration : 0);
         if (r >= 0)
                 r = sd_bus_message_set_destination(m, client->name);

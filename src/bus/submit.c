@@ -624,7 +624,7 @@ static void on_run_finished(Submission *submission) {
                 job->flags |= JOB_KEEP;
                 bus_reply_error(call->message, BUS_ERROR_TOO_LARGE,
                         "The output of job %" PRIu64 " has %" PRIu32 " bytes: use GetResult",
-                        job->id, job->size);
+                        (uint64_t) job->id, job->size);
         } else {
                 _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
                 int r;
@@ -677,7 +677,7 @@ int submit_append_result(sd_bus_message *reply, Job *job, size_t *room) {
         r = sd_bus_message_open_container(reply, 'r', "tsay");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append_basic(reply, 't', &job->id);
+        r = sd_bus_message_append(reply, "t", (uint64_t) job->id);
         if (r < 0)
                 return r;
         r = sd_bus_message_append_basic(reply, 's', job_result_to_string((JobResult) job->result));

@@ -29,6 +29,7 @@ typedef struct Key Key;
 typedef struct Pipeline Pipeline;
 typedef struct Submission Submission;
 
+#define JOB_ID_MAX ((UINT64_C(1) << 58) - 1)
 #define PRIORITY_MIN (-1000)
 #define PRIORITY_MAX 1000
 
@@ -96,8 +97,9 @@ typedef enum JobFlag {
 } JobFlag;
 
 struct Job {
-        Job *next, *prev; /* borrowed: links of the one list that it is in, by its state */
-        uint64_t id;
+        Job *next, *prev;       /* borrowed: links of the one list that it is in, by its state */
+        uint64_t id : 58;       /* constant, so that the stage can be seen without a lock, too: */
+        uint64_t stage : 6;     /* of its pipeline; main alone changes it, in JOB_PASSING */
         usec_t due_at;          /* when it first became due: the base of its key, kept by retries */
         Submission *submission; /* shared: each job counts in n_jobs */
         void *data;             /* payload until the work has ended, then output; see JobFlag */
@@ -126,11 +128,8 @@ typedef enum KeyPlace {
         KEY_KEEPS,       /* has one until it has ended, also while it waits for another attempt */
 } KeyPlace;
 
-/* What is touched at every attempt comes first: of a pipeline each item has details, at each stage.
- */
 struct JobDetails {
         Job *job;         /* borrowed: whose details these are */
-        uint32_t stage;   /* of its pipeline; changed by main only, while the job is JOB_PASSING */
         uint32_t attempt; /* attempts that have ended, since it was accepted or kicked */
         uint32_t asked;   /* those of them that asked for another one */
         int32_t worker;   /* -1 = has not run */
@@ -190,10 +189,7 @@ struct Submission {
         void (*finished)(
                 Submission *submission); /* main thread: all have ended; NULL = nobody waits */
         void *pool;                      /* borrowed: the pool that it went to; or else */
-        JobDetails
-                *details;   /* owned: those of all its jobs, made as one; NULL = each has its own */
-        Pipeline *pipeline; /* borrowed: the pipeline, in which its jobs are items; all of them have
-                               details */
+        Pipeline *pipeline;              /* borrowed: the pipeline, in which its jobs are items */
         void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */
 };
 
@@ -227,9 +223,9 @@ static inline usec_t job_waits_since(const Job *job) {
         return job->details->ready_at;
 }
 
-/* Is it at the stage that its submission was made for? Of a job that is in no pipeline always. */
+/* Is it at the stage that its submission was made for? What is in no pipeline always is. */
 static inline bool job_is_at_first_stage(const Job *job) {
-        return !job->submission->pipeline || job->details->stage == 0;
+        return job->stage == 0;
 }
 
 /* Is what it works on there for one attempt alone? What came out of a stage is kept. */

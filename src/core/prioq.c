@@ -153,9 +153,9 @@ static void level_read_head(const Prioq *q, PrioqLevel *level) {
         __builtin_prefetch(level->head->next);
 }
 
-static PrioqLevel *level_of(const Prioq *q, const Job *job) {
-        assert(q->index[job->priority - PRIORITY_MIN]);
-        return &q->levels[q->index[job->priority - PRIORITY_MIN] - 1];
+static PrioqLevel *level_of(const Prioq *q, int16_t priority) {
+        assert(q->index[priority - PRIORITY_MIN]);
+        return &q->levels[q->index[priority - PRIORITY_MIN] - 1];
 }
 
 static void level_remove_head(Prioq *q, PrioqLevel *level) {
@@ -222,7 +222,7 @@ static void side_remove(Prioq *q, Job *job) {
 /* ---- jobs ---- */
 
 void prioq_push(Prioq *q, Job *job) {
-        PrioqLevel *level = level_of(q, job);
+        PrioqLevel *level = level_of(q, job->priority);
 
         q->n_jobs++;
         job->flags &= (uint8_t) ~JOB_OUT_OF_ORDER;
@@ -237,6 +237,10 @@ void prioq_push(Prioq *q, Job *job) {
                 job->flags |= JOB_OUT_OF_ORDER;
                 side_add(q, job);
         }
+}
+
+uint64_t prioq_last_id(const Prioq *q, int16_t priority) {
+        return level_of(q, priority)->last_id;
 }
 
 void prioq_push_aside(Prioq *q, Job *job) {
@@ -255,7 +259,7 @@ void prioq_unpop(Prioq *q, Job *job) {
                 return;
         }
 
-        level = level_of(q, job);
+        level = level_of(q, job->priority);
         if (!level->head || job->id < level->head->id) {
                 level_add_head(q, level, job);
                 return;
@@ -294,7 +298,7 @@ void prioq_remove(Prioq *q, Job *job) {
                 return;
         }
 
-        level = level_of(q, job);
+        level = level_of(q, job->priority);
         if (level->head == job)
                 level_remove_head(q, level);
         else {

@@ -50,6 +50,9 @@ int prioq_reserve(Prioq *q, int16_t priority);
  * that of a job that was pushed at this priority before. */
 void prioq_push(Prioq *q, Job *job);
 
+/* The highest id that was pushed at this priority, which has been reserved. */
+uint64_t prioq_last_id(const Prioq *q, int16_t priority);
+
 /* The same for one whose due_at does not tell since when it waits: always beside the levels. */
 void prioq_push_aside(Prioq *q, Job *job);
 

@@ -322,7 +322,7 @@ static bool passes_on(const Job *job, JobResult result) {
         const Pipeline *pipeline = job->submission->pipeline;
 
         return unlikely(pipeline) && result == JOB_SUCCEEDED &&
-               pipeline_goes_on(pipeline, job->details->stage);
+               pipeline_goes_on(pipeline, job->stage);
 }
 
 /* The last step of every job: counted under its result, and gone from its key and its owner. That
@@ -435,7 +435,7 @@ static ssize_t find_victims(Scheduler *s, uint64_t n, Job ***ret) {
 
 /* Would a job of this priority, submitted now, be taken before this one? */
 static bool is_more_urgent(const Scheduler *s, int16_t priority, const Job *than) {
-        const Job job = { .id = UINT64_MAX, .due_at = s->latest, .priority = priority };
+        const Job job = { .id = JOB_ID_MAX, .due_at = s->latest, .priority = priority };
 
         return prioq_before(&s->owners[0]->queue, &job, than);
 }
@@ -474,6 +474,10 @@ int scheduler_reserve(Scheduler *s, const Submission *submission, int16_t priori
         if (r >= 0 && unlikely(submission->concurrency_key))
                 r = keys_reserve(&s->keys, submission->concurrency_key, priority);
         return r;
+}
+
+bool scheduler_needs_details(const Scheduler *s, const Job *job) {
+        return job->id < prioq_last_id(&owner_of(s, job)->queue, job->priority);
 }
 
 static AdmitVerdict refuse(Scheduler *s, AdmitVerdict verdict, uint64_t n, unsigned flags) {

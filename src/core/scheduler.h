@@ -154,6 +154,10 @@ bool scheduler_line_is_due(const Scheduler *s); /* would it return somebody? */
  * is let in. So do items of a pipeline, for which that has answered. 0 or -ENOMEM. */
 int scheduler_reserve(Scheduler *s, const Submission *submission, int16_t priority);
 
+/* Does a job, for which that memory is there, need details to be submitted because one with a
+ * higher id was before it? */
+bool scheduler_needs_details(const Scheduler *s, const Job *job);
+
 /* A job that comes from another stage of its pipeline ends here, before it was submitted: it counts
  * as both. */
 void scheduler_turn_away(Scheduler *s, Job *job, JobResult result);

@@ -286,25 +286,25 @@ static void enter_next_stage(Job *job) {
         JobDetails *details = job->details;
 
         /* Only a single job has any, and whoever is at the other end waits for it to be closed. */
-        if (details->stage == 0 && submission->n_total == 1)
+        if (job->stage == 0 && submission->n_total == 1)
                 submission->payload_fd = fd_close(submission->payload_fd);
-        details->stage++;
+        job->stage++;
+        if (!job->data)
+                job->data = nothing;
+        if (likely(!details))
+                return;
         details->attempt = details->asked = 0;
         details->finished_at = 0;
         details->kicked = false;
         details->exit_status = 0;
         details->progress = -1;
-        if (!job->data)
-                job->data = nothing;
 }
 
 /* Ends the job where it has arrived. An error text that it has is about this. */
 static void turn_away(Engine *engine, Job *job, JobResult result, const char *error, usec_t now) {
-        JobDetails *details = job->details;
-
         /* Without memory for it the result speaks for itself. */
-        if (!details->error && error)
-                details->error = strdup(error);
+        if (error && job_ensure_details(job) >= 0 && !job->details->error)
+                job->details->error = strdup(error);
         pool_turn_away(job_pool(job), job, result, now);
         engine_job_ended(engine, job, now);
 }

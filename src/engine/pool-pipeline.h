@@ -67,7 +67,7 @@ void pipeline_watch_room(PoolPipeline *pipeline, RoomWatch *watch, uint64_t n);
 PoolPipeline *job_pipeline(const Job *job); /* that it is an item of; NULL if of none */
 
 static inline uint32_t job_stage(const Job *job) {
-        return job->submission->pipeline ? job->details->stage : 0;
+        return (uint32_t) job->stage;
 }
 
 const char *pipeline_state_to_string(const PoolPipeline *pipeline);

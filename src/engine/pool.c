@@ -169,6 +169,9 @@ size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
                                 break;
                         reserved = job;
                 }
+                if (unlikely(!job->details && scheduler_needs_details(&pool->scheduler, job)) &&
+                        job_ensure_details(job) < 0)
+                        break;
                 scheduler_submit(&pool->scheduler, job, now);
         }
         /* They are of any priority. */
@@ -184,7 +187,9 @@ void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now) {
         scheduler_turn_away(&pool->scheduler, job, result);
         pool_name_stage(pool, job);
         pool_unlock(pool);
-        job->due_at = job->details->finished_at = now;
+        job->due_at = now;
+        if (job->details)
+                job->details->finished_at = now;
 }
 
 CancelVerdict pool_cancel(Pool *pool, Job *job) {

@@ -34,8 +34,7 @@ JobDetails *job_details_free(JobDetails *details) {
                 return NULL;
         assert(list_is_empty(&details->watchers));
         free(details->error);
-        if (!details->job->submission->details)
-                free(details);
+        free(details);
         return NULL;
 }
 
@@ -93,11 +92,9 @@ bool pool_note_started(Pool *pool, Worker *worker, unsigned n, Mail *mail) {
         return urgent;
 }
 
-/* Somebody may wait for the end of a group, and its first failure may cancel the rest. */
-static bool is_urgent_in_group(const Submission *submission, const Job *job) {
-        if (submission->n_pending == 0)
-                return true;
-        return submission->first_error && job->result != JOB_SUCCEEDED &&
+/* The first failure of a group may cancel the rest. */
+static bool cancels_group(const Job *job) {
+        return job->submission->first_error && job->result != JOB_SUCCEEDED &&
                job->result != JOB_CANCELLED;
 }
 
@@ -126,7 +123,8 @@ void pool_name_stage(Pool *pool, Job *job) {
         if (job->result == JOB_SUCCEEDED)
                 return;
         /* Without memory for it the text says what, but not where. */
-        if (asprintf(&text, "%s: %s", pool->config->name, job_error(job)) < 0)
+        if (job_ensure_details(job) < 0 ||
+                asprintf(&text, "%s: %s", pool->config->name, job_error(job)) < 0)
                 return;
         free(job->details->error);
         job->details->error = text;
@@ -141,7 +139,7 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
 
         if (unlikely(job->state == JOB_PASSING)) {
                 mail_add_passing(mail, job);
-                return true;
+                return false;
         }
         /* A job without details has no other place for the moment of its end. */
         job->due_at = now;
@@ -150,7 +148,7 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         if (unlikely(submission->pipeline)) {
                 pool_name_stage(pool, job);
                 mail_add_job(mail, job);
-                return true;
+                return urgent || cancels_group(job);
         }
         if (!submission->bulk || announce)
                 mail_add_job(mail, job);
@@ -160,12 +158,13 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
                 urgent = true;
         }
         if (unlikely(submission->group))
-                urgent |= is_urgent_in_group(submission, job);
+                urgent |= submission->n_pending == 0 || cancels_group(job);
         return urgent;
 }
 
 /* What is told of the attempt. */
 static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec_t now) {
+        bool plain = !result->details;
         JobDetails *details;
 
         if (!job->details && result->details)
@@ -173,8 +172,8 @@ static void publish_details(Job *job, Worker *worker, WorkerResult *result, usec
         details = job->details;
         /* A bulk call's item that goes on is written over by its next stage, and looked at by
          * nobody before that. */
-        if (!details || (!result->details && job->submission->bulk && job->submission->pipeline &&
-                                pipeline_goes_on(job->submission->pipeline, details->stage)))
+        if (!details || (plain && job->submission->bulk && job->submission->pipeline &&
+                                pipeline_goes_on(job->submission->pipeline, job->stage)))
                 return;
         /* Why it was cancelled says more than what its handler makes of the stop. */
         if (!details->error || job_stop(job) != JOB_STOP_CANCEL) {

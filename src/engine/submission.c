@@ -18,7 +18,7 @@
 Pool *job_pool(const Job *job) {
         const PoolPipeline *pipeline = job_pipeline(job);
 
-        return unlikely(pipeline) ? pipeline->stages[job->details->stage] : job->submission->pool;
+        return unlikely(pipeline) ? pipeline->stages[job->stage] : job->submission->pool;
 }
 
 /* ---- submissions ---- */
@@ -49,7 +49,6 @@ Submission *submission_free(Submission *submission) {
         strv_free(submission->arguments);
         free(submission->tag);
         free(submission->concurrency_key);
-        free(submission->details);
         free(submission);
         return NULL;
 }
@@ -89,7 +88,7 @@ Job *engine_submission_job(Engine *engine, const Submission *submission, size_t 
 
 static bool jobs_need_details(const Submission *submission) {
         return submission->delay > 0 || submission->queue_timeout != USEC_INFINITY ||
-               submission->concurrency_key || submission->pipeline;
+               submission->concurrency_key;
 }
 
 /* Makes one job of the submission; memory has been reserved for all but details. 0 or -ENOMEM. */
@@ -105,10 +104,7 @@ static int job_new(Engine *engine, Submission *submission, uint64_t id, const st
                 .priority = submission->priority,
                 .state = JOB_NEW,
         };
-        if (submission->details)
-                job->details =
-                        job_details_init(&submission->details[id - submission->first_id], job);
-        else if (unlikely(jobs_need_details(submission)) && job_ensure_details(job) < 0) {
+        if (unlikely(jobs_need_details(submission)) && job_ensure_details(job) < 0) {
                 slab_free(&engine->slab, job);
                 return -ENOMEM;
         }
@@ -195,16 +191,8 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
 
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         const struct iovec *payloads, size_t n, bool borrow) {
-        bool needs_details = jobs_need_details(submission);
         int r;
 
-        /* Those of a bulk call go at once, too. */
-        if (submission->pipeline && submission->bulk) {
-                submission->details = reallocarray(NULL, n, sizeof(*submission->details));
-                if (!submission->details)
-                        return -ENOMEM;
-                needs_details = false;
-        }
         r = slab_reserve(&engine->slab, n);
         if (r < 0)
                 return r;
@@ -217,7 +205,7 @@ int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         submission->submitted_at = usec_now(CLOCK_MONOTONIC);
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
 
-        if (!borrow || needs_details) {
+        if (!borrow || jobs_need_details(submission)) {
                 r = submit_prepared(engine, pool, submission, payloads, n, borrow);
                 if (r < 0) {
                         submission->n_jobs = 0;

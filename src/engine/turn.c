@@ -21,6 +21,9 @@
 /* After stop_timeout a handler kills; so long after that it is called stuck. */
 #define STUCK_GRACE_USEC USEC_PER_SEC
 
+/* Mail that is not urgent waits for more of it at most so long, and for the end of a short turn. */
+#define MAIL_WAIT_USEC 500
+
 static void end_run(Pool *pool, Worker *worker, usec_t now) {
         uint64_t mean;
 
@@ -108,8 +111,17 @@ static void worker_forget_poke(Worker *worker) {
         worker->poked = false;
 }
 
+/* Mail that is not urgent waits for more while short jobs are worked on, but not for a job that
+ * could take long: it may be items on their way to another pool. */
+static void signal_mail(Worker *worker, bool is_short, usec_t now) {
+        if (is_short && usec_sub(now, worker->signalled_at) < MAIL_WAIT_USEC)
+                return;
+        mailbox_signal(worker->pool->mailbox);
+        worker->signalled_at = now;
+}
+
 Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
-        bool urgent = false, wake;
+        bool urgent = false, wake, is_short;
         TakeVerdict verdict;
         const Gates *gates;
         GateTurn gate_turn;
@@ -180,12 +192,14 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         pool_arm_timer(pool, now);
 
         wake = mailbox_post(pool->mailbox, &mail, urgent);
+        /* Such a turn is cut before it takes long. */
+        is_short = turn == TURN_WORK && worker->several;
         pool_unlock(pool);
 
         if (wake)
                 mailbox_wake(pool->mailbox);
-        else if (turn == TURN_IDLE)
-                mailbox_signal(pool->mailbox);
+        else
+                signal_mail(worker, is_short, now);
         worker_drop_leftovers(worker, n_done);
         if (turn == TURN_LEAVE)
                 worker_say_gone(pool, worker);

@@ -73,6 +73,8 @@ struct Worker {
         /* Constant for the time of a turn. */
         usec_t turn_started_at;
 
+        usec_t signalled_at; /* when the worker last saw to it that main reads its mail; its own */
+
         /* Only the worker's, but for results that are complete. */
         WorkerResult *results; /* owned */
         OutputWriter writer;

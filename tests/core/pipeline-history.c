@@ -96,7 +96,7 @@ static TestJob *test_job(const Job *job) {
 }
 
 static TestPool *pool_of(History *h, const TestJob *t) {
-        return &h->pools[t->pipeline ? t->pipeline->stages[t->details.stage] : t->pool];
+        return &h->pools[t->pipeline ? t->pipeline->stages[t->job.stage] : t->pool];
 }
 
 /* ---- ends ---- */
@@ -113,7 +113,7 @@ static void job_ended(History *h, TestJob *t) {
         CHECK(h, (t->job.result == JOB_SUCCEEDED) ==
                          (t->n_passed == t->pipeline->pipeline.n_stages));
         CHECK(h, t->job.result != JOB_DROPPED);
-        CHECK(h, t->job.result != JOB_EXPIRED || t->details.stage == 0);
+        CHECK(h, t->job.result != JOB_EXPIRED || t->job.stage == 0);
         pipeline_leave(&t->pipeline->pipeline, (JobResult) t->job.result);
 }
 
@@ -153,7 +153,7 @@ static void read_mail(History *h) {
                 TestPool *pool;
 
                 CHECK(h, t->job.state == JOB_PASSING);
-                t->details.stage++;
+                t->job.stage++;
                 t->began = false;
                 t->details.attempt = t->details.asked = 0;
                 t->details.kicked = false;
@@ -337,7 +337,7 @@ static void call_retry(History *h) {
         pipeline_enter(&t->pipeline->pipeline, 1);
         t->n_lives++;
         t->cancelled = t->began = false;
-        CHECK(h, t->n_passed == t->details.stage);
+        CHECK(h, t->n_passed == t->job.stage);
 }
 
 static void call_change(History *h) {

@@ -478,7 +478,7 @@ static void job_ended(History *h, HistoryJob *job) {
         job->pool->n_ended++;
         CHECK(h, job->n_ends == 1);
         CHECK(h, job->job.state == JOB_FINISHED);
-        TELL(h, "   job %" PRIu64 " has ended: %s", job->job.id,
+        TELL(h, "   job %" PRIu64 " has ended: %s", (uint64_t) job->job.id,
                 job_result_to_string((JobResult) job->job.result));
 }
 
@@ -561,7 +561,7 @@ static void finish(History *h, Pool *pool, Taken *taken, usec_t now) {
         bool cancelled = job->job.flags & JOB_STOP_BY_CANCEL;
         usec_t due_at = job->job.due_at;
 
-        TELL(h, "pool %zu: job %" PRIu64 " %s", pool_number(h, pool), job->job.id,
+        TELL(h, "pool %zu: job %" PRIu64 " %s", pool_number(h, pool), (uint64_t) job->job.id,
                 good ? "succeeds" : "fails");
         end_permit(h, &taken->permit, !good && job_stop(&job->job) == JOB_STOP_CANCEL, good, now);
         if (!good)
@@ -614,7 +614,7 @@ static void turn(History *h, Pool *pool, Worker *worker) {
                 for (size_t i = 1; i < n; i++)
                         worker->claims[worker->n_claims++] = gates.taken[i];
                 TELL(h, "pool %zu: a worker takes job %" PRIu64 " and %zu more",
-                        pool_number(h, pool), jobs[0]->id, n - 1);
+                        pool_number(h, pool), (uint64_t) jobs[0]->id, n - 1);
                 begin(h, pool, worker, now);
         } else {
                 TELL(h, "pool %zu: a worker goes idle (%d)", pool_number(h, pool),
@@ -996,7 +996,7 @@ static void stop_overdue(History *h, Pool *pool) {
                 scheduler_remove_run(&pool->scheduler, run);
                 if (scheduler_stop_timed_out(&pool->scheduler, job)) {
                         TELL(h, "pool %zu: job %" PRIu64 " is over its time", pool_number(h, pool),
-                                job->id);
+                                (uint64_t) job->id);
                         end_permit(
                                 h, &worker->running.permit, false, /* succeeded= */ false, h->now);
                 }
@@ -1128,7 +1128,7 @@ static void call_cancel(History *h) {
 
         if (!job)
                 return;
-        TELL(h, "job %" PRIu64 " is to be cancelled", job->job.id);
+        TELL(h, "job %" PRIu64 " is to be cancelled", (uint64_t) job->job.id);
         cancel_job(h, job);
         after_change(h, job->pool);
 }
@@ -1157,7 +1157,7 @@ static void call_kick(History *h) {
                 job->submission.concurrency_key };
         if (admit(h, job->pool, wanted, ADMIT_MAY_WAIT | ADMIT_NO_DROP) != ADMIT_YES || h->fault)
                 return;
-        TELL(h, "job %" PRIu64 " is kicked", job->job.id);
+        TELL(h, "job %" PRIu64 " is kicked", (uint64_t) job->job.id);
         job->job.details = &job->details;
         job->n_ends = 0;
         job->pool->n_accepted++;

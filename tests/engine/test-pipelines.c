@@ -4,6 +4,7 @@
 
 #include "try.h"
 
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -207,6 +208,40 @@ static void an_end_is_told_before_its_worker_goes_on(void **state) {
         while (sd_event_run(try.event, 0) > 0)
                 ;
         assert_int_equal(p->pipeline.n_in_flight, 0);
+        gate_open(1);
+}
+
+/* Jobs of a bulk call, none of which makes mail before the last one has ended; that one waits. */
+static void submit_many_short(Pool *pool, struct iovec *payloads, size_t n) {
+        static char echo[] = TRY_ECHO, gate[] = TRY_GATE(1);
+        Submission *submission = try_submission();
+
+        submission->bulk = true;
+        for (size_t i = 0; i < n; i++)
+                payloads[i] = (struct iovec){ echo, strlen(echo) };
+        payloads[n - 1] = (struct iovec){ gate, strlen(gate) };
+        assert_int_equal(
+                engine_submit(try.engine, pool, submission, payloads, n, true, 0), ADMIT_YES);
+}
+
+static void short_jobs_without_end_do_not_hold_an_item_up(void **state) {
+        enum { N = 100000 };
+        Pool *narrow = try_pool(&try, "narrow", &try_several, 1);
+        Pool *const stages[] = { narrow, pools[2] };
+        PoolPipeline *p = try_pipeline(&try, "n", stages, ELEMENTSOF(stages), 1);
+        _cleanup_free_ struct iovec *payloads = calloc(N, sizeof(*payloads));
+        struct pollfd mailbox = { .fd = try.engine->mailbox.fd, .events = POLLIN };
+
+        assert_non_null(payloads);
+        engine_set_announce(try.engine, false);
+        try_pretend_short(narrow);
+        /* So that the worker is never out of work. */
+        pool_pause(narrow, true);
+        (void) try_submit_item(&try, p, TRY_PASS);
+        submit_many_short(narrow, payloads, N);
+        pool_pause(narrow, false);
+        pool_wake(narrow);
+        assert_int_equal(poll(&mailbox, 1, 60000), 1);
         gate_open(1);
 }
 
@@ -702,6 +737,7 @@ int main(void) {
                 TEST(many_items_at_once_are_all_there),
                 TEST(a_slow_last_stage_slows_the_intake_and_holds_no_worker),
                 TEST(an_end_is_told_before_its_worker_goes_on),
+                TEST(short_jobs_without_end_do_not_hold_an_item_up),
                 TEST(who_waits_for_room_is_told_when_there_will_be_none),
                 TEST(a_stage_takes_items_past_its_queue_and_while_it_drains),
                 TEST(what_makes_room_for_others_is_never_an_item),

@@ -110,6 +110,12 @@ static int open_socket(Daemon *daemon) {
         return r < 0 ? log_error_errno(r, "Cannot serve the direct socket") : 0;
 }
 
+static HandlerBus bus_of(const DaemonOptions *options) {
+        return options->no_bus ? HANDLER_BUS_NONE
+               : options->user ? HANDLER_BUS_USER
+                               : HANDLER_BUS_SYSTEM;
+}
+
 int daemon_new(const DaemonOptions *options, Daemon **ret) {
         _cleanup_(daemon_freep) Daemon *daemon = NULL;
         int r;
@@ -131,6 +137,7 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
                 r = server_new(daemon->engine, &server_ops, daemon, &daemon->server);
         if (r < 0)
                 return log_error_errno(r, "Cannot start");
+        daemon->engine->bus = bus_of(options);
         daemon->server->fairness = daemon_fairness(options);
         daemon->server->name_owned = on_name_owned;
         daemon->server->bus_lost = on_bus_lost;

@@ -42,7 +42,7 @@ static bool is_settable_change(const Pool *pool, const PoolConfig *config) {
 
 int daemon_try_handlers(Daemon *daemon, const Config *config, char ***faults) {
         for (size_t i = 0; i < config->n_pools; i++) {
-                const PoolConfig *pool_config = config->pools[i].config;
+                PoolConfig *pool_config = config->pools[i].config;
                 Pool *pool = engine_find_pool(daemon->engine, pool_config->name);
                 _cleanup_free_ char *error = NULL;
                 Handler *handler;
@@ -52,6 +52,7 @@ int daemon_try_handlers(Daemon *daemon, const Config *config, char ***faults) {
                 if (pool && (pool->digest == config->pools[i].digest ||
                                     is_settable_change(pool, pool_config)))
                         continue;
+                pool_config->handler_config.bus = daemon->engine->bus;
                 r = pool_config->handler->open(&pool_config->handler_config, &handler, &error);
                 if (r >= 0) {
                         pool_config->handler->close(handler);

@@ -152,6 +152,8 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
 
         if (engine_find_pool(engine, config->name))
                 return -EEXIST;
+        config->handler_config.event = engine->event;
+        config->handler_config.bus = engine->bus;
         r = choose_limiter(engine, config, &limiter, ret_error);
         if (r < 0)
                 return r;
@@ -188,6 +190,8 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
         }
         pool->timer_source = source;
         list_append(&engine->pools, &pool->links);
+        /* Slots have no thread that looks for work by itself. */
+        pool->is_to_wake = engine->wake_pools = true;
         if (engine->listener)
                 engine->listener->pool_added(engine->listener_userdata, pool);
         if (ret)

@@ -111,6 +111,7 @@ struct EngineTotals {
 
 struct Engine {
         sd_event *event; /* shared */
+        HandlerBus bus;  /* which one the daemon is on, for handlers */
         List pools;      /* Pool.links, by age; owned */
         Pool *by_name;   /* the same, hashed */
         List pipelines;  /* PoolPipeline.links, by age; owned */

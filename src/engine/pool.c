@@ -391,6 +391,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
                 .config = config,
                 .mailbox = mailbox,
                 .stock = stock,
+                .slot_writer.stock = stock,
                 .timer.fd = -EBADF,
                 .stop_timeout = config->handler_config.stop_timeout,
                 .run_timeout = config->run_timeout,
@@ -407,6 +408,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
         list_init(&pool->workers);
         list_init(&pool->idle);
         list_init(&pool->to_wake);
+        list_init(&pool->to_stop);
         (void) pthread_mutex_init(&pool->lock, NULL);
 
         r = timer_init(&pool->timer);
@@ -429,7 +431,8 @@ int pool_start(Pool *pool, char **ret_error) {
         pool_set_scale(pool, &config->scale_config, config->min_workers, config->max_workers);
         r = pool_resize(pool, pool_is_elastic(pool) ? config->min_workers : config->max_workers);
         if (r < 0 && pool->n_threads == 0) {
-                if (asprintf(ret_error, "MaxWorkers: cannot start a thread: %s", strerror(-r)) < 0)
+                if (asprintf(ret_error, "MaxWorkers: cannot start a %s: %s",
+                            config->handler->in_slots ? "slot" : "thread", strerror(-r)) < 0)
                         *ret_error = NULL;
                 return r;
         }
@@ -444,6 +447,7 @@ Pool *pool_free(Pool *pool) {
         assert(list_is_empty(&pool->workers));
         if (pool->handler)
                 pool->config->handler->close(pool->handler);
+        output_writer_done(&pool->slot_writer);
         pool_gates_done(&pool->gates);
         scheduler_done(&pool->scheduler);
         timer_done(&pool->timer);

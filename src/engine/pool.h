@@ -68,7 +68,8 @@ struct Pool {
         bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
         PoolState shown_state; /* what listeners were told last */
         uint32_t shown_workers;
-        uint32_t n_threads;               /* workers that were not joined yet */
+        OutputWriter slot_writer;         /* of all slots */
+        uint32_t n_threads;               /* workers that were not joined yet, also slots */
         uint32_t next_worker_id;          /* never given out twice */
         void *engine;                     /* borrowed */
         void *timer_source;               /* owned: sd_event_source of the timer */
@@ -87,6 +88,7 @@ struct Pool {
         List workers; /* Worker.links, by age */
         List idle;    /* Worker.idle_links, the one that became idle last first */
         List to_wake; /* Worker.idle_links: taken off the idle list, eventfd not written yet */
+        List to_stop; /* Worker.poke_links: slots whose handler was not told to stop yet */
         uint32_t n_workers;    /* live: made and not leaving */
         uint32_t n_target;     /* how many there are to be; written by the main thread only */
         uint32_t n_min, n_max; /* what the scaler may make of that */
@@ -187,7 +189,8 @@ size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now);
 /* Such a job ends here instead, with this result. */
 void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now);
 
-/* Writes the eventfds of the workers that were set aside. */
+/* Writes the eventfds of the workers that were set aside. Of slots that is their turn, and their
+ * handler is told of stops. */
 void pool_wake(Pool *pool);
 
 /* A waiting job is finished by this, and posted; a running one is told to stop. */

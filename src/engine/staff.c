@@ -4,12 +4,16 @@
  *
  * Only the holder of the lock takes a worker off the idle list, and whoever does writes its eventfd
  * once, now or at the end of the loop's turn. So a sleeping worker is either on the idle list or
- * has a wake-up coming, and no wake-up is ever left over. The eventfd says no more than "look". */
+ * has a wake-up coming, and no wake-up is ever left over. The eventfd says no more than "look".
+ *
+ * All who take slots off the list are the main thread: a pool of slots has no other thread, and
+ * those of pools that share its limiter or its breaker only arm timers. */
 
 #include <sched.h>
 
 #include "engine/affinity.h"
 #include "engine/pool-private.h"
+#include "engine/slot.h"
 
 static void set_aside_to_wake(Pool *pool, Worker *worker) {
         list_remove(&worker->idle_links);
@@ -25,7 +29,7 @@ static void set_aside_to_wake(Pool *pool, Worker *worker) {
 /* Takes up to n workers off the idle list. A single job goes to the CPU that it was submitted on,
  * where its payload is in the cache and no other CPU has to be woken. */
 void pool_wake_idle(Pool *pool, uint64_t n) {
-        if (n == 1 && pool->n_idle > 1) {
+        if (n == 1 && pool->n_idle > 1 && !pool->config->handler->in_slots) {
                 int cpu = sched_getcpu();
 
                 list_for_each (l, &pool->idle)
@@ -39,8 +43,17 @@ void pool_wake_idle(Pool *pool, uint64_t n) {
 }
 
 void pool_wake(Pool *pool) {
-        List *l;
+        List woken = LIST_INIT(woken), *l;
 
+        if (pool->config->handler->in_slots) {
+                while ((l = list_pop(&pool->to_stop)))
+                        slot_stop(list_entry(l, Worker, poke_links));
+                /* What they put there themselves is for the next turn of the loop. */
+                list_splice(&woken, &pool->to_wake);
+                while ((l = list_pop(&woken)))
+                        slot_work(list_entry(l, Worker, idle_links));
+                return;
+        }
         /* Only main puts workers on this list, and a worker on it sleeps until it is written to. */
         while ((l = list_pop(&pool->to_wake)))
                 worker_wake(list_entry(l, Worker, idle_links));
@@ -68,7 +81,7 @@ static int quietest_cpu(const Pool *pool) {
 }
 
 /* Makes one worker. A thread takes long to make, so that is done without the lock; the worker is
- * one of us before, so that it finds itself counted. */
+ * one of us before, so that it finds itself counted. A slot comes for work when it is woken. */
 static int hire(Pool *pool) {
         Worker *worker;
         int r;
@@ -77,12 +90,15 @@ static int hire(Pool *pool) {
         if (r < 0)
                 return r;
         pool_lock(pool);
-        worker->cpu = quietest_cpu(pool);
+        if (worker_is_slot(worker))
+                list_append(&pool->to_wake, &worker->idle_links);
+        else
+                worker->cpu = quietest_cpu(pool);
         list_append(&pool->workers, &worker->links);
         pool->n_workers++;
         pool_unlock(pool);
 
-        r = worker_start(worker);
+        r = worker_is_slot(worker) ? 0 : worker_start(worker);
         if (r < 0) {
                 pool_lock(pool);
                 list_remove(&worker->links);
@@ -155,7 +171,8 @@ void pool_dismiss(Pool *pool) {
 }
 
 void pool_join(Pool *pool, Worker *worker) {
-        (void) pthread_join(worker->thread, NULL);
+        if (!worker_is_slot(worker))
+                (void) pthread_join(worker->thread, NULL);
         worker_free(worker);
         pool->n_threads--;
 }

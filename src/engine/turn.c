@@ -88,7 +88,7 @@ static void worker_say_gone(Pool *pool, Worker *worker) {
         Mailbox *mailbox = pool->mailbox;
         Mail mail;
 
-        output_writer_done(&worker->writer);
+        output_writer_done(&worker->own_writer);
         if (worker->state)
                 pool->config->handler->worker_close(pool->handler, worker->state);
 
@@ -106,7 +106,9 @@ static void worker_forget_poke(Worker *worker) {
 
         if (!worker->poked)
                 return;
-        if (read(worker->eventfd, &n, sizeof(n)) < 0)
+        if (worker_is_slot(worker))
+                list_remove(&worker->poke_links);
+        else if (read(worker->eventfd, &n, sizeof(n)) < 0)
                 assert(!"read() from a worker's eventfd");
         worker->poked = false;
 }
@@ -211,10 +213,14 @@ void worker_set_stop(Worker *worker, unsigned i, JobStop stop) {
 }
 
 void worker_poke(Worker *worker) {
-        if (!worker->poked) {
-                worker->poked = true;
+        if (worker->poked)
+                return;
+        worker->poked = true;
+        /* Its handler is to be told without the lock. */
+        if (worker_is_slot(worker))
+                list_append(&worker->pool->to_stop, &worker->poke_links);
+        else
                 worker_wake(worker);
-        }
 }
 
 /* From now on the run is watched for its end after the stop. */

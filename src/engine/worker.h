@@ -2,7 +2,7 @@
 #pragma once
 
 /* Worker: a thread of a pool, pinned to one CPU, that takes jobs and runs them. It sleeps on an
- * eventfd of its own. */
+ * eventfd of its own. Or a slot: the same without a thread, driven by main (engine/slot.h). */
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -41,8 +41,9 @@ struct Worker {
         /* Constant. */
         Pool *pool; /* borrowed */
         uint32_t id;
-        int cpu;
-        int eventfd; /* owned; written by main (and under the lock by those who stop a job) */
+        int cpu;     /* -1 = a slot */
+        int eventfd; /* owned; written by main (and under the lock by those who stop a job); -EBADF
+                        = a slot */
         pthread_t thread;
 
         /* Guarded by the pool's lock. */
@@ -54,10 +55,11 @@ struct Worker {
         uint64_t *permits; /* owned: of a breaker, for each job of the turn; 0 = none (any more) */
         bool several;      /* the turn is one of several jobs, and counted in n_several */
         bool batch;        /* the turn is one call of the handler, however many jobs it has */
-        bool poked; /* the eventfd was written to stop a job, so it is to be emptied after the turn
-                     */
-        bool stuck; /* counted in n_stuck */
-        bool stop_seen; /* the run's deadline is now that of the stop */
+        bool poked; /* the eventfd was written to stop a job, so it is to be emptied after the turn;
+                       or the slot was put on the pool's list of those to stop */
+        List poke_links; /* of a slot: in that list */
+        bool stuck;      /* counted in n_stuck */
+        bool stop_seen;  /* the run's deadline is now that of the stop */
         unsigned n_jobs;
         unsigned n_started;   /* jobs of the turn that are known to have begun, and told of */
         unsigned n_published; /* jobs of the turn that are finished */
@@ -77,16 +79,25 @@ struct Worker {
 
         /* Only the worker's, but for results that are complete. */
         WorkerResult *results; /* owned */
-        OutputWriter writer;
+        OutputWriter *writer;  /* its own, or that of all slots of the pool */
+        OutputWriter own_writer;
         HandlerWorker *state;
-        WorkerAttempt *attempts; /* owned: those of a batch, … */
+        WorkerAttempt *attempts; /* owned: those of a batch or of a call in a slot, … */
         Attempt **attempt_list;  /* owned: … and where they are */
         unsigned attempts_room;
+
+        /* Of a slot, main thread only. */
+        bool in_flight; /* its call has begun and not ended */
+        HandlerCall *call;
 };
 
 int worker_new(Pool *pool, uint32_t id, Worker **ret); /* without a CPU and a thread; 0 or -errno */
 int worker_start(Worker *worker);                      /* makes the thread; 0 or -errno */
 Worker *worker_free(Worker *worker); /* after it was joined, if it was started; returns NULL */
+
+static inline bool worker_is_slot(const Worker *worker) {
+        return worker->eventfd < 0;
+}
 
 void worker_wake(Worker *worker); /* writes the eventfd */
 
@@ -111,6 +122,7 @@ static inline uint32_t claim_make(unsigned begun, unsigned end) {
         return (uint32_t) end << 16 | begun;
 }
 
-/* One turn, called by the worker's thread: publishes what was done, takes what comes next. */
+/* One turn, called by the worker's thread, of a slot by main: publishes what was done, takes what
+ * comes next. */
 typedef enum Turn { TURN_WORK, TURN_IDLE, TURN_LEAVE } Turn;
 Turn pool_turn(Pool *pool, Worker *worker, usec_t now);

@@ -1,14 +1,18 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Handler: how the jobs of a pool are done. One const vtable per kind; one Handler object per pool,
- * one HandlerWorker per worker thread. The engine knows handlers only by this file; handlers do not
- * know the engine.
+/* Handler: how the jobs of a pool are done. One const vtable per kind; one Handler object per pool.
+ * The engine knows handlers only by this file; handlers do not know the engine.
  *
- * run() is called in a worker thread, without any lock, for one attempt at a time per worker, and
- * may block. While it blocks it polls attempt->wake_fd: when that is readable and attempt_stop()
- * says so, the job has been cancelled or has run out of time, and run() is to end soon (politely
- * first, by force after stop_timeout). It must leave the eventfd unread: the worker empties it. */
+ * A kind on threads has run(), and one HandlerWorker per worker thread. run() is called in a worker
+ * thread, without any lock, for one attempt at a time per worker, and may block. While it blocks it
+ * polls attempt->wake_fd: when that is readable and attempt_stop() says so, the job has been
+ * cancelled or has run out of time, and run() is to end soon (politely first, by force after
+ * stop_timeout). It must leave the eventfd unread: the worker empties it.
+ *
+ * A kind in slots does its work elsewhere, with as many calls in flight as there are slots, and is
+ * driven by the main thread alone: begin() and stop() return at once, and done() says when a call
+ * has ended. Nothing of it may block. */
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -22,15 +26,24 @@
 
 typedef struct Attempt Attempt;
 typedef struct Handler Handler;
+typedef struct HandlerCall HandlerCall;
 typedef struct HandlerConfig HandlerConfig;
 typedef struct HandlerWorker HandlerWorker;
 
 /* The longest error text: 4 KiB of a command's standard error, and what is said before them. */
 #define ATTEMPT_ERROR_MAX (4096 + 256)
 
+/* Which bus the daemon is on. */
+typedef enum HandlerBus {
+        HANDLER_BUS_UNKNOWN, /* settings are only looked at, by nobody's daemon */
+        HANDLER_BUS_NONE,
+        HANDLER_BUS_SYSTEM,
+        HANDLER_BUS_USER,
+} HandlerBus;
+
 /* One attempt at one job: the facts that the handler is given, and the verdict that it leaves. */
 struct Attempt {
-        /* Facts, constant for the time of run(), all borrowed. */
+        /* Facts, constant until run() returns or the call in a slot is done, all borrowed. */
         uint64_t id;
         const void *payload;
         size_t payload_size;
@@ -42,13 +55,15 @@ struct Attempt {
         unsigned attempt; /* 1 for the first */
         uint32_t worker;
         const atomic_int *stop; /* JobStop, set at any time */
-        int wake_fd;            /* eventfd, readable when `stop` may have changed; do not read it */
+        int wake_fd; /* eventfd, readable when `stop` may have changed; do not read it. -EBADF in a
+                        slot, which has stop() */
         _Atomic double *progress; /* 0 to 1; NULL = nobody could see it */
 
         /* Where output memory comes from. Set by the engine; use attempt_output_alloc(). */
         void *(*output_alloc)(Attempt *attempt, size_t size);
 
-        /* Verdict. Outcome is OUTCOME_FAILURE and the rest empty when run() is entered. */
+        /* Verdict. Outcome is OUTCOME_FAILURE and the rest empty when run() or begin() is entered.
+         */
         Outcome outcome;
         int exit_status; /* of a command, or a coprocess that has ended with the job: 0 to 255,
                             128 + signal, 127 if it is missing, 126 if it cannot be executed;
@@ -61,7 +76,7 @@ struct Attempt {
 };
 
 /* Memory for an output of `size` bytes, which becomes the attempt's output (contents to be filled
- * in before run() returns). NULL if there is no memory. */
+ * in before run() returns, or done() is called). NULL if there is no memory. */
 static inline void *attempt_output_alloc(Attempt *attempt, size_t size) {
         attempt->output = attempt->output_alloc(attempt, size);
         attempt->output_size = attempt->output ? size : 0;
@@ -101,6 +116,14 @@ struct HandlerConfig {
         /* [Module] */
         char *module_path;    /* absolute, or a file name in the module directory */
         char *module_options; /* blank separated KEY=VALUE, may be "" */
+        /* [Service] */
+        char *bus_name;
+        char *object_path;
+
+        /* Of the daemon, and no settings. */
+        void *event;    /* borrowed: the sd_event of the main thread; NULL = the handler is opened
+                           only to see whether it can be */
+        HandlerBus bus; /* which one the daemon itself is on */
 };
 
 typedef struct HandlerVTable {
@@ -109,6 +132,10 @@ typedef struct HandlerVTable {
 
         /* May several short jobs be taken in one turn? Then run() is cheap and worth it. */
         bool takes_several;
+
+        /* Jobs run in slots, by begin() and stop(), and not on threads by what is named worker,
+         * idle and run. */
+        bool in_slots;
 
         /* Is a payload fd handed to run() as it is (true), or is it to be read into memory first?
          * See handler_takes_fd(). */
@@ -120,7 +147,7 @@ typedef struct HandlerVTable {
          * Main thread; may touch the disk. */
         int (*open)(const HandlerConfig *config, Handler **ret, char **ret_error);
 
-        /* After the last worker has gone. Main thread. */
+        /* After the last worker or slot has gone. Main thread. */
         void (*close)(Handler *handler);
 
         /* What one worker thread keeps between jobs; called in that thread. `cpus` is the set that
@@ -144,6 +171,19 @@ typedef struct HandlerVTable {
          * knows no batches. */
         void (*run_batch)(
                 Handler *handler, HandlerWorker *worker, Attempt *const *attempts, size_t n);
+
+        /* Begins n attempts as one call (n = 1 unless the pool batches) and returns at once. The
+         * verdict in each attempt is complete when the handler calls done(userdata), exactly once
+         * per call, never from within begin() itself. The attempts stay valid until then. A call
+         * that cannot even be begun returns -errno, with the verdict (attempt_fail()) already in
+         * each attempt. *ret_call is the handler's own, to be named in stop(). Main thread. */
+        int (*begin)(Handler *handler, Attempt *const *attempts, size_t n,
+                void (*done)(void *userdata), void *userdata, HandlerCall **ret_call);
+
+        /* The call is to stop: attempt->stop says why (cancelled, out of its time). It must end
+         * within the stop time-out of the settings, and may end at once: done() may be called from
+         * here. Of a batch all attempts are to stop. At most once per call. Main thread. */
+        void (*stop)(Handler *handler, HandlerCall *call);
 } HandlerVTable;
 
 /* A batch of payloads is one input, so that none of them can be an fd. */

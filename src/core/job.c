@@ -70,7 +70,7 @@ JobStop job_stop(const Job *job) {
 JobResult job_result_of(const Job *job, Outcome outcome) {
         if (outcome == OUTCOME_SUCCESS)
                 return JOB_SUCCEEDED;
-        if (outcome == OUTCOME_LOST)
+        if (outcome == OUTCOME_LOST || (outcome == OUTCOME_GONE && job_stop(job) == JOB_STOP_NONE))
                 return JOB_LOST;
 
         switch (job_stop(job)) {

@@ -82,6 +82,9 @@ typedef enum Outcome {
         OUTCOME_FATAL, /* a failure that another attempt cannot mend */
         OUTCOME_RETRY, /* a failure that asks for another attempt */
         OUTCOME_LOST,  /* nobody knows how it ended */
+        OUTCOME_GONE,  /* the same, since whoever did it has gone: asks for another attempt, at once
+                        */
+        OUTCOME_RELEASED, /* was given back undone, which is no attempt; see scheduler_release() */
 } Outcome;
 
 /* Which memory Job.data is, and what else is special about it. */
@@ -137,6 +140,7 @@ struct JobDetails {
         KeyPlace key_place;
         Key *key;          /* borrowed from the scheduler that has the job; NULL = none */
         bool kicked;       /* put back after it had failed: its QueueTimeout is over */
+        bool released;     /* begun once at least, and given back undone: the same */
         usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
         usec_t finished_at;
         usec_t duration; /* of the last attempt */
@@ -204,8 +208,8 @@ void job_transition(Job *job, JobEvent event);
 void job_finish(Job *job, JobResult result);
 
 /* The result of a job whose attempt ended with `outcome`. If it had been asked to stop, its flags
- * say why: a success that beat the stop stays a success, a failure is the stop's doing, and what
- * was lost stays lost. */
+ * say why: a success that beat the stop stays a success, a failure is the stop's doing, as is that
+ * somebody has gone, and what was lost stays lost. */
 JobResult job_result_of(const Job *job, Outcome outcome);
 
 JobStop job_stop(const Job *job);
@@ -215,10 +219,15 @@ JobState job_state_from_string(const char *s);
 const char *job_result_to_string(JobResult r);
 JobResult job_result_from_string(const char *s);
 
+/* Was it at work before, at the stage where it is? Not to be asked of one that is. */
+static inline bool job_was_begun(const Job *job) {
+        return job->details && (job->details->attempt > 0 || job->details->released);
+}
+
 /* Since when a queued job waits for its attempt: the key of a later one is as old as the job, its
  * wait is not. Never before due_at, whatever the clocks of threads say. */
 static inline usec_t job_waits_since(const Job *job) {
-        if (!job->details || job->details->attempt == 0 || job->details->ready_at < job->due_at)
+        if (!job_was_begun(job) || job->details->ready_at < job->due_at)
                 return job->due_at;
         return job->details->ready_at;
 }

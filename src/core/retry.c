@@ -20,11 +20,13 @@ static bool is_granted(const RetryConfig *config, const RetryStats *stats, Outco
         switch (outcome) {
         case OUTCOME_SUCCESS:
         case OUTCOME_FATAL:
+        case OUTCOME_RELEASED:
                 return false;
         case OUTCOME_FAILURE:
         case OUTCOME_LOST:
                 return by_pool;
         case OUTCOME_RETRY:
+        case OUTCOME_GONE:
                 return by_pool || stats->asked <= RETRY_ASKED_MAX;
         }
         return false;
@@ -52,6 +54,7 @@ RetryVerdict retry_ask(const RetryConfig *config, const RetryStats *stats, Outco
 
         if (stop == JOB_STOP_CANCEL || !is_granted(config, stats, outcome))
                 return RETRY_NOT;
-        *ret_delay = delay_of(config, stats->attempts, random);
+        /* That somebody has gone says nothing of the job. */
+        *ret_delay = outcome == OUTCOME_GONE ? 0 : delay_of(config, stats->attempts, random);
         return RETRY_AFTER;
 }

@@ -31,12 +31,13 @@ struct RetryConfig {
  * Those that a shutdown cut short do not count. */
 struct RetryStats {
         uint32_t attempts; /* at least 1 */
-        uint32_t asked;    /* how many of them ended with OUTCOME_RETRY */
+        uint32_t asked;    /* how many of them ended with OUTCOME_RETRY or OUTCOME_GONE */
 };
 
 /* The last attempt ended with `outcome`; `stop` says whether it had been told to stop before. A
  * cancelled job has no further attempt; running out of time is a failure as any other. `random` is
  * any 64 bits. *ret_delay is set for RETRY_AFTER alone: with b = min(Backoff × 2^(attempts - 1),
- * BackoffMax) it is evenly spread over b / 2 … min(b × 3 / 2, BackoffMax). */
+ * BackoffMax) it is evenly spread over b / 2 … min(b × 3 / 2, BackoffMax); after OUTCOME_GONE it is
+ * 0. */
 RetryVerdict retry_ask(const RetryConfig *config, const RetryStats *stats, Outcome outcome,
         JobStop stop, uint64_t random, usec_t *ret_delay);

@@ -40,7 +40,7 @@ static Job *job_of_expiry(const HeapLink *link) {
 
 /* A job that was started once does not expire any more. */
 static bool job_may_expire(const Job *job) {
-        return job->submission->queue_timeout != USEC_INFINITY && job->details->attempt == 0 &&
+        return job->submission->queue_timeout != USEC_INFINITY && !job_was_begun(job) &&
                !job->details->kicked && job_is_at_first_stage(job);
 }
 
@@ -207,7 +207,7 @@ void scheduler_done(Scheduler *s) {
 static void queue_add(Scheduler *s, Job *job) {
         SchedulerOwner *owner = owner_of(s, job);
 
-        if (unlikely(job->details && job->details->attempt > 0))
+        if (unlikely(job_was_begun(job)))
                 prioq_push_aside(&owner->queue, job);
         else
                 prioq_push(&owner->queue, job);
@@ -280,13 +280,13 @@ static void postpone(Scheduler *s, Job *job) {
         job_transition(job, JOB_EVENT_DELAY);
         heap_insert(&s->scheduled, &job->details->order);
         s->n_scheduled++;
-        s->n_backoff += job->details->attempt > 0;
+        s->n_backoff += job_was_begun(job);
 }
 
 static void leave_scheduled(Scheduler *s, Job *job) {
         heap_remove(&s->scheduled, &job->details->order);
         s->n_scheduled--;
-        s->n_backoff -= job->details->attempt > 0;
+        s->n_backoff -= job_was_begun(job);
 }
 
 void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
@@ -706,6 +706,17 @@ static RetryVerdict ask_retry(
                 ret_delay);
 }
 
+/* A job that was at work waits from now on, with its old place in the queue after ready_at. */
+static void put_back(Scheduler *s, Job *job, usec_t ready_at) {
+        JobDetails *details = job->details;
+
+        job->flags &= (uint8_t) ~(JOB_STOP_BY_CANCEL | JOB_STOP_BY_TIMEOUT);
+        details->ready_at = ready_at;
+        if (unlikely(details->key) && !keys_back_off(&s->keys, job))
+                key_settle(s, details->key);
+        postpone(s, job);
+}
+
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random) {
         JobDetails *details = job->details;
         usec_t delay;
@@ -715,7 +726,7 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
         s->n_running--;
         if (details) {
                 details->attempt++;
-                details->asked += outcome == OUTCOME_RETRY;
+                details->asked += outcome == OUTCOME_RETRY || outcome == OUTCOME_GONE;
         }
         if (outcome == OUTCOME_SUCCESS || !details || s->ending || job_is_once(job) ||
                 ask_retry(s, job, outcome, random, &delay) == RETRY_NOT) {
@@ -723,12 +734,19 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
                 return true;
         }
 
-        job->flags &= (uint8_t) ~(JOB_STOP_BY_CANCEL | JOB_STOP_BY_TIMEOUT);
-        details->ready_at = usec_add(now, delay);
         s->counters.retried++;
-        if (unlikely(details->key) && !keys_back_off(&s->keys, job))
-                key_settle(s, details->key);
-        postpone(s, job);
+        put_back(s, job, usec_add(now, delay));
+        return false;
+}
+
+bool scheduler_release(Scheduler *s, Job *job, usec_t now, usec_t delay) {
+        s->n_running--;
+        if (!job->details || s->ending || job->state == JOB_STOPPING) {
+                conclude(s, job, job->details ? JOB_CANCELLED : JOB_LOST);
+                return true;
+        }
+        job->details->released = true;
+        put_back(s, job, usec_add(now, delay));
         return false;
 }
 
@@ -739,6 +757,7 @@ void scheduler_kick(Scheduler *s, Job *job, usec_t now) {
         job->flags &= (uint8_t) ~(JOB_STOP_BY_CANCEL | JOB_STOP_BY_TIMEOUT);
         job->details->attempt = job->details->asked = 0;
         job->details->kicked = true;
+        job->details->released = false;
         s->counters.submitted++;
         s->latest = MAX(s->latest, now);
         owner_of(s, job)->n_live++;
@@ -819,7 +838,7 @@ int scheduler_set_priority(Scheduler *s, Job *job, int16_t priority) {
                 queue = parked;
         prioq_remove(queue, job);
         job->priority = priority;
-        if (job->details->attempt > 0)
+        if (job_was_begun(job))
                 prioq_push_aside(queue, job);
         else
                 prioq_push(queue, job);

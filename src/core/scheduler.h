@@ -121,7 +121,8 @@ struct Scheduler {
         Job *ended;    /* jobs that the scheduler ended by itself, linked by next */
         usec_t latest; /* the latest moment that it was told */
         uint64_t n_scheduled, n_queued, n_running;
-        uint64_t n_backoff; /* those of the scheduled ones that wait for another attempt */
+        uint64_t n_backoff; /* those of the scheduled ones that wait for another attempt, or were
+                               released */
         JobCounters counters;
 };
 
@@ -193,6 +194,12 @@ void scheduler_unclaim(Scheduler *s, Job *job);
  * its ConcurrencyKey if that is for one job at a time. Only a job with details can have another
  * attempt. `random` is any 64 bits, and matters for a failure alone. */
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random);
+
+/* A running or stopping job, which has details, is given back undone: it is scheduled for after
+ * `delay`, with its old place in the queue, and that was no attempt. It does not expire any more.
+ * True: it was to stop, or the daemon stops, so it is finished as cancelled; or lost, if there was
+ * no memory for details. */
+bool scheduler_release(Scheduler *s, Job *job, usec_t now, usec_t delay);
 
 /* Gives a finished job, which has details and for which there is room by scheduler_admit(), another
  * life: it counts as submitted once more. */

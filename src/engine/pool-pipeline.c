@@ -295,7 +295,7 @@ static void enter_next_stage(Job *job) {
                 return;
         details->attempt = details->asked = 0;
         details->finished_at = 0;
-        details->kicked = false;
+        details->kicked = details->released = false;
         details->exit_status = 0;
         details->progress = -1;
 }

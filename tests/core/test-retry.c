@@ -54,6 +54,11 @@ static void each_outcome_is_retried_as_the_table_says(void **state) {
                 { OUTCOME_RETRY, 3, 3, 1, RETRY_AFTER },
                 { OUTCOME_RETRY, 3, 5, 3, RETRY_AFTER },
                 { OUTCOME_RETRY, 3, 6, 4, RETRY_NOT },
+                /* Who goes in the middle of it asks for the same. */
+                { OUTCOME_GONE, 1, 1, 1, RETRY_AFTER },
+                { OUTCOME_GONE, 1, 3, 3, RETRY_AFTER },
+                { OUTCOME_GONE, 1, 4, 4, RETRY_NOT },
+                { OUTCOME_GONE, 9, 8, 8, RETRY_AFTER },
                 /* With the pool it is a failure as any other. */
                 { OUTCOME_RETRY, 9, 8, 8, RETRY_AFTER },
                 { OUTCOME_RETRY, 9, 9, 9, RETRY_NOT },
@@ -117,6 +122,16 @@ static void the_delay_doubles_up_to_its_bound(void **state) {
         }
 }
 
+static void what_somebody_left_behind_is_tried_again_at_once(void **state) {
+        const RetryConfig config = { .max_attempts = 9, .backoff = S, .backoff_max = 300 * S };
+        const RetryStats stats = { .attempts = 5, .asked = 5 };
+        usec_t delay = 4711;
+
+        assert_int_equal(retry_ask(&config, &stats, OUTCOME_GONE, JOB_STOP_NONE, GREATEST, &delay),
+                RETRY_AFTER);
+        assert_int_equal(delay, 0);
+}
+
 static void delays_are_spread_evenly(void **state) {
         RetryConfig config = { .max_attempts = 99, .backoff = S, .backoff_max = 8 * S };
         uint64_t random = 1;
@@ -175,6 +190,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(each_outcome_is_retried_as_the_table_says),
                 cmocka_unit_test(the_delay_doubles_up_to_its_bound),
+                cmocka_unit_test(what_somebody_left_behind_is_tried_again_at_once),
                 cmocka_unit_test(delays_are_spread_evenly),
                 cmocka_unit_test(no_history_has_more_attempts_than_both_allowances_give),
         };

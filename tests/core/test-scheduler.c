@@ -58,6 +58,8 @@ typedef enum Call {
         ATTEMPTS,  /* the pool grants `max` of them; Backoff is 20 */
         RETRY,     /* `outcome`: expect another attempt at `until`, the earliest that may be */
         KICK,
+        RELEASE, /* by `delay`: expect whether the job is finished */
+        ENDING,  /* the daemon stops */
 } Call;
 
 typedef struct Step {
@@ -242,6 +244,15 @@ static void do_step(Fixture *f, const Step *step) {
         case KICK:
                 job->details = &f->jobs[step->id].details;
                 scheduler_kick(s, job, step->at);
+                break;
+
+        case RELEASE:
+                job->details = &f->jobs[step->id].details;
+                assert_int_equal(scheduler_release(s, job, step->at, step->delay), step->expect);
+                break;
+
+        case ENDING:
+                s->ending = true;
                 break;
 
         case TAKE:
@@ -573,6 +584,79 @@ static void a_kicked_job_is_as_new(void **state) {
                 { 31, RETRY, 1, .outcome = OUTCOME_FAILURE, .until = 41 },
                 { 50, TAKE, 1 },
                 { 50, FINISH, 1, .expect = JOB_SUCCEEDED },
+        };
+
+        WALK(plain, steps);
+}
+
+static void a_released_job_has_its_old_place_and_no_attempt_behind_it(void **state) {
+        static const Step steps[] = {
+                { 0, SUBMIT, 1 },
+                { 0, SUBMIT, 2 },
+                { 0, SUBMIT, 3 },
+                { 0, TAKE, 1 },
+                { 0, TAKE, 2 },
+                { 5, RELEASE, 2, .delay = 0, .expect = false },
+                { 5, RELEASE, 1, .delay = 10, .expect = false },
+                { 5, STATE, 1, .expect = JOB_SCHEDULED },
+                { 5, TAKE, 2 },
+                { 5, FINISH, 2, .expect = JOB_SUCCEEDED },
+                { 14, IS_EMPTY, .expect = false },
+                { 15, TAKE, 1 },
+                { 16, FINISH, 1, .outcome = OUTCOME_FAILURE, .expect = JOB_FAILED },
+                { 16, TAKE, 3 },
+                { 16, FINISH, 3, .expect = JOB_SUCCEEDED },
+                { 16, IS_EMPTY, .expect = true },
+        };
+
+        WALK(plain, steps);
+}
+
+static void a_drain_waits_for_what_was_released(void **state) {
+        static const Step steps[] = {
+                { 0, SUBMIT, 1 },
+                { 0, TAKE, 1 },
+                { 0, DRAIN },
+                { 0, RELEASE, 1, .delay = 100, .expect = false },
+                { 0, IS_EMPTY, .expect = false },
+                { 0, CANCEL, 1, .expect = CANCEL_FINISHED },
+                { 0, IS_EMPTY, .expect = true },
+        };
+
+        WALK(plain, steps);
+}
+
+static void a_released_job_does_not_expire(void **state) {
+        static const Step steps[] = {
+                { 0, SUBMIT, 1, .queue_timeout = 10 },
+                { 0, TAKE, 1 },
+                { 1, RELEASE, 1, .delay = 2, .expect = false },
+                { 1, WAKE_AT, .until = 3 },
+                { 50, TAKE, 1 },
+                { 50, RELEASE, 1, .delay = 0, .expect = false },
+                { 60, ADVANCE },
+                { 60, WAKE_AT, .until = NEVER },
+                { 60, SET_PRIORITY, 1, .priority = 5 },
+                { 60, TAKE, 1 },
+                { 60, FINISH, 1, .expect = JOB_SUCCEEDED },
+        };
+
+        WALK(plain, steps);
+}
+
+static void what_is_released_when_it_was_to_stop_is_cancelled(void **state) {
+        static const Step steps[] = {
+                { 0, SUBMIT, 1 },
+                { 0, SUBMIT, 2 },
+                { 0, TAKE, 1 },
+                { 0, TAKE, 2 },
+                { 0, CANCEL, 1, .expect = CANCEL_ASKED },
+                { 0, RELEASE, 1, .expect = true },
+                { 0, RESULT, 1, .expect = JOB_CANCELLED },
+                { 0, ENDING },
+                { 0, RELEASE, 2, .expect = true },
+                { 0, RESULT, 2, .expect = JOB_CANCELLED },
+                { 0, IS_EMPTY, .expect = true },
         };
 
         WALK(plain, steps);
@@ -1351,6 +1435,10 @@ int main(void) {
                 cmocka_unit_test(a_retry_waits_longer_each_time_and_keeps_its_key),
                 cmocka_unit_test(a_cancel_ends_a_job_with_attempts_left),
                 cmocka_unit_test(a_kicked_job_is_as_new),
+                cmocka_unit_test(a_released_job_has_its_old_place_and_no_attempt_behind_it),
+                cmocka_unit_test(a_drain_waits_for_what_was_released),
+                cmocka_unit_test(a_released_job_does_not_expire),
+                cmocka_unit_test(what_is_released_when_it_was_to_stop_is_cancelled),
                 cmocka_unit_test(a_queue_takes_queue_max_jobs_and_no_more),
                 cmocka_unit_test(claimed_jobs_keep_their_place_in_the_queue),
                 cmocka_unit_test(a_smaller_queue_max_drops_nothing),

@@ -27,11 +27,14 @@ static void fake_close(Handler *handler) {
 const HandlerVTable command_vtable = FAKE("command", "Command");
 const HandlerVTable coprocess_vtable = FAKE("coprocess", "Command");
 const HandlerVTable module_vtable = FAKE("module", "Module");
+const HandlerVTable lease_vtable = FAKE("lease", "Lease");
 
 const HandlerVTable *handler_find(const char *name) {
         if (strcmp(name, "command") == 0)
                 return &command_vtable;
         if (strcmp(name, "coprocess") == 0)
                 return &coprocess_vtable;
+        if (strcmp(name, "lease") == 0)
+                return &lease_vtable;
         return strcmp(name, "module") == 0 ? &module_vtable : NULL;
 }

@@ -11,6 +11,7 @@
 
 #include "engine/breaker-config.h"
 #include "engine/engine-private.h"
+#include "engine/lease.h"
 #include "engine/limiter-config.h"
 #include "engine/worker.h"
 
@@ -77,6 +78,11 @@ static int on_pool_timer(sd_event_source *source, int fd, uint32_t events, void 
 
         scale_pool(engine, pool, now);
         pool_timer(pool, now);
+        if (pool->desk) {
+                /* Who gets something at the last moment does not wait in vain. */
+                pool_wake(pool);
+                lease_timer(pool, now);
+        }
         update_stall_watch(engine, pool);
         engine_refuse_queued(engine, pool);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
@@ -217,6 +223,9 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
         /* First, as to drain begins what gathers for a batch. */
         if (cancel)
                 pool_pause(pool, true);
+        /* What is queued is to be leased before it goes; but nothing else comes. */
+        if (cancel && pool->desk)
+                lease_refuse_waiting(pool, -ENOENT);
         pool_drain(pool, true);
         pool->is_to_wake = engine->wake_pools = true;
         if (watch)
@@ -320,6 +329,8 @@ void engine_check_pool(Engine *engine, Pool *pool) {
         if (pool->removing && !pool->dismissed && pool->n_pipelines == 0 &&
                 pool_has_no_jobs(pool)) {
                 pool->dismissed = true;
+                if (pool->desk)
+                        lease_refuse_waiting(pool, -ENOENT);
                 pool_dismiss(pool);
                 pool->is_to_wake = engine->wake_pools = true;
         }

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "engine/engine-private.h"
+#include "engine/lease.h"
 #include "engine/worker.h"
 
 /* ---- room ---- */
@@ -179,8 +180,13 @@ void engine_shut_down(Engine *engine) {
         engine->shutting_down = true;
         list_for_each (l, &engine->pipelines)
                 engine_drain_pipeline(engine, list_entry(l, PoolPipeline, links), true);
-        list_for_each (l, &engine->pools)
-                pool_shut_down(list_entry(l, Pool, links));
+        list_for_each (l, &engine->pools) {
+                Pool *pool = list_entry(l, Pool, links);
+
+                pool_shut_down(pool);
+                if (pool->desk)
+                        lease_refuse_waiting(pool, -ESHUTDOWN);
+        }
         engine->check_pools = true;
         (void) engine_sweep(engine, &filter, "sluiced is shutting down", NULL, NULL, NULL);
 }

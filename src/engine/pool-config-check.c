@@ -23,13 +23,15 @@
  * no start that a batch could share. The first row that fits counts. */
 static const struct {
         const char *section, *key;
-        const char *handlers[3];
+        const char *handlers[4];
 } handler_settings[] = {
+        { "Pool", "CPUAffinity", { "command", "coprocess", "module" } },
         { "Command", "AllowArguments", { "command" } },
         { "Command", "Batch", { "command" } },
         { "Command", "Framing", { "coprocess" } },
         { "Command", NULL, { "command", "coprocess" } },
         { "Module", NULL, { "module" } },
+        { "Lease", NULL, { "lease" } },
         { "Batch", NULL, { "command", "module" } },
 };
 
@@ -110,17 +112,26 @@ static int check_cpus(PoolConfig *config, Faults *faults) {
         return 0;
 }
 
+static bool has_handler(const PoolConfig *config, const char *name) {
+        return strcmp(config->handler->name, name) == 0;
+}
+
+/* What may be leased at one time takes no CPU here. */
+#define LEASES_DEFAULT 1000
+
 /* What was not given follows from the CPUs of the pool, and moves out of the way of what was. */
 static int check_workers(PoolConfig *config, Faults *faults) {
         const Setting *min = pool_setting_find("MinWorkers"),
                       *max = pool_setting_find("MaxWorkers");
         bool min_given = pool_setting_is_given(config, min);
-        uint32_t cpus = (uint32_t) MIN((uint64_t) CPU_COUNT(&config->cpus), max->max);
+        bool lease = has_handler(config, "lease");
+        uint64_t n = lease ? LEASES_DEFAULT : (uint64_t) CPU_COUNT(&config->cpus);
+        uint32_t usual = (uint32_t) MIN(n, max->max);
 
         if (!pool_setting_is_given(config, max))
-                config->max_workers = min_given ? MAX(config->min_workers, cpus) : cpus;
+                config->max_workers = min_given ? MAX(config->min_workers, usual) : usual;
         if (!min_given)
-                config->min_workers = MIN(config->max_workers, cpus);
+                config->min_workers = lease ? config->max_workers : MIN(config->max_workers, usual);
 
         if (config->min_workers > config->max_workers)
                 return found(faults, -EINVAL, min, "%u is more than MaxWorkers=%u",
@@ -253,10 +264,13 @@ static int check_batch(PoolConfig *config, Faults *faults) {
                         return r;
         }
         /* Of a section with settings that was told already. */
-        if (strcmp(config->handler->name, "coprocess") == 0 && config->batch_size > 1 &&
-                !pool_setting_is_given(config, size) && !pool_setting_is_given(config, timeout))
-                return found(faults, -EINVAL, size,
-                        "batches are not for Handler=coprocess, which takes one job at a time");
+        if ((has_handler(config, "coprocess") || has_handler(config, "lease")) &&
+                config->batch_size > 1 && !pool_setting_is_given(config, size) &&
+                !pool_setting_is_given(config, timeout))
+                return found(faults, -EINVAL, size, "batches are not for Handler=%s, %s",
+                        config->handler->name,
+                        has_handler(config, "lease") ? "where each call says how many jobs it wants"
+                                                     : "which takes one job at a time");
         if (is_command && config->batch_size > 1 && !netstring)
                 return found(faults, -EINVAL, size,
                         "%u jobs at once are for a command that reads and writes them as "
@@ -287,6 +301,9 @@ static int check_scale(PoolConfig *config, Faults *faults) {
 
         if (!pool_setting_is_given(config, mode))
                 scale->mode = pool_section_is_given(config, "Scale") ? SCALE_QUEUE : SCALE_OFF;
+        if (has_handler(config, "lease") && pool_section_is_given(config, "Scale"))
+                return found(faults, -EINVAL, mode,
+                        "Handler=lease has no workers to scale: MaxWorkers bounds what is leased");
         if (scale->down_at >= scale->up_at)
                 return found(faults, -EINVAL, pool_setting_find("ScaleDownAt"),
                         "%u is not below UpAt=%u, so the number of workers would never rest",
@@ -377,18 +394,27 @@ static int resolve_names(char *const *names, find_id_t find, const char *kind, c
 
 static int check_users(PoolConfig *config, Faults *faults) {
         _Static_assert(sizeof(uid_t) == sizeof(uint32_t), "ids are resolved as one type");
+        int r;
 
-        return resolve_names(config->allow_users, find_user, "user",
-                pool_setting_find("AllowUsers"), faults, &config->allow_uids,
-                &config->n_allow_uids);
+        r = resolve_names(config->allow_users, find_user, "user", pool_setting_find("AllowUsers"),
+                faults, &config->allow_uids, &config->n_allow_uids);
+        return r < 0 ? r
+                     : resolve_names(config->lease_users, find_user, "user",
+                               pool_setting_find("LeaseAllowUsers"), faults, &config->lease_uids,
+                               &config->n_lease_uids);
 }
 
 static int check_groups(PoolConfig *config, Faults *faults) {
         _Static_assert(sizeof(gid_t) == sizeof(uint32_t), "ids are resolved as one type");
+        int r;
 
-        return resolve_names(config->allow_groups, find_group, "group",
+        r = resolve_names(config->allow_groups, find_group, "group",
                 pool_setting_find("AllowGroups"), faults, &config->allow_gids,
                 &config->n_allow_gids);
+        return r < 0 ? r
+                     : resolve_names(config->lease_groups, find_group, "group",
+                               pool_setting_find("LeaseAllowGroups"), faults, &config->lease_gids,
+                               &config->n_lease_gids);
 }
 
 static int complete(PoolConfig *config, Faults *faults) {

@@ -23,7 +23,7 @@
 static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
         NULL };
-static const char *const handler_words[] = { "command", "coprocess", "module", NULL };
+static const char *const handler_words[] = { "command", "coprocess", "module", "lease", NULL };
 
 static int set_fairness(const Assignment *a) {
         int i, r;
@@ -196,6 +196,11 @@ const Setting pool_settings[] = {
         { "ModuleOptions", "Module", "Options", &setting_text, 0, 65536,
                 PLACE(handler_config.module_options) },
 
+        { "LeaseAllowUsers", "Lease", "AllowUsers", &setting_names, 0, NAMES_MAX,
+                PLACE(lease_users) },
+        { "LeaseAllowGroups", "Lease", "AllowGroups", &setting_names, 0, NAMES_MAX,
+                PLACE(lease_groups) },
+
         { "LimiterRate", "Limiter", "Rate", &setting_rate, 1, LIMITER_RATE_MAX,
                 PLACE(limiter_config.rate) },
         { "LimiterPeriodUSec", "Limiter", "Period", &setting_time, 1, LIMITER_PERIOD_MAX,
@@ -314,6 +319,8 @@ PoolConfig *pool_config_free(PoolConfig *config) {
                 setting_clear(config, s);
         free(config->allow_uids);
         free(config->allow_gids);
+        free(config->lease_uids);
+        free(config->lease_gids);
         free(config->name);
         free(config);
         return NULL;
@@ -355,11 +362,19 @@ int pool_config_copy(const PoolConfig *config, PoolConfig **ret) {
         r = copy_array(config->allow_gids, config->n_allow_gids, sizeof(gid_t), &copy->allow_gids);
         if (r < 0)
                 return r;
+        r = copy_array(config->lease_uids, config->n_lease_uids, sizeof(uid_t), &copy->lease_uids);
+        if (r < 0)
+                return r;
+        r = copy_array(config->lease_gids, config->n_lease_gids, sizeof(gid_t), &copy->lease_gids);
+        if (r < 0)
+                return r;
 
         copy->handler_config.pool = copy->name;
         copy->cpus = config->cpus;
         copy->n_allow_uids = config->n_allow_uids;
         copy->n_allow_gids = config->n_allow_gids;
+        copy->n_lease_uids = config->n_lease_uids;
+        copy->n_lease_gids = config->n_lease_gids;
         copy->given = config->given;
         copy->opened = config->opened;
         copy->own_breaker = config->own_breaker;

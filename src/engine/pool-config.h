@@ -65,6 +65,11 @@ struct PoolConfig {
         size_t n_allow_uids;
         gid_t *allow_gids;
         size_t n_allow_gids;
+        char **lease_users, **lease_groups; /* who may lease: the same four */
+        uid_t *lease_uids;
+        size_t n_lease_uids;
+        gid_t *lease_gids;
+        size_t n_lease_gids;
         uint64_t given;  /* which settings were given, a bit per row of the table */
         uint64_t opened; /* and of which the section was there */
 };

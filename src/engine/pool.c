@@ -407,6 +407,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
         list_init(&pool->remove_watches);
         list_init(&pool->workers);
         list_init(&pool->idle);
+        list_init(&pool->resting);
         list_init(&pool->to_wake);
         list_init(&pool->to_stop);
         (void) pthread_mutex_init(&pool->lock, NULL);
@@ -416,6 +417,8 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
                 r = scheduler_init(&pool->scheduler, &scheduler_config);
         if (r >= 0)
                 r = config->handler->open(&config->handler_config, &pool->handler, ret_error);
+        if (r >= 0 && handler_is_pulled(config->handler))
+                r = lease_desk_new(pool, &pool->desk);
         if (r < 0) {
                 pool_free(pool);
                 return r;
@@ -447,6 +450,7 @@ Pool *pool_free(Pool *pool) {
         assert(list_is_empty(&pool->workers));
         if (pool->handler)
                 pool->config->handler->close(pool->handler);
+        lease_desk_free(pool->desk);
         output_writer_done(&pool->slot_writer);
         pool_gates_done(&pool->gates);
         scheduler_done(&pool->scheduler);

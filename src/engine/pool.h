@@ -21,6 +21,7 @@
 #include "util/list.h"
 
 typedef struct JobView JobView;
+typedef struct LeaseDesk LeaseDesk;
 typedef struct Pool Pool;
 typedef struct PoolScaling PoolScaling;
 typedef struct PoolView PoolView;
@@ -69,6 +70,7 @@ struct Pool {
         PoolState shown_state; /* what listeners were told last */
         uint32_t shown_workers;
         OutputWriter slot_writer;         /* of all slots */
+        LeaseDesk *desk;                  /* owned: where jobs are leased; NULL = not here */
         uint32_t n_threads;               /* workers that were not joined yet, also slots */
         uint32_t next_worker_id;          /* never given out twice */
         void *engine;                     /* borrowed */
@@ -87,6 +89,7 @@ struct Pool {
         PoolGates gates;
         List workers; /* Worker.links, by age */
         List idle;    /* Worker.idle_links, the one that became idle last first */
+        List resting; /* Worker.idle_links of slots: nobody waits for them, so they are not idle */
         List to_wake; /* Worker.idle_links: taken off the idle list, eventfd not written yet */
         List to_stop; /* Worker.poke_links: slots whose handler was not told to stop yet */
         uint32_t n_workers;    /* live: made and not leaving */

@@ -225,6 +225,28 @@ static uint64_t next_random(Pool *pool) {
         return pool->random * UINT64_C(0x2545f4914f6cdd1d);
 }
 
+/* A job that was given back undone says as little as one that nobody wanted any more. */
+static GateEnd end_of(const Worker *worker, unsigned i) {
+        Outcome outcome = worker->results[i].outcome;
+
+        if (likely(outcome == OUTCOME_SUCCESS))
+                return GATE_SUCCEEDED;
+        return outcome == OUTCOME_RELEASED || job_stop(worker->jobs[i]) == JOB_STOP_CANCEL
+                       ? GATE_CANCELLED
+                       : GATE_FAILED;
+}
+
+/* The attempt at job i of the turn has ended. As scheduler_finish(). */
+static bool finish(Pool *pool, Worker *worker, unsigned i, usec_t now) {
+        Outcome outcome = worker->results[i].outcome;
+        Job *job = worker->jobs[i];
+
+        if (unlikely(outcome == OUTCOME_RELEASED))
+                return scheduler_release(&pool->scheduler, job, now, worker->release_delay);
+        return scheduler_finish(&pool->scheduler, job, outcome, now,
+                outcome == OUTCOME_SUCCESS ? 0 : next_random(pool));
+}
+
 /* Tells the breaker how the jobs of the turn up to number `n` ended. A time-out was told when it
  * came. */
 static void report_to_gates(Pool *pool, Worker *worker, unsigned n, usec_t now) {
@@ -234,9 +256,7 @@ static void report_to_gates(Pool *pool, Worker *worker, unsigned n, usec_t now) 
         if (!pool->gates.breaker)
                 return;
         for (unsigned i = first; i < n; i++)
-                ends[i - first] = worker->results[i].outcome == OUTCOME_SUCCESS  ? GATE_SUCCEEDED
-                                  : job_stop(worker->jobs[i]) == JOB_STOP_CANCEL ? GATE_CANCELLED
-                                                                                 : GATE_FAILED;
+                ends[i - first] = end_of(worker, i);
         pool_gates_report(&pool->gates, worker->permits + first, ends, n - first, now);
 }
 
@@ -266,8 +286,7 @@ bool pool_publish(
                         publish_output(pool, job, result);
                 else
                         discard_output(pool, result);
-                if (scheduler_finish(&pool->scheduler, job, result->outcome, now,
-                            result->outcome == OUTCOME_SUCCESS ? 0 : next_random(pool)))
+                if (finish(pool, worker, i, now))
                         urgent |= pool_post_finished(pool, job, now, mail);
                 else
                         job_forget_error(job);

@@ -70,6 +70,10 @@ static void work_later(Worker *slot) {
 }
 
 void slot_work(Worker *slot) {
+        if (slot->pool->desk) {
+                lease_slot_woken(slot);
+                return;
+        }
         for (unsigned n_failed = 0; n_failed < FAILURES_MAX; n_failed++)
                 switch (pool_turn(slot->pool, slot, usec_now(CLOCK_MONOTONIC))) {
 
@@ -91,6 +95,8 @@ void slot_work(Worker *slot) {
 void slot_stop(Worker *slot) {
         Pool *pool = slot->pool;
 
-        if (slot->in_flight)
+        if (pool->desk)
+                lease_slot_stop(slot);
+        else if (slot->in_flight)
                 pool->config->handler->stop(pool->handler, slot->call);
 }

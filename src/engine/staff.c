@@ -46,8 +46,12 @@ void pool_wake(Pool *pool) {
         List woken = LIST_INIT(woken), *l;
 
         if (pool->config->handler->in_slots) {
-                while ((l = list_pop(&pool->to_stop)))
-                        slot_stop(list_entry(l, Worker, poke_links));
+                while ((l = list_pop(&pool->to_stop))) {
+                        Worker *slot = list_entry(l, Worker, poke_links);
+
+                        slot->poked = false;
+                        slot_stop(slot);
+                }
                 /* What they put there themselves is for the next turn of the loop. */
                 list_splice(&woken, &pool->to_wake);
                 while ((l = list_pop(&woken)))
@@ -114,6 +118,13 @@ static int hire(Pool *pool) {
 
 /* Idle workers leave at once, the others after their turn. */
 static void let_go(Pool *pool) {
+        List *l;
+
+        while (pool->n_workers > pool->n_target && (l = list_pop(&pool->resting))) {
+                list_entry(l, Worker, idle_links)->leaving = true;
+                pool->n_workers--;
+                list_append(&pool->to_wake, l);
+        }
         while (pool->n_workers > pool->n_target && pool->n_idle > 0) {
                 Worker *worker = list_entry(pool->idle.prev, Worker, idle_links);
 

@@ -38,7 +38,7 @@ static void end_run(Pool *pool, Worker *worker, usec_t now) {
                 /* Main shows that, and may have no other reason to look. */
                 timer_arm(&pool->timer, now);
         }
-        worker->stop_seen = false;
+        worker->stop_seen = worker->overdue = false;
 }
 
 /* All jobs of a batch begin with it, of several others the first one. */
@@ -122,6 +122,17 @@ static void signal_mail(Worker *worker, bool is_short, usec_t now) {
         worker->signalled_at = now;
 }
 
+/* Is the job that is next too large for what there is room for? */
+static bool is_next_too_large(Pool *pool, const Worker *worker, usec_t now) {
+        const Job *next;
+
+        if (likely(worker->fits == UINT32_MAX))
+                return false;
+        scheduler_advance(&pool->scheduler, now);
+        next = scheduler_next(&pool->scheduler);
+        return next && next->size > worker->fits;
+}
+
 Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         bool urgent = false, wake, is_short;
         TakeVerdict verdict;
@@ -158,7 +169,9 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 leave(pool, worker);
                 urgent = true;
                 turn = TURN_LEAVE;
-        } else {
+        } else if (unlikely(worker->aim == SLOT_RESTS))
+                turn = TURN_IDLE;
+        else {
                 usec_t until = USEC_INFINITY;
 
                 do {
@@ -168,8 +181,10 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                         if (unlikely(max > worker->room))
                                 max = MIN(max, worker_reserve(worker, max));
                         gates = gate_turn_init(&gate_turn, &pool->gates, worker->permits);
-                        verdict = scheduler_take(
-                                &pool->scheduler, now, gates, max, worker->jobs, &n, &until);
+                        verdict = is_next_too_large(pool, worker, now)
+                                          ? TAKE_NEVER
+                                          : scheduler_take(&pool->scheduler, now, gates, max,
+                                                    worker->jobs, &n, &until);
                         gate_turn_done(&gate_turn);
                 } while (verdict != TAKE_JOBS && !pool->scheduler.paused &&
                          gate_turn.refused_by == GATE_OPEN && pool_reclaim_most(pool));
@@ -184,7 +199,8 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 } else {
                         if (gate_turn.refused_by == GATE_BREAKER)
                                 pool_shut_by_breaker(pool);
-                        go_idle(pool, worker);
+                        if (likely(worker->aim == SLOT_SEEKS))
+                                go_idle(pool, worker);
                         turn = TURN_IDLE;
                 }
                 urgent |= pool_post_room(pool, &mail);
@@ -225,7 +241,8 @@ void worker_poke(Worker *worker) {
 
 /* From now on the run is watched for its end after the stop. */
 void pool_watch_stop(Pool *pool, Worker *worker, usec_t now) {
-        usec_t patience = usec_add(pool->stop_timeout, STUCK_GRACE_USEC);
+        /* Who has leased a job cannot be killed, so nothing comes after stop_timeout. */
+        usec_t patience = usec_add(pool->stop_timeout, pool->desk ? 0 : STUCK_GRACE_USEC);
         usec_t started_at = worker->run.started_at;
 
         worker->stop_seen = true;
@@ -243,7 +260,10 @@ bool pool_run_is_due(Pool *pool, Worker *worker, usec_t now, Mail *mail) {
         if (worker->stop_seen) {
                 usec_t started_at = worker->run.started_at;
 
-                if (!worker->stuck) {
+                if (pool->desk) {
+                        worker->overdue = true;
+                        worker_poke(worker);
+                } else if (!worker->stuck) {
                         worker->stuck = true;
                         pool->n_stuck++;
                 }

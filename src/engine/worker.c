@@ -176,11 +176,13 @@ int worker_new(Pool *pool, uint32_t id, Worker **ret) {
                 .cpu = -1,
                 .eventfd = in_slot ? -EBADF : eventfd(0, EFD_CLOEXEC),
                 .own_writer.stock = pool->stock,
+                .fits = UINT32_MAX,
         };
         worker->writer = in_slot ? &pool->slot_writer : &worker->own_writer;
         list_init(&worker->links);
         list_init(&worker->idle_links);
         list_init(&worker->poke_links);
+        list_init(&worker->lease.links);
         list_init(&worker->run.links);
         if (!in_slot && worker->eventfd < 0) {
                 int r = -errno;

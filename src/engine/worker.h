@@ -9,12 +9,21 @@
 #include <stdbool.h>
 
 #include "core/scheduler.h"
+#include "engine/lease.h"
 #include "engine/output.h"
 #include "engine/pool.h"
 #include "handler/handler.h"
 #include "util/list.h"
 
 typedef struct WorkerAttempt WorkerAttempt;
+
+/* What the turn of a slot is for, where its jobs are leased. All others seek. */
+typedef enum SlotAim {
+        SLOT_SEEKS, /* takes a job, or is idle until there is one */
+        SLOT_TRIES, /* takes a job, or nothing */
+        SLOT_RESTS, /* takes nothing */
+} SlotAim;
+
 typedef struct WorkerResult WorkerResult;
 
 /* How one job of a turn ended; written by the worker, published under the pool's lock. */
@@ -60,6 +69,7 @@ struct Worker {
         List poke_links; /* of a slot: in that list */
         bool stuck;      /* counted in n_stuck */
         bool stop_seen;  /* the run's deadline is now that of the stop */
+        bool overdue;    /* and that is over: the job is taken from whoever had leased it */
         unsigned n_jobs;
         unsigned n_started;   /* jobs of the turn that are known to have begun, and told of */
         unsigned n_published; /* jobs of the turn that are finished */
@@ -89,6 +99,11 @@ struct Worker {
         /* Of a slot, main thread only. */
         bool in_flight; /* its call has begun and not ended */
         HandlerCall *call;
+        SlotAim aim;
+        uint32_t fits;        /* a job of up to so many bytes is taken; UINT32_MAX = any */
+        bool stands_by;       /* for a call that waits: idle, or woken and not come yet */
+        usec_t release_delay; /* of a job that is given back undone */
+        Lease lease;          /* of the job that it has */
 };
 
 int worker_new(Pool *pool, uint32_t id, Worker **ret); /* without a CPU and a thread; 0 or -errno */

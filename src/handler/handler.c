@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static const HandlerVTable *const handlers[] = { &command_vtable, &coprocess_vtable,
+static const HandlerVTable *const handlers[] = { &command_vtable, &coprocess_vtable, &lease_vtable,
         &module_vtable };
 
 const HandlerVTable *handler_find(const char *name) {

@@ -186,15 +186,23 @@ typedef struct HandlerVTable {
         void (*stop)(Handler *handler, HandlerCall *call);
 } HandlerVTable;
 
+/* Nobody begins its jobs: who does them comes for them (see engine/lease.h). */
+static inline bool handler_is_pulled(const HandlerVTable *vtable) {
+        return vtable->in_slots && !vtable->begin;
+}
+
 /* A batch of payloads is one input, so that none of them can be an fd. */
 static inline bool handler_takes_fd(const HandlerVTable *vtable, const HandlerConfig *config) {
         return vtable->takes_fd && !config->netstring_batches;
 }
 
-/* The kinds that run on threads. */
+/* The kinds that run on threads, … */
 extern const HandlerVTable command_vtable;
 extern const HandlerVTable coprocess_vtable;
 extern const HandlerVTable module_vtable;
+
+/* … and those that run in slots. */
+extern const HandlerVTable lease_vtable;
 
 /* NULL if there is no kind of that name. */
 const HandlerVTable *handler_find(const char *name);

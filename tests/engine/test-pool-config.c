@@ -241,7 +241,8 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Scale", "UpAt", "0", -EINVAL,
                         "UpAt: \"0\" is out of range, allowed are 1 to 1000000" },
                 { "Pool", "Handler", "magic", -EINVAL,
-                        "Handler: \"magic\" is not known, allowed are command, coprocess, module" },
+                        "Handler: \"magic\" is not known, allowed are command, coprocess, module, "
+                        "lease" },
                 { "Command", "Framing", "lines", -EINVAL,
                         "Framing: \"lines\" is not known, allowed are netstring, line" },
                 { "Pool", "CPUAffinity", "0-", -EINVAL,
@@ -294,7 +295,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
                 { "Tube", "Rate", "50/s", -ENOENT,
                         "[Tube]: there is no such section, allowed are Pool, Command, Module, "
-                        "Limiter, Breaker, Batch, Scale" },
+                        "Lease, Limiter, Breaker, Batch, Scale" },
 
                 { "Batch", "Size", "0", -EINVAL,
                         "Size: \"0\" is out of range, allowed are 1 to 65535" },
@@ -321,7 +322,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "starts "
                         "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
-                        "a setting outside of a section, allowed are Pool, Command, Module, "
+                        "a setting outside of a section, allowed are Pool, Command, Module, Lease, "
                         "Limiter, Breaker, Batch, Scale" },
 
         };
@@ -728,6 +729,31 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                         -EINVAL,
                         "BatchSize: is only for Handler=command, module, but this is "
                         "Handler=coprocess" },
+                { { { "Pool", "Handler", "lease" } }, 0 },
+                { { { "Pool", "Handler", "lease" }, { "Lease", "AllowUsers", "root" },
+                          { "Lease", "AllowGroups", "root" } },
+                        0 },
+                { { { "Command", "ExecStart", "/bin/true" }, { "Lease", "AllowUsers", "root" } },
+                        -EINVAL,
+                        "LeaseAllowUsers: is only for Handler=lease, but this is Handler=command" },
+                { { { "Pool", "Handler", "lease" },
+                          { "Lease", "AllowUsers", "no-such-user-here" } },
+                        -EINVAL, "LeaseAllowUsers: there is no user \"no-such-user-here\"" },
+                { { { "Pool", "Handler", "lease" },
+                          { "Lease", "AllowGroups", "no-such-group-here" } },
+                        -EINVAL, "LeaseAllowGroups: there is no group \"no-such-group-here\"" },
+                { { { "Pool", "Handler", "lease" }, { "Batch", "Size", "4" } }, -EINVAL,
+                        "BatchSize: is only for Handler=command, module, but this is "
+                        "Handler=lease" },
+                { { { "Pool", "Handler", "lease" }, { "Scale", "Mode", "queue" } }, -EINVAL,
+                        "ScaleMode: Handler=lease has no workers to scale: MaxWorkers bounds what "
+                        "is leased" },
+                { { { "Pool", "Handler", "lease" }, { "Pool", "CPUAffinity", "0" } }, -EINVAL,
+                        "CPUAffinity: is only for Handler=command, coprocess, module, but this is "
+                        "Handler=lease" },
+                { { { "Pool", "Handler", "lease" }, { "Command", "PinCommands", "yes" } }, -EINVAL,
+                        "PinCommands: is only for Handler=command, coprocess, but this is "
+                        "Handler=lease" },
                 { { { "Command", "ExecStart", "/bin/true" }, { "Pool", "MinWorkers", "3" },
                           { "Pool", "MaxWorkers", "2" } },
                         -EINVAL, "MinWorkers: 3 is more than MaxWorkers=2" },
@@ -916,6 +942,48 @@ static void all_faults_of_a_file_are_told_with_their_settings(void **state) {
         assert_int_equal(strv_length(found), strv_length(expected));
 }
 
+static void leases_have_slots_and_nothing_that_is_for_workers(void **state) {
+        static const struct {
+                const char *min, *max, *section;
+                uint32_t n_min, n_max;
+                const char *error;
+        } rows[] = {
+                { NULL, NULL, NULL, 1000, 1000, NULL },
+                { NULL, "20", NULL, 20, 20, NULL },
+                { "1024", NULL, NULL, 1024, 1024, NULL },
+                { NULL, NULL, "Lease", 1000, 1000, NULL },
+                { NULL, NULL, "Batch", 0, 0,
+                        "BatchSize: batches are not for Handler=lease, where each call says how "
+                        "many jobs it wants" },
+                { NULL, NULL, "Scale", 0, 0,
+                        "ScaleMode: Handler=lease has no workers to scale: MaxWorkers bounds what "
+                        "is leased" },
+        };
+
+        for (size_t i = 0; i < ELEMENTSOF(rows); i++) {
+                _cleanup_(pool_config_freep) PoolConfig *config = new_config();
+                _cleanup_free_ char *error = NULL;
+                int r;
+
+                set(config, "Pool", "Handler", "lease");
+                if (rows[i].min)
+                        set(config, "Pool", "MinWorkers", rows[i].min);
+                if (rows[i].max)
+                        set(config, "Pool", "MaxWorkers", rows[i].max);
+                if (rows[i].section)
+                        assert_int_equal(
+                                pool_config_open_section(config, rows[i].section, &error), 0);
+                r = pool_config_complete(config, &error);
+                assert_int_equal(r, rows[i].error ? -EINVAL : 0);
+                if (rows[i].error)
+                        assert_string_equal(error, rows[i].error);
+                else {
+                        assert_int_equal(config->min_workers, rows[i].n_min);
+                        assert_int_equal(config->max_workers, rows[i].n_max);
+                }
+        }
+}
+
 static void fairness_has_names(void **state) {
         assert_string_equal(fairness_to_string(FAIRNESS_NONE), "none");
         assert_string_equal(fairness_to_string(FAIRNESS_USER), "user");
@@ -947,6 +1015,7 @@ int main(void) {
                 cmocka_unit_test(a_timeout_makes_no_batches_of_a_pool_that_has_none),
                 cmocka_unit_test(a_cpu_that_may_not_be_used_is_refused),
                 cmocka_unit_test(all_faults_of_a_file_are_told_with_their_settings),
+                cmocka_unit_test(leases_have_slots_and_nothing_that_is_for_workers),
                 cmocka_unit_test(fairness_has_names),
         };
 

@@ -212,24 +212,42 @@ bool auth_may_see_group(const Client *client, const JobGroup *group) {
         return may_see(client, group->submission);
 }
 
-static bool is_allowed(const Client *client, const PoolConfig *config) {
-        for (size_t i = 0; i < config->n_allow_uids; i++)
-                if (config->allow_uids[i] == client->uid)
+static bool is_among(
+        const Client *client, const uid_t *uids, size_t n_uids, const gid_t *gids, size_t n_gids) {
+        if (!client || !client->known)
+                return false;
+        for (size_t i = 0; i < n_uids; i++)
+                if (uids[i] == client->uid)
                         return true;
-        for (size_t i = 0; i < config->n_allow_gids; i++)
+        for (size_t i = 0; i < n_gids; i++)
                 for (size_t j = 0; j < client->n_gids; j++)
-                        if (config->allow_gids[i] == client->gids[j])
+                        if (gids[i] == client->gids[j])
                                 return true;
         return false;
 }
 
 int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error) {
-        if (auth_is_root(client) || (client && client->known && is_allowed(client, pool->config)))
+        const PoolConfig *config = pool->config;
+
+        if (auth_is_root(client) || is_among(client, config->allow_uids, config->n_allow_uids,
+                                            config->allow_gids, config->n_allow_gids))
                 return 0;
         return bus_error(error, BUS_ERROR_ACCESS_DENIED,
                 "You may not submit to pool %s: AllowUsers= and AllowGroups= of the pool say who "
                 "may",
                 pool->config->name);
+}
+
+int auth_may_lease(const Client *client, const Pool *pool, sd_bus_error *error) {
+        const PoolConfig *config = pool->config;
+
+        if (auth_is_root(client) || is_among(client, config->lease_uids, config->n_lease_uids,
+                                            config->lease_gids, config->n_lease_gids))
+                return 0;
+        return bus_error(error, BUS_ERROR_ACCESS_DENIED,
+                "You may not lease jobs of pool %s: AllowUsers= and AllowGroups= in the section "
+                "[Lease] of the pool say who may",
+                config->name);
 }
 
 int auth_may_submit_items(const Client *client, const PoolPipeline *pipeline, sd_bus_error *error) {

@@ -28,5 +28,7 @@ int auth_may_submit(const Client *client, const Pool *pool, sd_bus_error *error)
 
 /* To a pipeline: whoever may submit to each of its stages. */
 int auth_may_submit_items(const Client *client, const PoolPipeline *pipeline, sd_bus_error *error);
+/* To lease is to see the payloads of all owners. */
+int auth_may_lease(const Client *client, const Pool *pool, sd_bus_error *error);
 int auth_may_take(const Client *client, sd_bus_error *error); /* tokens and permits */
 int auth_may_manage(const Client *client, sd_bus_error *error);

@@ -24,6 +24,7 @@ int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *
         list_init(&call->pool_watch.links);
         list_init(&call->group_watch.links);
         acquire_watch_init(&call->acquire_watch, NULL);
+        lease_watch_init(&call->lease_watch);
         list_append(&client->calls, &call->links);
         client->n_calls++;
         *ret = call;
@@ -39,6 +40,7 @@ Call *call_free(Call *call) {
         pool_unwatch(&call->pool_watch);
         group_unwatch(&call->group_watch);
         acquire_leave(&call->acquire_watch);
+        lease_unwatch(&call->lease_watch);
         if (call->sweep) {
                 call->sweep->done = NULL;
                 call->sweep->userdata = NULL;

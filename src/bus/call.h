@@ -25,6 +25,7 @@ struct Call {
         PoolWatch pool_watch;
         GroupWatch group_watch;
         AcquireWatch acquire_watch;
+        LeaseWatch lease_watch;
         Sweep *sweep;                        /* borrowed */
         Submission *submission;              /* borrowed */
         void *waiting;                       /* owned: a submit that waits for room; … */

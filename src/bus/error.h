@@ -34,6 +34,7 @@ typedef enum BusError {
         BUS_ERROR_JOB_LOST,
         BUS_ERROR_TOO_LARGE,
         BUS_ERROR_QUOTA_EXCEEDED,
+        BUS_ERROR_STALE_LEASE,
         BUS_ERROR_INVALID_STATE,
         BUS_ERROR_INVALID_COMMAND,
         _BUS_ERROR_MAX,

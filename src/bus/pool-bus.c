@@ -10,6 +10,7 @@
 #include "bus/call.h"
 #include "bus/drain.h"
 #include "bus/error.h"
+#include "bus/lease-bus.h"
 #include "bus/object.h"
 #include "bus/options.h"
 #include "bus/submit.h"
@@ -182,6 +183,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 DEFINE_GETTER(name, "s", pool->config->name)
 DEFINE_GETTER(description, "s", pool->config->description ?: "")
 DEFINE_GETTER(handler, "s", pool->config->handler->name)
+DEFINE_GETTER(lease_waiters, "u", lease_n_waiting(pool))
 DEFINE_GETTER(min_workers, "u", pool->config->min_workers)
 DEFINE_GETTER(max_workers, "u", pool->config->max_workers)
 DEFINE_GETTER(queue_max, "t", pool->config->queue_max)
@@ -313,6 +315,7 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("PendingReason", "s", get_pending_reason, 0, 0),
         SD_BUS_PROPERTY("Limiter", "o", get_limiter, 0, 0),
         SD_BUS_PROPERTY("Breaker", "o", get_breaker, 0, 0),
+        SD_BUS_PROPERTY("LeaseWaiters", "u", get_lease_waiters, 0, 0),
         SD_BUS_PROPERTY("Submitted", "t", get_submitted, 0, 0),
         SD_BUS_PROPERTY("Succeeded", "t", get_succeeded, 0, 0),
         SD_BUS_PROPERTY("Failed", "t", get_failed, 0, 0),
@@ -361,6 +364,17 @@ static const sd_bus_vtable pool_vtable[] = {
                 SD_BUS_ARGS("au", lengths, "ay", payloads, "a{sv}", options),
                 SD_BUS_RESULT("t", first_id, "ay", results, "au", lengths, "ay", outputs),
                 method_run_packed, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Lease", SD_BUS_ARGS("u", max, "t", timeout),
+                SD_BUS_RESULT("a(ttayu)", leases), lease_bus_lease, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Complete", SD_BUS_ARGS("t", id, "t", token, "b", ok, "ay", output),
+                SD_BUS_NO_RESULT, lease_bus_complete, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Fail", SD_BUS_ARGS("t", id, "t", token, "b", fatal, "s", text),
+                SD_BUS_NO_RESULT, lease_bus_fail, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("t", id, "t", token, "t", delay),
+                SD_BUS_NO_RESULT, lease_bus_release, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("Touch", SD_BUS_ARGS("t", id, "t", token), SD_BUS_NO_RESULT,
+                lease_bus_touch, ANYBODY),
+        SD_BUS_SIGNAL_WITH_ARGS("LeaseStopping", SD_BUS_ARGS("t", id, "t", token, "s", reason), 0),
         SD_BUS_METHOD_WITH_ARGS("Pause", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_pause, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Resume", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_resume, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Drain", SD_BUS_ARGS("t", timeout), SD_BUS_RESULT("b", empty),

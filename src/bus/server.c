@@ -10,6 +10,7 @@
 #include "bus/call.h"
 #include "bus/group-bus.h"
 #include "bus/job-bus.h"
+#include "bus/lease-bus.h"
 #include "bus/manager-bus.h"
 #include "bus/object.h"
 #include "bus/server.h"
@@ -35,6 +36,7 @@ int client_new(Link *link, const char *name, Client **ret) {
         list_init(&client->calls);
         list_init(&client->permits);
         list_init(&client->submissions);
+        lease_bus_init(client);
         client->name = strdup(name);
         if (!client->name) {
                 free(client);
@@ -72,6 +74,7 @@ Client *client_free(Client *client) {
         breaker_bus_forget(client);
         while ((l = list_first(&client->calls)))
                 call_free(list_entry(l, Call, links));
+        lease_holder_gone(&client->leases);
         while ((l = list_pop(&client->submissions))) {
                 Submission *submission = list_entry(l, Submission, links);
 

@@ -12,6 +12,7 @@
 #include <uthash.h>
 
 #include "engine/engine.h"
+#include "engine/lease.h"
 #include "util/list.h"
 
 typedef struct Client Client;
@@ -101,7 +102,8 @@ struct Client {
         uint32_t n_calls;
         List permits; /* of breakers, see breaker-bus.c; owned */
         uint32_t n_permits;
-        List submissions; /* Submission.links: those that end or change with the client */
+        List submissions;   /* Submission.links: those that end or change with the client */
+        LeaseHolder leases; /* of jobs, see lease-bus.c */
         /* Messages held until the uid is known, or until those before them were put back. */
         sd_bus_message **held; /* owned */
         size_t n_held, n_replayed;

@@ -54,6 +54,16 @@ static char *cpu_list(json_object *cpus) {
         return text;
 }
 
+/* What is leased, and who waits for more. */
+static void print_leases(json_object *p) {
+        _cleanup_line_ Line line = { 0 };
+
+        line_add(&line, text_format("%" PRIu64 " of %" PRIu64 " out", json_number(p, "Busy"),
+                                json_number(p, "Workers")));
+        line_add(&line, view_count(p, "LeaseWaiters", "calls waiting", true));
+        view_field("Leases", line.text);
+}
+
 static void print_workers(json_object *p) {
         _cleanup_free_ char *cpus = cpu_list(json_member(p, "CPUAffinity"));
         uint64_t min = json_number(p, "MinWorkers"), max = json_number(p, "MaxWorkers");
@@ -192,7 +202,10 @@ void status_pool(Ctl *c, json_object *p) {
         view_title(json_text(p, "State"), json_text(p, "Name"), json_text(p, "Description"));
         view_state("State", NULL, json_text(p, "State"), NULL);
         view_field("Handler", json_text(p, "Handler"));
-        print_workers(p);
+        if (strcmp(json_text(p, "Handler"), "lease") == 0)
+                print_leases(p);
+        else
+                print_workers(p);
         print_queue(p);
         print_waiting(p);
         print_limiter(c, p);

@@ -41,10 +41,15 @@ static bool begin(Worker *slot) {
                 return false;
         }
         for (unsigned i = 0; i < slot->n_jobs; i++) {
+                Attempt *attempt = &slot->attempts[i].attempt;
+
                 worker_attempt_init(&slot->attempts[i], slot, i);
+                /* Nobody but this thread changes these two. */
+                attempt->priority = slot->jobs[i]->priority;
+                attempt->run_timeout = usec_sub(slot->run.deadline, slot->run.started_at);
                 if (slot->batch)
-                        slot->attempts[i].attempt.progress = NULL;
-                slot->attempt_list[i] = &slot->attempts[i].attempt;
+                        attempt->progress = NULL;
+                slot->attempt_list[i] = attempt;
         }
         atomic_store_explicit(&slot->progress, -1.0, memory_order_relaxed);
 

@@ -54,6 +54,10 @@ struct Attempt {
         const char *pool;
         unsigned attempt; /* 1 for the first */
         uint32_t worker;
+        uint32_t owner;         /* uid of the submitter */
+        int16_t priority;       /* as submitted; in a slot as it is now */
+        bool in_batch;          /* one of a batch, which may be a batch of one */
+        usec_t run_timeout;     /* in a slot: how long the call may take before it is to stop */
         const atomic_int *stop; /* JobStop, set at any time */
         int wake_fd; /* eventfd, readable when `stop` may have changed; do not read it. -EBADF in a
                         slot, which has stop() */
@@ -136,6 +140,8 @@ typedef struct HandlerVTable {
         /* Jobs run in slots, by begin() and stop(), and not on threads by what is named worker,
          * idle and run. */
         bool in_slots;
+        uint32_t max_slots;   /* there may be so many of them; 0 = any number */
+        uint64_t max_payload; /* of all jobs of one call; 0 = any size */
 
         /* Is a payload fd handed to run() as it is (true), or is it to be read into memory first?
          * See handler_takes_fd(). */
@@ -203,6 +209,7 @@ extern const HandlerVTable module_vtable;
 
 /* … and those that run in slots. */
 extern const HandlerVTable lease_vtable;
+extern const HandlerVTable service_vtable;
 
 /* NULL if there is no kind of that name. */
 const HandlerVTable *handler_find(const char *name);

@@ -8,6 +8,7 @@ static void handlers_are_found_by_the_name_of_the_setting(void **state) {
         assert_ptr_equal(handler_find("command"), &command_vtable);
         assert_ptr_equal(handler_find("coprocess"), &coprocess_vtable);
         assert_ptr_equal(handler_find("module"), &module_vtable);
+        assert_ptr_equal(handler_find("service"), &service_vtable);
         assert_null(handler_find("Command"));
         assert_null(handler_find(""));
 }

@@ -28,6 +28,15 @@ const HandlerVTable command_vtable = FAKE("command", "Command");
 const HandlerVTable coprocess_vtable = FAKE("coprocess", "Command");
 const HandlerVTable module_vtable = FAKE("module", "Module");
 const HandlerVTable lease_vtable = FAKE("lease", "Lease");
+const HandlerVTable service_vtable = {
+        .name = "service",
+        .section = "Service",
+        .in_slots = true,
+        .max_slots = 120,
+        .max_payload = 29 << 20,
+        .open = fake_open,
+        .close = fake_close,
+};
 
 const HandlerVTable *handler_find(const char *name) {
         if (strcmp(name, "command") == 0)
@@ -36,5 +45,7 @@ const HandlerVTable *handler_find(const char *name) {
                 return &coprocess_vtable;
         if (strcmp(name, "lease") == 0)
                 return &lease_vtable;
+        if (strcmp(name, "service") == 0)
+                return &service_vtable;
         return strcmp(name, "module") == 0 ? &module_vtable : NULL;
 }

@@ -31,8 +31,9 @@ static const struct {
         { "Command", "Framing", { "coprocess" } },
         { "Command", NULL, { "command", "coprocess" } },
         { "Module", NULL, { "module" } },
+        { "Service", NULL, { "service" } },
         { "Lease", NULL, { "lease" } },
-        { "Batch", NULL, { "command", "module" } },
+        { "Batch", NULL, { "command", "module", "service" } },
 };
 
 /* Where the checks leave what they find. */
@@ -125,8 +126,9 @@ static int check_workers(PoolConfig *config, Faults *faults) {
                       *max = pool_setting_find("MaxWorkers");
         bool min_given = pool_setting_is_given(config, min);
         bool lease = has_handler(config, "lease");
+        uint32_t most = config->handler->max_slots ?: (uint32_t) max->max;
         uint64_t n = lease ? LEASES_DEFAULT : (uint64_t) CPU_COUNT(&config->cpus);
-        uint32_t usual = (uint32_t) MIN(n, max->max);
+        uint32_t usual = (uint32_t) MIN(n, (uint64_t) most);
 
         if (!pool_setting_is_given(config, max))
                 config->max_workers = min_given ? MAX(config->min_workers, usual) : usual;
@@ -136,6 +138,10 @@ static int check_workers(PoolConfig *config, Faults *faults) {
         if (config->min_workers > config->max_workers)
                 return found(faults, -EINVAL, min, "%u is more than MaxWorkers=%u",
                         config->min_workers, config->max_workers);
+        if (config->max_workers > most)
+                return found(faults, -EINVAL, max,
+                        "%u is out of range, Handler=%s has up to %u calls at a time",
+                        config->max_workers, config->handler->name, most);
         return 0;
 }
 
@@ -219,6 +225,24 @@ static int check_module(PoolConfig *config, Faults *faults) {
                 "is missing, Handler=module needs it");
 }
 
+static int check_service(PoolConfig *config, Faults *faults) {
+        static const char *const needed[] = { "ServiceBusName", "ServiceObjectPath" };
+        int r;
+
+        if (strcmp(config->handler->name, "service") != 0)
+                return 0;
+        for (size_t i = 0; i < ELEMENTSOF(needed); i++) {
+                const Setting *s = pool_setting_find(needed[i]);
+
+                if (pool_setting_is_given(config, s))
+                        continue;
+                r = found(faults, -EINVAL, s, "is missing, Handler=service needs it");
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int check_limiter(PoolConfig *config, Faults *faults) {
         const Setting *rate = pool_setting_find("LimiterRate");
 
@@ -260,6 +284,17 @@ static int check_batch(PoolConfig *config, Faults *faults) {
         if (config->batch_size > config->queue_max) {
                 r = found(faults, -EINVAL, size, "%u is more than QueueMax=%llu",
                         config->batch_size, (unsigned long long) config->queue_max);
+                if (r < 0)
+                        return r;
+        }
+        if (config->handler->max_payload > 0 &&
+                config->handler_config.payload_max >
+                        config->handler->max_payload / config->batch_size) {
+                r = found(faults, -EINVAL, size,
+                        "%u jobs of up to PayloadMax=%llu bytes are too much for one call, which "
+                        "takes %llu",
+                        config->batch_size, (unsigned long long) config->handler_config.payload_max,
+                        (unsigned long long) config->handler->max_payload);
                 if (r < 0)
                         return r;
         }
@@ -424,6 +459,7 @@ static int complete(PoolConfig *config, Faults *faults) {
                 check_sections,
                 check_command,
                 check_module,
+                check_service,
                 check_limiter,
                 check_breaker,
                 check_batch,

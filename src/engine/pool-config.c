@@ -15,6 +15,7 @@
 #define BYTES_MAX (UINT64_C(16) << 20) /* replies stay under 16 MiB */
 #define ATTEMPTS_MAX 1000000
 #define WORDS_MAX 64
+#define BUS_NAME_MAX 255
 #define NAMES_MAX 1024
 #define BATCH_MAX 65535 /* what a turn can count, see engine/worker.h */
 #define SCALE_AT_MAX 1000000
@@ -23,7 +24,8 @@
 static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
         NULL };
-static const char *const handler_words[] = { "command", "coprocess", "module", "lease", NULL };
+static const char *const handler_words[] = { "command", "coprocess", "module", "service", "lease",
+        NULL };
 
 static int set_fairness(const Assignment *a) {
         int i, r;
@@ -195,6 +197,14 @@ const Setting pool_settings[] = {
                 PLACE(handler_config.module_path) },
         { "ModuleOptions", "Module", "Options", &setting_text, 0, 65536,
                 PLACE(handler_config.module_options) },
+
+        { "ServiceBusName", "Service", "BusName", &setting_bus_name, 1, BUS_NAME_MAX,
+                PLACE(handler_config.bus_name), .by_key = true },
+        { "ServiceObjectPath", "Service", "ObjectPath", &setting_object_path, 1, PATH_MAX - 1,
+                PLACE(handler_config.object_path), .by_key = true },
+        /* No pool has both this and that of a command. */
+        { "ServiceOutputMax", "Service", "OutputMax", &setting_size, 0, BYTES_MAX,
+                PLACE(handler_config.output_max) },
 
         { "LeaseAllowUsers", "Lease", "AllowUsers", &setting_names, 0, NAMES_MAX,
                 PLACE(lease_users) },

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <systemd/sd-bus.h>
 
 #include "engine/setting.h"
 #include "util/parse.h"
@@ -239,6 +240,39 @@ static int set_module_path(const Assignment *a) {
                 return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
                         setting_quote(value, copy), a->setting->type->what);
         return store_string(a, TAKE_PTR(copy));
+}
+
+/* A text of which something else knows whether it is of the form. */
+static int set_checked(const Assignment *a, bool (*is_valid)(const char *s)) {
+        _cleanup_free_ char *copy = NULL;
+        char value[SETTING_QUOTE_SIZE];
+        int r;
+
+        r = read_text(a, &copy);
+        if (r < 0)
+                return r;
+        if (!is_valid(copy))
+                return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
+                        setting_quote(value, copy), a->setting->type->what);
+        return store_string(a, TAKE_PTR(copy));
+}
+
+/* Calls to ourselves would go in circles, and the bus does no work for others. */
+static bool bus_name_is_of_others(const char *s) {
+        return *s != ':' && sd_bus_service_name_is_valid(s) > 0 && strcmp(s, "org.sluice1") != 0 &&
+               strcmp(s, "org.freedesktop.DBus") != 0;
+}
+
+static bool object_path_is_valid(const char *s) {
+        return sd_bus_object_path_is_valid(s) > 0;
+}
+
+static int set_bus_name(const Assignment *a) {
+        return set_checked(a, bus_name_is_of_others);
+}
+
+static int set_object_path(const Assignment *a) {
+        return set_checked(a, object_path_is_valid);
 }
 
 static int set_cpus(const Assignment *a) {
@@ -487,6 +521,12 @@ const SettingType setting_text = { "a text", STORED_STRING, sizeof(char *), set_
 const SettingType setting_path = { "an absolute path", STORED_STRING, sizeof(char *), set_path };
 const SettingType setting_module_path = { "a file name or an absolute path", STORED_STRING,
         sizeof(char *), set_module_path };
+const SettingType setting_bus_name = {
+        "a well-known bus name of another service, such as org.example.Thumbs1", STORED_STRING,
+        sizeof(char *), set_bus_name
+};
+const SettingType setting_object_path = { "an object path such as /org/example/Thumbs1",
+        STORED_STRING, sizeof(char *), set_object_path };
 const SettingType setting_cpus = { "a list of CPUs such as 0-3,6", STORED_STRING, sizeof(char *),
         set_cpus };
 const SettingType setting_command = { "a command line", STORED_STRV, sizeof(char **), set_command };
@@ -520,7 +560,7 @@ int setting_assign(void *target, const Setting *s, const char *label, const Sett
 bool setting_is_named(const Setting *s, const char *name) {
         size_t length = strlen(s->name);
 
-        if (strcmp(s->name, name) == 0)
+        if (strcmp(s->name, name) == 0 || (s->by_key && strcmp(s->key, name) == 0))
                 return true;
         if (s->type != &setting_time)
                 return false;

@@ -151,6 +151,12 @@ static void texts_and_lists_are_read(void **state) {
                         offsetof(PoolConfig, handler_config.module_path) },
                 { "Module", "Options", { "level=6 x" }, "level=6 x",
                         offsetof(PoolConfig, handler_config.module_options) },
+                { "Service", "BusName", { "org.example.Thumbs1" }, "org.example.Thumbs1",
+                        offsetof(PoolConfig, handler_config.bus_name) },
+                { "Service", "ObjectPath", { "/org/example/Thumbs1" }, "/org/example/Thumbs1",
+                        offsetof(PoolConfig, handler_config.object_path) },
+                { "Service", "ObjectPath", { "/" }, "/",
+                        offsetof(PoolConfig, handler_config.object_path) },
                 { "Command", "ExecStart", { "/bin/echo 'a b' %j-%p-%t-%w 100%%" },
                         "</bin/echo><a b><%j-%p-%t-%w><100%%>", 0,
                         offsetof(PoolConfig, handler_config.exec_start) },
@@ -242,7 +248,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "UpAt: \"0\" is out of range, allowed are 1 to 1000000" },
                 { "Pool", "Handler", "magic", -EINVAL,
                         "Handler: \"magic\" is not known, allowed are command, coprocess, module, "
-                        "lease" },
+                        "service, lease" },
                 { "Command", "Framing", "lines", -EINVAL,
                         "Framing: \"lines\" is not known, allowed are netstring, line" },
                 { "Pool", "CPUAffinity", "0-", -EINVAL,
@@ -289,13 +295,51 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "Path: \"../x.so\" is not a file name or an absolute path" },
                 { "Module", "Path", "", -EINVAL,
                         "Path: \"\" is not a file name or an absolute path" },
+                { "Service", "BusName", "thumbs", -EINVAL,
+                        "BusName: \"thumbs\" is not a well-known bus name of another service, such "
+                        "as org.example.Thumbs1" },
+                { "Service", "BusName", "", -EINVAL,
+                        "BusName: \"\" is not a well-known bus name of another service, such "
+                        "as org.example.Thumbs1" },
+                { "Service", "BusName", ":1.5", -EINVAL,
+                        "BusName: \":1.5\" is not a well-known bus name of another service, such "
+                        "as org.example.Thumbs1" },
+                { "Service", "BusName", "org.sluice1", -EINVAL,
+                        "BusName: \"org.sluice1\" is not a well-known bus name of another service, "
+                        "such "
+                        "as org.example.Thumbs1" },
+                { "Service", "BusName", "org.freedesktop.DBus", -EINVAL,
+                        "BusName: \"org.freedesktop.DBus\" is not a well-known bus name of another "
+                        "service, such "
+                        "as org.example.Thumbs1" },
+                { "Service", "BusName", "org..x", -EINVAL,
+                        "BusName: \"org..x\" is not a well-known bus name of another service, such "
+                        "as org.example.Thumbs1" },
+                { "Service", "BusName", "org.example.1", -EINVAL,
+                        "BusName: \"org.example.1\" is not a well-known bus name of another "
+                        "service, such "
+                        "as org.example.Thumbs1" },
+                { "Service", "ObjectPath", "org/x", -EINVAL,
+                        "ObjectPath: \"org/x\" is not an object path such as "
+                        "/org/example/Thumbs1" },
+                { "Service", "ObjectPath", "", -EINVAL,
+                        "ObjectPath: \"\" is not an object path such as "
+                        "/org/example/Thumbs1" },
+                { "Service", "ObjectPath", "/a/", -EINVAL,
+                        "ObjectPath: \"/a/\" is not an object path such as "
+                        "/org/example/Thumbs1" },
+                { "Service", "ObjectPath", "/a-b", -EINVAL,
+                        "ObjectPath: \"/a-b\" is not an object path such as "
+                        "/org/example/Thumbs1" },
+                { "Service", "OutputMax", "17M", -EINVAL,
+                        "OutputMax: \"17M\" is out of range, allowed are 0 to 16M" },
                 { "Pool", "Wrokers", "1", -ENOENT, "Wrokers: there is no such setting" },
                 { "Pool", "ExecStart", "/bin/true", -ENOENT,
                         "ExecStart: belongs in the section [Command]" },
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
                 { "Tube", "Rate", "50/s", -ENOENT,
                         "[Tube]: there is no such section, allowed are Pool, Command, Module, "
-                        "Lease, Limiter, Breaker, Batch, Scale" },
+                        "Service, Lease, Limiter, Breaker, Batch, Scale" },
 
                 { "Batch", "Size", "0", -EINVAL,
                         "Size: \"0\" is out of range, allowed are 1 to 65535" },
@@ -322,8 +366,8 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "starts "
                         "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
-                        "a setting outside of a section, allowed are Pool, Command, Module, Lease, "
-                        "Limiter, Breaker, Batch, Scale" },
+                        "a setting outside of a section, allowed are Pool, Command, Module, "
+                        "Service, Lease, Limiter, Breaker, Batch, Scale" },
 
         };
 
@@ -419,6 +463,11 @@ static void outside_files_settings_have_one_name_and_their_own_types(void **stat
                 { "AllowArguments", { 'b', .number = 1 }, 0 },
                 { "ModulePath", { 's', .string = "echo.so" }, 0 },
                 { "ModuleOptions", { 's', .string = "a=b" }, 0 },
+                { "ServiceBusName", { 's', .string = "org.example.Thumbs1" }, 0 },
+                { "BusName", { 's', .string = "org.example.Thumbs1" }, 0 },
+                { "ServiceObjectPath", { 's', .string = "/org" }, 0 },
+                { "ObjectPath", { 's', .string = "/org" }, 0 },
+                { "ServiceOutputMax", { 't', .number = 4096 }, 0 },
 
                 { "RunTimeout", { 't', .number = 5000 }, -EINVAL,
                         "RunTimeout: needs a text such as \"30s\"; as a number of microseconds it "
@@ -482,6 +531,8 @@ static void what_may_change_at_run_time_is_known(void **state) {
                 { "Handler", false },
                 { "ExecStart", false },
                 { "ModulePath", false },
+                { "BusName", false },
+                { "ServiceOutputMax", false },
                 { "StopTimeoutUSec", false },
                 { "Path", -ENOENT },
                 { "Nonsense", -ENOENT },
@@ -506,6 +557,9 @@ static void a_copy_is_equal_and_shares_nothing(void **state) {
                 { "Command", "PinCommands", "yes" },
                 { "Module", "Path", "x.so" },
                 { "Module", "Options", "a" },
+                { "Service", "BusName", "org.example.Thumbs1" },
+                { "Service", "ObjectPath", "/org" },
+                { "Service", "OutputMax", "7" },
                 { "Scale", "Mode", "wait" },
                 { "Scale", "UpAt", "11" },
         };
@@ -694,6 +748,36 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                 const char *error;
         } rows[] = {
                 { { { "Command", "ExecStart", "/bin/true" } }, 0 },
+                { { { "Pool", "Handler", "service" }, { "Service", "BusName", "org.example.A" },
+                          { "Service", "ObjectPath", "/a" }, { "Pool", "Workers", "120" } },
+                        0 },
+                { { { "Pool", "Handler", "service" }, { "Service", "BusName", "org.example.A" },
+                          { "Service", "ObjectPath", "/a" }, { "Pool", "MaxWorkers", "121" } },
+                        -EINVAL,
+                        "MaxWorkers: 121 is out of range, Handler=service has up to 120 calls at a "
+                        "time" },
+                { { { "Pool", "Handler", "service" }, { "Service", "BusName", "org.example.A" } },
+                        -EINVAL, "ServiceObjectPath: is missing, Handler=service needs it" },
+                { { { "Pool", "Handler", "service" }, { "Service", "ObjectPath", "/a" } }, -EINVAL,
+                        "ServiceBusName: is missing, Handler=service needs it" },
+                { { { "Pool", "Handler", "service" }, { "Service", "BusName", "org.example.A" },
+                          { "Service", "ObjectPath", "/a" },
+                          { "Command", "ExecStart", "/bin/true" } },
+                        -EINVAL,
+                        "ExecStart: is only for Handler=command, coprocess, but this is "
+                        "Handler=service" },
+                { { { "Command", "ExecStart", "/bin/true" }, { "Service", "OutputMax", "1M" } },
+                        -EINVAL,
+                        "ServiceOutputMax: is only for Handler=service, but this is "
+                        "Handler=command" },
+                { { { "Pool", "Handler", "service" }, { "Service", "BusName", "org.example.A" },
+                          { "Service", "ObjectPath", "/a" }, { "Batch", "Size", "29" } },
+                        0 },
+                { { { "Pool", "Handler", "service" }, { "Service", "BusName", "org.example.A" },
+                          { "Service", "ObjectPath", "/a" }, { "Batch", "Size", "30" } },
+                        -EINVAL,
+                        "BatchSize: 30 jobs of up to PayloadMax=1048576 bytes are too much for one "
+                        "call, which takes 30408704" },
                 { { { "Pool", "Handler", "module" }, { "Module", "Path", "x.so" } }, 0 },
                 /* What was taken away again is not given. */
                 { { { "Pool", "Handler", "module" }, { "Module", "Path", "x.so" },
@@ -727,7 +811,7 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                 { { { "Pool", "Handler", "coprocess" }, { "Command", "ExecStart", "/bin/true" },
                           { "Batch", "Size", "4" } },
                         -EINVAL,
-                        "BatchSize: is only for Handler=command, module, but this is "
+                        "BatchSize: is only for Handler=command, module, service, but this is "
                         "Handler=coprocess" },
                 { { { "Pool", "Handler", "lease" } }, 0 },
                 { { { "Pool", "Handler", "lease" }, { "Lease", "AllowUsers", "root" },
@@ -743,7 +827,7 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                           { "Lease", "AllowGroups", "no-such-group-here" } },
                         -EINVAL, "LeaseAllowGroups: there is no group \"no-such-group-here\"" },
                 { { { "Pool", "Handler", "lease" }, { "Batch", "Size", "4" } }, -EINVAL,
-                        "BatchSize: is only for Handler=command, module, but this is "
+                        "BatchSize: is only for Handler=command, module, service, but this is "
                         "Handler=lease" },
                 { { { "Pool", "Handler", "lease" }, { "Scale", "Mode", "queue" } }, -EINVAL,
                         "ScaleMode: Handler=lease has no workers to scale: MaxWorkers bounds what "

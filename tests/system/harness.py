@@ -161,6 +161,7 @@ class Bus:
 <busconfig>
   <type>{type}</type>
   <listen>{address}</listen>
+  <servicedir>{folder}</servicedir>
   <auth>EXTERNAL</auth>
   <policy context="default">
     <allow user="*"/>
@@ -178,7 +179,8 @@ class Bus:
 </busconfig>
 """
 
-    def __init__(self, kind="session"):
+    def __init__(self, kind="session", services=None):
+        """`services` are what it starts: names and command lines."""
         self.kind = kind
         self.folder = tempfile.mkdtemp(prefix="sluice-bus.")
         os.chmod(self.folder, 0o755)
@@ -186,7 +188,10 @@ class Bus:
         self.address = "unix:path=" + self.path
         self.config = os.path.join(self.folder, "bus.conf")
         with open(self.config, "w") as f:
-            f.write(self.CONFIG.format(type=kind, address=self.address))
+            f.write(self.CONFIG.format(type=kind, address=self.address, folder=self.folder))
+        for name, command in (services or {}).items():
+            with open(os.path.join(self.folder, name + ".service"), "w") as f:
+                f.write(f"[D-BUS Service]\nName={name}\nExec={command}\n")
         self.variable = f"DBUS_{kind.upper()}_BUS_ADDRESS"
         if kind == "session":
             self.variable = "DBUS_SESSION_BUS_ADDRESS"

@@ -60,7 +60,7 @@ static void print_leases(json_object *p) {
 
         line_add(&line, text_format("%" PRIu64 " of %" PRIu64 " out", json_number(p, "Busy"),
                                 json_number(p, "Workers")));
-        line_add(&line, view_count(p, "LeaseWaiters", "calls waiting", true));
+        line_add(&line, view_count(p, "LeaseWaiters", "waiting in line", true));
         view_field("Leases", line.text);
 }
 

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "engine/lease.h"
+
 /* Only what the main thread asks for between arm() and disarm() is counted. */
 static _Thread_local unsigned n_left; /* requests until the one that fails; 0 = none does */
 static _Thread_local bool has_failed;
@@ -288,6 +290,104 @@ static void a_batch_without_memory_is_smaller_or_fails(void **state) {
         assert_int_equal(sizes[0], 200);
 }
 
+static void a_pool_of_leases_that_cannot_be_made_leaves_nothing(void **state) {
+        Try *t = *state;
+        unsigned n = 0;
+        bool failed;
+
+        do {
+                PoolConfig *config = try_config("p", handler_find("lease"), 2);
+                char *error = NULL;
+                Pool *pool = NULL;
+                int r;
+
+                arm(++n);
+                r = engine_add_pool(t->engine, config, &pool, &error);
+                failed = disarm();
+                free(error);
+                if (r < 0) {
+                        assert_true(failed);
+                        pool_config_free(config);
+                        continue;
+                }
+                assert_int_equal(engine_remove_pool(t->engine, pool, true, NULL), 0);
+                try_until(t, t->n_pools_removed == t->n_pools_added);
+        } while (failed);
+        assert_true(n > 10);
+}
+
+static void on_stopping(LeaseHolder *holder, Pool *pool, const Lease *lease, const char *reason) {
+}
+
+/* Leases what there is, if it is there, and ends it well. */
+static void complete_one(Pool *pool, LeaseHolder *holder) {
+        Lease *const *leases;
+
+        if (lease_take(pool, holder, 1, &leases) == 1)
+                assert_int_equal(
+                        lease_complete(pool, holder, leases[0]->id, leases[0]->token, true, "x", 1),
+                        LEASE_DONE);
+}
+
+static void no_job_is_lost_where_a_lease_ends_without_memory(void **state) {
+        enum { COMPLETE, FAIL, RELEASE, GIVE_BACK, GONE, N_ENDS };
+        Try *t = *state;
+        Pool *pool = try_pool(t, "p", handler_find("lease"), 2);
+        LeaseHolder holder = { .stopping = on_stopping };
+
+        t->several_lives = true;
+        list_init(&holder.leases);
+        engine_turn(t->engine);
+        for (int end = 0; end < N_ENDS; end++) {
+                bool failed;
+                unsigned n = 0;
+
+                do {
+                        uint64_t id = try_submit(t, pool, TRY_ECHO, 1), token;
+                        Lease *const *leases;
+                        int r = LEASE_DONE;
+
+                        assert_int_equal(lease_take(pool, &holder, 1, &leases), 1);
+                        token = leases[0]->token;
+                        arm(++n);
+                        switch (end) {
+                        case COMPLETE:
+                                r = lease_complete(pool, &holder, id, token, true, "abc", 3);
+                                break;
+                        case FAIL:
+                                r = (int) lease_fail(pool, &holder, id, token, false, "no");
+                                break;
+                        case RELEASE:
+                                r = (int) lease_release(pool, &holder, id, token, 0);
+                                break;
+                        case GIVE_BACK:
+                                lease_give_back(leases[0]);
+                                break;
+                        default:
+                                lease_holder_gone(&holder);
+                                break;
+                        }
+                        failed = disarm();
+                        if (r == -ENOMEM) {
+                                /* Nothing has changed. */
+                                assert_int_equal(end, COMPLETE);
+                                assert_true(failed);
+                                assert_int_equal(
+                                        lease_complete(pool, &holder, id, token, true, "abc", 3),
+                                        LEASE_DONE);
+                        }
+                        assert_true(list_is_empty(&holder.leases));
+                        engine_turn(t->engine);
+                        while (try_state(t, id) != JOB_FINISHED) {
+                                complete_one(pool, &holder);
+                                engine_turn(t->engine);
+                        }
+                        try_assert_adds_up(pool);
+                } while (failed);
+                assert_true(n > 1);
+        }
+}
+
 static void an_engine_that_cannot_be_made_leaves_nothing(void **state) {
         sd_event *event;
         Engine *engine;
@@ -313,6 +413,8 @@ int main(void) {
                 TEST(a_pool_that_cannot_be_made_leaves_the_callers_config),
                 TEST(other_calls_without_memory_can_be_made_again),
                 TEST(a_batch_without_memory_is_smaller_or_fails),
+                TEST(a_pool_of_leases_that_cannot_be_made_leaves_nothing),
+                TEST(no_job_is_lost_where_a_lease_ends_without_memory),
                 cmocka_unit_test(an_engine_that_cannot_be_made_leaves_nothing),
         };
 

@@ -161,28 +161,93 @@ static int reply_answer(sd_bus_message *m, int answer, sd_bus_error *error) {
         }
 }
 
+/* One verdict; the output is borrowed from the message. */
+typedef struct Verdict {
+        uint64_t id, token;
+        int ok;
+        const void *output;
+        size_t size;
+} Verdict;
+
+static int read_verdict(sd_bus_message *m, Verdict *ret, sd_bus_error *error) {
+        int r;
+
+        r = sd_bus_message_read(m, "ttb", &ret->id, &ret->token, &ret->ok);
+        if (r >= 0)
+                r = sd_bus_message_read_array(m, 'y', &ret->output, &ret->size);
+        if (r < 0)
+                return r;
+        if (ret->ok && ret->size > OUTPUT_MAX)
+                return bus_error(error, BUS_ERROR_TOO_LARGE,
+                        "An output of %zu bytes, allowed are up to %zu", ret->size, OUTPUT_MAX);
+        return 0;
+}
+
+static int complete(Pool *pool, Client *client, const Verdict *v) {
+        return lease_complete(pool, &client->leases, v->id, v->token, v->ok, v->output, v->size);
+}
+
 int lease_bus_complete(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
         Pool *pool = found->object;
-        uint64_t id, token;
-        const void *output;
-        size_t size;
-        int ok, r;
+        Verdict verdict;
+        int r;
 
         r = check_kind(pool, error);
         if (r >= 0)
-                r = sd_bus_message_read(m, "ttb", &id, &token, &ok);
-        if (r >= 0)
-                r = sd_bus_message_read_array(m, 'y', &output, &size);
+                r = read_verdict(m, &verdict, error);
         if (r < 0)
                 return r;
-        if (ok && size > OUTPUT_MAX)
-                return bus_error(error, BUS_ERROR_TOO_LARGE,
-                        "An output of %zu bytes, allowed are up to %zu", size, OUTPUT_MAX);
-        return reply_answer(m,
-                lease_complete(
-                        pool, &client_of(found->link, m)->leases, id, token, ok, output, size),
-                error);
+        return reply_answer(m, complete(pool, client_of(found->link, m), &verdict), error);
+}
+
+/* All is read before anything is changed. */
+static int read_verdicts(sd_bus_message *m, Verdict verdicts[static LEASES_MAX], size_t *ret_n,
+        sd_bus_error *error) {
+        size_t n = 0;
+        int r;
+
+        r = sd_bus_message_enter_container(m, 'a', "(ttbay)");
+        if (r < 0)
+                return r;
+        while ((r = sd_bus_message_enter_container(m, 'r', "ttbay")) > 0) {
+                if (n == LEASES_MAX)
+                        return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                                "More than %d verdicts at once", LEASES_MAX);
+                r = read_verdict(m, &verdicts[n++], error);
+                if (r >= 0)
+                        r = sd_bus_message_exit_container(m);
+                if (r < 0)
+                        return bus_read_error(r);
+        }
+        if (r >= 0)
+                r = sd_bus_message_exit_container(m);
+        *ret_n = n;
+        return bus_read_error(r);
+}
+
+int lease_bus_complete_many(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        const Found *found = userdata;
+        Client *client = client_of(found->link, m);
+        Pool *pool = found->object;
+        Verdict verdicts[LEASES_MAX];
+        uint64_t stale[LEASES_MAX];
+        size_t n = 0, n_stale = 0;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = check_kind(pool, error);
+        if (r >= 0)
+                r = read_verdicts(m, verdicts, &n, error);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(m, &reply);
+        if (r < 0)
+                return r;
+        for (size_t i = 0; i < n; i++)
+                if (complete(pool, client, &verdicts[i]) != LEASE_DONE)
+                        stale[n_stale++] = verdicts[i].id;
+        r = sd_bus_message_append_array(reply, 't', stale, n_stale * sizeof(*stale));
+        return r < 0 ? r : sd_bus_message_send(reply);
 }
 
 int lease_bus_fail(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -368,6 +368,8 @@ static const sd_bus_vtable pool_vtable[] = {
                 SD_BUS_RESULT("a(ttayu)", leases), lease_bus_lease, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Complete", SD_BUS_ARGS("t", id, "t", token, "b", ok, "ay", output),
                 SD_BUS_NO_RESULT, lease_bus_complete, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("CompleteMany", SD_BUS_ARGS("a(ttbay)", verdicts),
+                SD_BUS_RESULT("at", stale), lease_bus_complete_many, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Fail", SD_BUS_ARGS("t", id, "t", token, "b", fatal, "s", text),
                 SD_BUS_NO_RESULT, lease_bus_fail, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Release", SD_BUS_ARGS("t", id, "t", token, "t", delay),

@@ -219,6 +219,62 @@ static void a_call_that_waits_in_vain_gets_an_empty_list(void **state) {
         peer_free(root);
 }
 
+static void complete_many(Peer *peer, const char *text, const uint64_t *stale, size_t n_stale) {
+        sd_bus_message *m = call_ok(peer, P, "CompleteMany", "a(ttbay)", text);
+        const void *ids;
+        size_t size;
+
+        assert_true(sd_bus_message_read_array(m, 't', &ids, &size) >= 0);
+        assert_int_equal(size, n_stale * sizeof(*stale));
+        if (size > 0)
+                assert_memory_equal(ids, stale, size);
+        sd_bus_message_unref(m);
+}
+
+static void many_are_completed_at_once_and_the_stale_ones_told(void **state) {
+        Peer *root = peer_new(*state, 0);
+        char text[512];
+        Leased l[4];
+
+        (void) make_pool(*state);
+        for (unsigned i = 0; i < 4; i++)
+                (void) submit(root, "p", "x", "0");
+        assert_int_equal(lease(root, "4 0", l, 4), 4);
+        complete_many(root, "0", NULL, 0);
+        (void) snprintf(text, sizeof(text),
+                "4 %" PRIu64 " %" PRIu64 " true 1 97 %" PRIu64 " %" PRIu64 " false 2 110 111 "
+                "%" PRIu64 " 1 true 0 %" PRIu64 " %" PRIu64 " true 0",
+                l[0].id, l[0].token, l[1].id, l[1].token, l[2].id, l[0].id, l[0].token);
+        complete_many(root, text, (uint64_t[]){ l[2].id, l[0].id }, 2);
+        expect_job(root, l[0].id, "succeeded", "a");
+        expect_job(root, l[1].id, "failed", "no");
+        call_done(root, P, "Touch", "tt", with(&l[2], ""));
+        peer_free(root);
+}
+
+static void too_many_verdicts_change_nothing(void **state) {
+        Peer *root = peer_new(*state, 0);
+        _cleanup_reply_ Reply reply = {};
+        sd_bus_message *m;
+        Leased leased;
+
+        (void) make_pool(*state);
+        (void) submit(root, "p", "x", "0");
+        leased = lease_one(root);
+        assert_true(sd_bus_message_new_method_call(root->bus, &m, NULL, P, "CompleteMany") >= 0);
+        assert_true(sd_bus_message_open_container(m, 'a', "(ttbay)") >= 0);
+        for (unsigned i = 0; i < 1001; i++)
+                assert_true(
+                        sd_bus_message_append(m, "(ttbay)", leased.id, leased.token, true, 0) >= 0);
+        assert_true(sd_bus_message_close_container(m) >= 0);
+        call_message(root, &reply, m);
+        sd_bus_message_unref(m);
+        reply_wait(root, &reply);
+        assert_string_equal(sd_bus_message_get_error(reply.message)->name, E "InvalidArgs");
+        call_done(root, P, "Touch", "tt", with(&leased, ""));
+        peer_free(root);
+}
+
 /* ---- connections ---- */
 
 static void a_caller_that_goes_leaves_the_line(void **state) {
@@ -374,6 +430,7 @@ static void wrong_arguments_change_nothing(void **state) {
                 { "Lease", "tt", "1 0", E "InvalidArgs", "" },
                 { "Complete", "tt", "1 1", E "InvalidArgs", "" },
                 { "Complete", "ttbs", "1 1 true x", E "InvalidArgs", "" },
+                { "CompleteMany", "ttbay", "1 1 true 0", E "InvalidArgs", "" },
                 { "Fail", "ttb", "1 1 true", E "InvalidArgs", "" },
                 { "Release", "ttt", "1 1 315576000000001", E "InvalidArgs",
                         "A delay of 315576000000001 us, allowed are up to 315576000000000" },
@@ -399,6 +456,7 @@ static void jobs_of_other_pools_cannot_be_leased(void **state) {
         } rows[] = {
                 { "Lease", "ut", "1 0" },
                 { "Complete", "ttbay", "1 1 true 0" },
+                { "CompleteMany", "a(ttbay)", "1 1 1 true 0" },
                 { "Fail", "ttbs", "1 1 true x" },
                 { "Release", "ttt", "1 1 0" },
                 { "Touch", "tt", "1 1" },
@@ -456,6 +514,8 @@ int main(void) {
                 TEST(a_released_job_comes_back),
                 TEST(a_call_waits_for_a_job),
                 TEST(a_call_that_waits_in_vain_gets_an_empty_list),
+                TEST(many_are_completed_at_once_and_the_stale_ones_told),
+                TEST(too_many_verdicts_change_nothing),
                 TEST(a_caller_that_goes_leaves_the_line),
                 TEST(the_jobs_of_a_connection_that_goes_are_for_others),
                 TEST(a_lease_is_of_its_connection_alone),

@@ -739,6 +739,7 @@ static void a_cancel_is_sent_and_its_answer_is_the_verdict(void **state) {
         Fixture *f = *state;
         Call *call = &f->calls[0];
 
+        f->config.stop_timeout = LIMIT;
         begin(f, call, "hold");
         run_until_held(f, 1);
         stop(f, call, JOB_STOP_CANCEL);

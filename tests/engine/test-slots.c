@@ -327,10 +327,10 @@ static void what_cannot_be_begun_fails_without_holding_up_others(void **state) {
 
         far.refuses = true;
         id = try_submit(t, pool, TRY_ECHO, 1000);
-        while (t->n_finished < 1000) {
+        for (unsigned n = 0; t->n_finished < 1000; n++) {
                 unsigned before = far.n_refused;
 
-                try_turn(t, 1, "all have failed");
+                try_turn(t, n, "all have failed");
                 most = MAX(most, far.n_refused - before);
         }
         /* It looks for work at both ends of a turn of the loop. */
@@ -515,8 +515,8 @@ static void a_limiter_is_shared_with_threads(void **state) {
         threads = add(t, other);
         (void) try_submit(t, pool, TRY_ECHO, 100);
         (void) try_submit(t, threads, TRY_ECHO, 100);
-        while (t->n_finished < 200) {
-                try_turn(t, 1, "all have ended");
+        for (unsigned n = 0; t->n_finished < 200; n++) {
+                try_turn(t, n, "all have ended");
                 while (far.first)
                         succeed(far.first->attempts[0]->id);
         }

@@ -8,16 +8,8 @@
  * swapped ends the run with an error instead of a good figure. Each verb warms up before it
  * measures, with a tenth of the work. */
 
-#include <inttypes.h>
-#include <stdbool.h>
-#include <stdio.h>
-#include <string.h>
-#include <systemd/sd-bus.h>
-#include <time.h>
+#include "bench.h"
 
-#include "util/macro.h"
-
-#define SERVICE "org.sluice1"
 #define N_PRIORITIES 10
 
 /* How many single calls of one kind follow each other before the other kind has its turn: long
@@ -29,7 +21,6 @@ typedef struct Bench Bench;
 typedef struct Call Call;
 typedef struct CallKind CallKind;
 typedef struct Flood Flood;
-typedef struct Payload Payload;
 
 struct Bench {
         sd_bus *bus;
@@ -39,13 +30,6 @@ struct Bench {
         unsigned n_priorities;
         uint64_t *starts; /* when each job began, for the verb that wants to know */
 };
-
-/* The bytes of a job: its number, and the complement of that. */
-struct Payload {
-        uint64_t number, complement;
-};
-
-_Static_assert(sizeof(Payload) == 16, "the payload that all figures are about");
 
 /* One kind of call. A call is about the jobs `first` to `first + n - 1`. */
 struct CallKind {
@@ -72,44 +56,6 @@ struct Call {
         uint64_t sent_at; /* ns */
 };
 
-static void sd_bus_closep(sd_bus **bus) {
-        sd_bus_flush_close_unref(*bus);
-}
-
-#define _cleanup_message_ _cleanup_(sd_bus_message_unrefp)
-#define _cleanup_error_ _cleanup_(sd_bus_error_free)
-
-static uint64_t nsec_now(void) {
-        struct timespec ts;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t) ts.tv_sec * UINT64_C(1000000000) + (uint64_t) ts.tv_nsec;
-}
-
-static void print_figure(const char *name, double value, const char *unit) {
-        printf("%s %.2f %s\n", name, value, unit);
-}
-
-static Payload payload_of(uint64_t number) {
-        return (Payload){ .number = number, .complement = ~number };
-}
-
-static bool payload_is(const void *data, size_t size, uint64_t number) {
-        const Payload expected = payload_of(number);
-
-        return size == sizeof(expected) && memcmp(data, &expected, sizeof(expected)) == 0;
-}
-
-/* Turns an error reply into a negative errno, after showing it. */
-static int reply_result(sd_bus_message *reply) {
-        const sd_bus_error *error = sd_bus_message_get_error(reply);
-
-        if (!error)
-                return 0;
-        fprintf(stderr, "bench-client: %s: %s\n", error->name, error->message);
-        return -EREMOTEIO;
-}
-
 /* The calls. */
 
 static int new_pool_call(const Bench *bench, const char *member, sd_bus_message **ret) {
@@ -123,22 +69,6 @@ static int append_options(const Bench *bench, sd_bus_message *m, uint64_t first,
                 return sd_bus_message_append(m, "a{sv}", 0);
         return sd_bus_message_append(
                 m, "a{sv}", 1, "Priority", "i", (int) (first / n % bench->n_priorities));
-}
-
-static int append_payloads(sd_bus_message *m, uint64_t first, uint64_t n) {
-        int r;
-
-        r = sd_bus_message_open_container(m, 'a', "ay");
-        if (r < 0)
-                return r;
-        for (uint64_t i = 0; i < n; i++) {
-                const Payload payload = payload_of(first + i);
-
-                r = sd_bus_message_append_array(m, 'y', &payload, sizeof(payload));
-                if (r < 0)
-                        return r;
-        }
-        return sd_bus_message_close_container(m);
 }
 
 static int build_many(
@@ -532,16 +462,6 @@ static int flood_measure(const Bench *bench, const CallKind *kind, uint64_t n_jo
 
 /* One call at a time. */
 
-static int call_and_wait(const Bench *bench, sd_bus_message *m, sd_bus_message **ret) {
-        _cleanup_error_ sd_bus_error error = SD_BUS_ERROR_NULL;
-        int r;
-
-        r = sd_bus_call(bench->bus, m, UINT64_MAX, &error, ret);
-        if (r < 0 && sd_bus_error_is_set(&error))
-                fprintf(stderr, "bench-client: %s: %s\n", error.name, error.message);
-        return r;
-}
-
 static int single_round_trip(
         const Bench *bench, const CallKind *kind, uint64_t number, uint64_t *ret_nsec) {
         _cleanup_message_ sd_bus_message *m = NULL, *reply = NULL;
@@ -551,7 +471,7 @@ static int single_round_trip(
         r = kind->build(bench, number, 1, &m);
         if (r < 0)
                 return r;
-        r = call_and_wait(bench, m, &reply);
+        r = call_and_wait(bench->bus, m, &reply);
         if (r < 0)
                 return r;
         r = kind->check(bench, reply, number, 1);
@@ -732,7 +652,7 @@ static int verb_submit_many(const Bench *bench, const uint64_t *args) {
         r = new_pool_call(bench, "Pause", &pause);
         if (r < 0)
                 return r;
-        r = call_and_wait(bench, pause, &reply);
+        r = call_and_wait(bench->bus, pause, &reply);
         if (r < 0)
                 return r;
         r = flood_run(bench, &kind_submit_many, args[0], args[1], 2, &nsec, &p99);
@@ -773,7 +693,7 @@ static int submit_empty_payloads(const Bench *bench, uint64_t n, uint64_t *ret_l
         r = sd_bus_message_append(m, "a{sv}", 0);
         if (r < 0)
                 return r;
-        r = call_and_wait(bench, m, &reply);
+        r = call_and_wait(bench->bus, m, &reply);
         if (r < 0)
                 return r;
         r = sd_bus_message_read(reply, "tu", &first_id, &n_accepted);
@@ -796,7 +716,7 @@ static int wait_job(const Bench *bench, uint64_t id) {
         r = sd_bus_message_append(m, "tt", id, UINT64_MAX);
         if (r < 0)
                 return r;
-        return call_and_wait(bench, m, &reply);
+        return call_and_wait(bench->bus, m, &reply);
 }
 
 /* Runs `n` jobs without payloads in a pool of commands. Jobs start in the order of their ids, so
@@ -980,38 +900,6 @@ static const struct Verb *find_verb(const char *name) {
                 if (strcmp(verbs[i].name, name) == 0)
                         return &verbs[i];
         return NULL;
-}
-
-static int parse_count(const char *s, uint64_t *ret) {
-        char *end;
-        uint64_t n;
-
-        errno = 0;
-        n = strtoull(s, &end, 10);
-        if (errno != 0 || end == s || *end != '\0' || n == 0 || n > UINT32_MAX)
-                return -EINVAL;
-        *ret = n;
-        return 0;
-}
-
-static int connect_to(const char *address, sd_bus **ret) {
-        _cleanup_(sd_bus_closep) sd_bus *bus = NULL;
-        int r;
-
-        r = sd_bus_new(&bus);
-        if (r < 0)
-                return r;
-        r = sd_bus_set_address(bus, address);
-        if (r < 0)
-                return r;
-        r = sd_bus_set_bus_client(bus, true);
-        if (r < 0)
-                return r;
-        r = sd_bus_start(bus);
-        if (r < 0)
-                return r;
-        *ret = TAKE_PTR(bus);
-        return 0;
 }
 
 static int run(

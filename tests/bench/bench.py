@@ -56,6 +56,7 @@ class Sizes:
     many: int
     packed: int
     wire: int
+    leases: int
     pipelined: int
     single: int
     waiting: int
@@ -68,10 +69,10 @@ class Sizes:
     judged: bool
 
 
-FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, pipelined=200000, single=5000,
+FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, leases=100000, pipelined=200000, single=5000,
              waiting=1000000, waiting_repeats=3, queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7),
              paced=1000000, paced_runs=3, idle_seconds=30, settle_seconds=2, judged=True)
-QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, pipelined=2000, single=200,
+QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, leases=2000, pipelined=2000, single=200,
               waiting=20000, waiting_repeats=1, queue_lengths=(10**3, 10**4), paced=20000, paced_runs=1,
               idle_seconds=1,
               settle_seconds=0.2, judged=False)
@@ -165,6 +166,16 @@ def status_field(pid, file, name):
     raise Failure(f"/proc/PID/{file} has no {name}")
 
 
+def wait_until_it_listens(name, process, path):
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket(socket.AF_UNIX) as s, contextlib.suppress(OSError):
+            s.connect(str(path))
+            return
+        time.sleep(0.01)
+    raise Failure(f"{name} does not listen")
+
+
 class Daemon:
     """A sluiced with settings of its own, on a direct socket in a directory that goes away."""
 
@@ -185,22 +196,14 @@ class Daemon:
              "--log-level=warning"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         try:
-            self.wait_until_it_listens()
+            wait_until_it_listens("sluiced", self.process, self.socket)
         except BaseException:
             self.process.kill()
             self.process.wait()
+            print(self.log_text(), file=sys.stderr, end="")
             self.directory.cleanup()
             raise
         return self
-
-    def wait_until_it_listens(self):
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline and self.process.poll() is None:
-            with socket.socket(socket.AF_UNIX) as s, contextlib.suppress(OSError):
-                s.connect(str(self.socket))
-                return
-            time.sleep(0.01)
-        raise Failure(f"sluiced does not listen:\n{self.log_text()}")
 
     def log_text(self):
         self.log.flush()
@@ -242,6 +245,27 @@ class Daemon:
         return status_field(self.process.pid, file, name)
 
 
+class Beanstalkd:
+    """A beanstalkd that keeps nothing on a disk, on a socket in a directory that goes away."""
+
+    def __enter__(self):
+        self.directory = tempfile.TemporaryDirectory(prefix="sluice-bench-")
+        self.socket = pathlib.Path(self.directory.name, "socket")
+        self.process = subprocess.Popen(["beanstalkd", "-l", f"unix:{self.socket}"],
+                                        stdin=subprocess.DEVNULL)
+        try:
+            wait_until_it_listens("beanstalkd", self.process, self.socket)
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *exception):
+        self.process.kill()
+        self.process.wait()
+        self.directory.cleanup()
+
+
 class Bench:
     """The programs of one build directory, and one function for each comparison."""
 
@@ -250,6 +274,7 @@ class Bench:
         self.sluiced = build / "src/daemon/sluiced"
         self.sluicectl = build / "src/ctl/sluicectl"
         self.client_program = build / "tests/bench/bench-client"
+        self.lease_program = build / "tests/bench/bench-lease"
         self.prioq_program = build / "tests/core/bench-prioq"
         self.limiter_program = build / "tests/bench/bench-limiter"
         self.notes, self.tables = [], []
@@ -340,6 +365,43 @@ class Bench:
             yield Row(f"`coprocess` of a C echo, 2 workers, by `RunMany` / {title}",
                       ratios(found["stays"], found[side]), bar=50, ours=rate(found["stays"]),
                       rival=rate(found[side]))
+
+    def lease(self):
+        """Consumers that lease jobs, against the same consumers of beanstalkd."""
+        if not shutil.which("beanstalkd"):
+            self.notes.append("There is no comparison with beanstalkd: it is not installed.")
+        with (self.daemon(jobs="[Pool]\nHandler=lease\nQueueMax=1000000\n") as daemon,
+              Beanstalkd() if shutil.which("beanstalkd") else contextlib.nullcontext() as rival):
+            for consumers in (1, 4):
+                for block, rounds in ((1, PIPELINED), (PIPELINED, 1)):
+                    yield from self.lease_of_block(daemon, rival, consumers, block, rounds)
+
+    def lease_of_block(self, daemon, rival, consumers, block, rounds):
+        ours = {"leases": f"`Lease({block})`, then {block} `Complete` at once"}
+        if block == 1:
+            ours["leases"] = f"{rounds} × `Lease(1)`, `Complete` in flight"
+        else:
+            ours["complete-many"] = f"`Lease({block})`, `CompleteMany`"
+        found = {"beanstalkd": [], **{side: [] for side in ours}}
+        for _ in range(self.sizes.pairs):
+            for side, values in found.items():
+                if side != "beanstalkd":
+                    values.append(self.consume(side, f"unix:path={daemon.socket}", "jobs",
+                                               consumers, block, rounds))
+                elif rival:
+                    values.append(self.consume(side, rival.socket, "-", consumers, block, rounds))
+        for side, what in ours.items():
+            title = f"{consumers} consumer{'s' if consumers > 1 else ''}, {what}"
+            if rival:
+                title += (f" / beanstalkd, {rounds} × reserve, delete in flight" if block == 1 else
+                          f" / beanstalkd, {block} reserve at once, then {block} delete")
+                yield Row(title, ratios(found[side], found["beanstalkd"]), bar=1.0,
+                          ours=rate(found[side]), rival=rate(found["beanstalkd"]))
+            else:
+                yield Row(title, [value / 1e3 for value in found[side]], unit="k jobs/s")
+
+    def consume(self, side, where, queue, *shape):
+        return figures(run([self.lease_program, side, where, queue, self.sizes.leases, *shape]))[side]
 
     def map(self):
         """sluicectl map against xargs and GNU parallel, and on a stream of short lines."""
@@ -687,7 +749,7 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "coprocess", "map", "many", "wire", "pipelined", "single", "memory",
+COMPARISONS = ["command", "coprocess", "lease", "map", "many", "wire", "pipelined", "single", "memory",
                "prioq", "limiter", "policies", "pipelines", "idle"]
 
 

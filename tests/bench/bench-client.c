@@ -251,6 +251,31 @@ static int check_run(const Bench *bench, sd_bus_message *reply, uint64_t first, 
         return payload_is(output, size, first) ? 0 : -EBADMSG;
 }
 
+/* As a pool calls its service. */
+static int build_process(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        const Payload payload = payload_of(first);
+        _cleanup_message_ sd_bus_message *m = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_call(
+                bench->bus, &m, ECHO_SERVICE, ECHO_PATH, WORKER_INTERFACE, "Process");
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "t", first);
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append_array(m, 'y', &payload, sizeof(payload));
+        if (r < 0)
+                return r;
+        r = sd_bus_message_append(m, "a{sv}", 6, "Pool", "s", "jobs", "Attempt", "u", 1, "Tag", "s",
+                "", "Owner", "u", 0, "Priority", "i", 0, "RunTimeoutUSec", "t",
+                UINT64_C(1800000000));
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
 static int build_empty(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
         return sd_bus_message_new_method_call(
                 bench->bus, ret, SERVICE, "/org/sluice1", "org.freedesktop.DBus.Peer", "Ping");
@@ -334,6 +359,13 @@ static const CallKind kind_run = {
         .name = "run-pipelined",
         .unit = "calls/s",
         .build = build_run,
+        .check = check_run,
+};
+
+static const CallKind kind_process = {
+        .name = "process",
+        .unit = "calls/s",
+        .build = build_process,
         .check = check_run,
 };
 
@@ -570,6 +602,11 @@ static int pipelined_measure(
 
 static int verb_pipelined(const Bench *bench, const uint64_t *args) {
         return pipelined_measure(bench, &kind_run, args[0], args[1]);
+}
+
+/* The bus is that of the service, and no pool is asked. */
+static int verb_process(const Bench *bench, const uint64_t *args) {
+        return flood_measure(bench, &kind_process, args[0], 1, args[1]);
 }
 
 static int verb_single(const Bench *bench, const uint64_t *args) {
@@ -882,6 +919,7 @@ static const struct Verb {
         { "try-acquire", "N INFLIGHT", 2, verb_try_acquire },
         { "try-acquire-single", "N", 1, verb_try_acquire_single },
         { "pipelined", "N INFLIGHT", 2, verb_pipelined },
+        { "process", "N INFLIGHT", 2, verb_process },
         { "single", "N", 1, verb_single },
         { "submit-many", "N BLOCK", 2, verb_submit_many },
         { "true", "N", 1, verb_true },

@@ -57,6 +57,7 @@ class Sizes:
     packed: int
     wire: int
     leases: int
+    calls: int
     pipelined: int
     single: int
     waiting: int
@@ -69,12 +70,13 @@ class Sizes:
     judged: bool
 
 
-FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, leases=100000, pipelined=200000, single=5000,
-             waiting=1000000, waiting_repeats=3, queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7),
-             paced=1000000, paced_runs=3, idle_seconds=30, settle_seconds=2, judged=True)
-QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, leases=2000, pipelined=2000, single=200,
-              waiting=20000, waiting_repeats=1, queue_lengths=(10**3, 10**4), paced=20000, paced_runs=1,
-              idle_seconds=1,
+FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, leases=100000,
+             calls=100000, pipelined=200000, single=5000, waiting=1000000, waiting_repeats=3,
+             queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7), paced=1000000, paced_runs=3,
+             idle_seconds=30, settle_seconds=2, judged=True)
+QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, leases=2000, calls=2000,
+              pipelined=2000, single=200, waiting=20000, waiting_repeats=1,
+              queue_lengths=(10**3, 10**4), paced=20000, paced_runs=1, idle_seconds=1,
               settle_seconds=0.2, judged=False)
 
 
@@ -177,10 +179,13 @@ def wait_until_it_listens(name, process, path):
 
 
 class Daemon:
-    """A sluiced with settings of its own, on a direct socket in a directory that goes away."""
+    """A sluiced with settings of its own, on a direct socket in a directory that goes away; with a
+    bus, also there."""
 
-    def __init__(self, sluiced, files):
+    def __init__(self, sluiced, files, bus=None):
         self.sluiced, self.files = sluiced, files
+        self.option = "--user" if bus else "--no-bus"
+        self.environment = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": bus.address} if bus else None
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="sluice-bench-")
@@ -192,9 +197,9 @@ class Daemon:
         self.socket = top / "bus"
         self.log = (top / "log").open("w+")
         self.process = subprocess.Popen(
-            [self.sluiced, "--no-bus", f"--listen={self.socket}", f"--config={top / 'config'}",
+            [self.sluiced, self.option, f"--listen={self.socket}", f"--config={top / 'config'}",
              "--log-level=warning"],
-            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=self.environment)
         try:
             wait_until_it_listens("sluiced", self.process, self.socket)
         except BaseException:
@@ -243,6 +248,50 @@ class Daemon:
 
     def status_field(self, file, name):
         return status_field(self.process.pid, file, name)
+
+
+class Bus:
+    """A dbus-daemon of our own, on which bench-service gives back what it is given."""
+
+    CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-Bus Bus Configuration 1.0//EN"
+ "http://www.freedesktop.org/standards/dbus/1.0/busconfig.dtd">
+<busconfig>
+  <type>session</type>
+  <listen>unix:path={socket}</listen>
+  <policy context="default">
+    <allow user="*"/>
+    <allow own="*"/>
+    <allow send_destination="*"/>
+    <allow receive_sender="*"/>
+  </policy>
+</busconfig>
+"""
+
+    def __init__(self, service):
+        self.service = service
+
+    def __enter__(self):
+        with contextlib.ExitStack() as stack:
+            directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="sluice-bench-"))
+            path = pathlib.Path(directory, "socket")
+            self.address = f"unix:path={path}"
+            config = pathlib.Path(directory, "bus.conf")
+            config.write_text(self.CONFIG.format(socket=path))
+            daemon = stack.enter_context(subprocess.Popen(
+                ["dbus-daemon", "--nofork", "--nopidfile", f"--config-file={config}"],
+                stderr=subprocess.DEVNULL))  # it may not raise its limits, which does not matter
+            stack.callback(daemon.kill)
+            wait_until_it_listens("dbus-daemon", daemon, path)
+            service = stack.enter_context(subprocess.Popen([self.service, self.address],
+                                                           stdout=subprocess.PIPE, text=True))
+            stack.callback(service.kill)
+            if service.stdout.readline() != "ready\n":
+                raise Failure("bench-service does not get its name")
+            self.stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *exception):
+        self.stack.close()
 
 
 class Beanstalkd:
@@ -300,12 +349,12 @@ class Bench:
     def daemon(self, **pools):
         return Daemon(self.sluiced, {f"{name}.pool": text for name, text in pools.items()})
 
-    def accepts(self, what, settings):
+    def accepts(self, what, settings, *options, pool=None):
         """Does the daemon know these settings? If not, a note says what is left out, and why."""
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as directory:
             file = pathlib.Path(directory, "try.pool")
-            file.write_text(self.echo_pool(settings, workers="MinWorkers=1\nMaxWorkers=4"))
-            result = subprocess.run([self.sluiced, "--check", f"--config={directory}"],
+            file.write_text(pool or self.echo_pool(settings, workers="MinWorkers=1\nMaxWorkers=4"))
+            result = subprocess.run([self.sluiced, *options, "--check", f"--config={directory}"],
                                     capture_output=True, text=True)
         if result.returncode == 0:
             return True
@@ -402,6 +451,25 @@ class Bench:
 
     def consume(self, side, where, queue, *shape):
         return figures(run([self.lease_program, side, where, queue, self.sizes.leases, *shape]))[side]
+
+    def service(self):
+        """Jobs that a service does, against calls of the same service."""
+        if not shutil.which("dbus-daemon"):
+            self.notes.append("Services were not measured: there is no dbus-daemon.")
+            return
+        pool = (f"[Pool]\nHandler=service\nWorkers={PIPELINED}\nQueueMax=1000000\n[Service]\n"
+                "BusName=org.example.SluiceBench1\nObjectPath=/org/example/SluiceBench1\n")
+        if not self.accepts("services", "", "--user", pool=pool):
+            return
+        n, ours, rivals = self.sizes.calls, [], []
+        with (Bus(self.build / "tests/bench/bench-service") as bus,
+              Daemon(self.sluiced, {"jobs.pool": pool}, bus) as daemon):
+            for _ in range(self.sizes.pairs):
+                ours.append(self.client(daemon, "jobs", "runmany-flat", n, 500, IN_FLIGHT)["runmany"])
+                rivals.append(figures(run([self.client_program, bus.address, "jobs", "process", n,
+                                           PIPELINED]))["process"])
+        yield Row(f"`service`, {PIPELINED} workers, C echo, by `RunMany` / {PIPELINED} calls in flight",
+                  ratios(ours, rivals), bar=0.8, ours=rate(ours), rival=rate(rivals))
 
     def map(self):
         """sluicectl map against xargs and GNU parallel, and on a stream of short lines."""
@@ -749,7 +817,7 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "coprocess", "lease", "map", "many", "wire", "pipelined", "single", "memory",
+COMPARISONS = ["command", "coprocess", "lease", "service", "map", "many", "wire", "pipelined", "single", "memory",
                "prioq", "limiter", "policies", "pipelines", "idle"]
 
 

@@ -338,6 +338,8 @@ LeaseAnswer lease_touch(Pool *pool, LeaseHolder *holder, uint64_t id, uint64_t t
         scheduler_add_run(&pool->scheduler, &slot->run, usec_now(CLOCK_MONOTONIC),
                 pool_run_timeout(pool, slot->jobs[0]));
         slot->run.started_at = started_at;
+        /* RunTimeout may be shorter than when the job was leased. */
+        timer_arm(&pool->timer, slot->run.deadline);
         pool_unlock(pool);
         return LEASE_DONE;
 }

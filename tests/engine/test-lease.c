@@ -699,6 +699,25 @@ static void the_timer_ends_a_lease(void **state) {
         assert_int_equal(view_of(pool).n_busy, 0);
 }
 
+static void a_touch_brings_a_run_time_out_that_is_shorter_by_now(void **state) {
+        World *w = *state;
+        _cleanup_(pool_config_freep) PoolConfig *config = NULL;
+        PoolConfig *unbounded = config_of(1);
+        Pool *pool;
+
+        unbounded->run_timeout = USEC_INFINITY;
+        pool = add(w, unbounded);
+        (void) submit(w, pool, 1);
+        assert_int_equal(take(&w->a, pool, 1), 1);
+        assert_int_equal(pool_config_copy(pool->config, &config), 0);
+        config->run_timeout = USEC_PER_MSEC;
+        assert_int_equal(engine_set_pool(w->t.engine, pool, config), 0);
+        engine_turn(w->t.engine);
+        assert_int_equal(touch(&w->a, pool, 0), LEASE_DONE);
+        try_until(&w->t, w->t.n_finished == 1);
+        assert_int_equal(touch(&w->a, pool, 0), LEASE_STALE);
+}
+
 static void what_a_gone_holder_had_is_tried_again_three_times_and_is_lost_then(void **state) {
         World *w = *state;
         Pool *pool = pool_of(w, 4);
@@ -1375,6 +1394,7 @@ int main(void) {
                 TEST(a_touched_lease_lives_on),
                 TEST(a_lease_out_of_its_time_is_for_others_at_once),
                 TEST(the_timer_ends_a_lease),
+                TEST(a_touch_brings_a_run_time_out_that_is_shorter_by_now),
                 TEST(what_a_gone_holder_had_is_tried_again_three_times_and_is_lost_then),
                 TEST(a_gone_holder_leaves_nothing_leased),
                 TEST(the_holder_hears_of_a_cancel),

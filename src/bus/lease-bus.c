@@ -122,6 +122,9 @@ int lease_bus_lease(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = check_span("time-out", timeout, /* unbounded= */ true, error);
         if (r < 0)
                 return r;
+        /* It would never hear of the tokens of its leases. Nor does it of this. */
+        if (!sd_bus_message_get_expect_reply(m))
+                return bus_error(error, BUS_ERROR_INVALID_ARGS, "A call that wants no reply");
         r = lease_refusal(pool);
         if (r < 0)
                 return refuse(r, error);

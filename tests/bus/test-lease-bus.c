@@ -450,6 +450,28 @@ static void wrong_arguments_change_nothing(void **state) {
         peer_free(root);
 }
 
+static void who_wants_no_answer_leases_nothing(void **state) {
+        static const char *const timeouts[] = { "1 0", "1 " FOREVER };
+        Peer *root = peer_new(*state, 0);
+        Leased leased;
+
+        (void) make_pool(*state);
+        for (size_t i = 0; i < ELEMENTSOF(timeouts); i++) {
+                sd_bus_message *m;
+
+                (void) submit(root, "p", "x", "0");
+                assert_true(sd_bus_message_new_method_call(root->bus, &m, NULL, P, "Lease") >= 0);
+                append_text(m, "ut", timeouts[i]);
+                assert_true(sd_bus_message_set_expect_reply(m, false) >= 0);
+                assert_true(sd_bus_send(root->bus, m, NULL) >= 0);
+                sd_bus_message_unref(m);
+                leased = lease_one(root);
+                assert_int_equal(leased.attempt, 1);
+        }
+        assert_int_equal(n_waiting(root), 0);
+        peer_free(root);
+}
+
 static void jobs_of_other_pools_cannot_be_leased(void **state) {
         static const struct {
                 const char *method, *types, *text;
@@ -523,6 +545,7 @@ int main(void) {
                 TEST(only_who_is_named_may_lease),
                 TEST(who_is_named_may_lease),
                 TEST(wrong_arguments_change_nothing),
+                TEST(who_wants_no_answer_leases_nothing),
                 TEST(jobs_of_other_pools_cannot_be_leased),
                 TEST(an_output_that_is_too_large_leaves_the_lease_as_it_is),
                 TEST(who_waits_at_a_pool_that_goes_is_told),

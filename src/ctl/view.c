@@ -126,7 +126,7 @@ const char *view_pending_meaning(const char *reason) {
                 { "batch", "the batch is not full yet" },
                 { "delay", "not due yet" },
                 { "key", "others with the same key come first" },
-                { "workers", "all workers are busy" },
+                { "workers", "no worker is free for it" },
                 { "draining", "the pool is draining" },
         };
 

@@ -217,7 +217,9 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 ret->worker = details->worker;
                 ret->exit_status = details->exit_status;
                 ret->started_realtime = to_realtime(details->started_at);
-                ret->finished_realtime = to_realtime(details->finished_at);
+                /* That of its last attempt, of one that waits for another. */
+                if (job->state == JOB_FINISHED)
+                        ret->finished_realtime = to_realtime(details->finished_at);
                 ret->duration = details->duration;
                 ret->progress = details->progress;
         }

@@ -165,6 +165,7 @@ static void a_job_in_back_off_waits_for_its_time(void **state) {
         view = view_of(t, id);
         assert_int_equal(view.state, JOB_SCHEDULED);
         assert_int_equal(view.attempt, 1);
+        assert_int_equal(view.finished_realtime, 0);
         assert_string_equal(view.pending_reason, "delay");
         assert_false(pool_is_empty(pool));
         assert_int_equal(t->n_finished, 0);

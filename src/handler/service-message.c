@@ -14,38 +14,39 @@
 
 #define CUT "…"
 
-/* One control character, or a byte that is none: what is written, and how many bytes of `s` that
- * stands for. The last byte of a text has no follower. */
-static size_t escape(char *to, const unsigned char *s, bool is_last, size_t *ret_written) {
+/* What stands for a byte, at most. */
+#define ESCAPE_SIZE sizeof("\\x00")
+
+/* One control character, or a byte that is none: what stands for it, and of how many bytes of `s`
+ * it is made. The last byte of a text has no follower. */
+static size_t escape(char to[static ESCAPE_SIZE], const unsigned char *s, bool is_last) {
         /* U+0080 to U+009F are control characters as well, and terminals obey them. */
         bool wide = s[0] == 0xc2 && !is_last && s[1] >= 0x80 && s[1] <= 0x9f;
 
         if (s[0] == '\n' || s[0] == '\t')
-                *ret_written = (size_t) sprintf(to, "\\%c", s[0] == '\n' ? 'n' : 't');
+                (void) snprintf(to, ESCAPE_SIZE, "\\%c", s[0] == '\n' ? 'n' : 't');
         else if (s[0] < ' ' || s[0] == 0x7f || wide)
-                *ret_written = (size_t) sprintf(to, "\\x%02x", wide ? s[1] : s[0]);
-        else {
-                *to = (char) *s;
-                *ret_written = 1;
-        }
+                (void) snprintf(to, ESCAPE_SIZE, "\\x%02x", wide ? s[1] : s[0]);
+        else
+                (void) snprintf(to, ESCAPE_SIZE, "%c", s[0]);
         return wide ? 2 : 1;
 }
 
 char *service_text(char buf[static SERVICE_TEXT_MAX], const void *text, size_t n) {
         const unsigned char *s = text;
-        size_t at = 0, written;
+        size_t at = 0;
 
-        for (size_t i = 0; i < n; at += written) {
-                if (at + strlen("\\x00") + sizeof(CUT) > SERVICE_TEXT_MAX) {
+        for (size_t i = 0; i < n; at += strlen(buf + at)) {
+                if (at + ESCAPE_SIZE - 1 + sizeof(CUT) > SERVICE_TEXT_MAX) {
                         /* Not within a character. */
                         while (at > 0 && ((unsigned char) buf[at - 1] & 0xc0) == 0x80)
                                 at--;
                         if (at > 0 && (unsigned char) buf[at - 1] >= 0xc0)
                                 at--;
-                        (void) strcpy(buf + at, CUT);
+                        (void) snprintf(buf + at, SERVICE_TEXT_MAX - at, "%s", CUT);
                         return buf;
                 }
-                i += escape(buf + at, s + i, i + 1 == n, &written);
+                i += escape(buf + at, s + i, i + 1 == n);
         }
         buf[at] = '\0';
         return buf;

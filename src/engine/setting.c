@@ -214,35 +214,7 @@ static int set_text(const Assignment *a) {
         return store_string(a, copy);
 }
 
-static int set_path(const Assignment *a) {
-        _cleanup_free_ char *copy = NULL;
-        char value[SETTING_QUOTE_SIZE];
-        int r;
-
-        r = read_text(a, &copy);
-        if (r < 0)
-                return r;
-        if (*copy != '/')
-                return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
-                        setting_quote(value, copy), a->setting->type->what);
-        return store_string(a, TAKE_PTR(copy));
-}
-
-static int set_module_path(const Assignment *a) {
-        _cleanup_free_ char *copy = NULL;
-        char value[SETTING_QUOTE_SIZE];
-        int r;
-
-        r = read_text(a, &copy);
-        if (r < 0)
-                return r;
-        if (!*copy || (*copy != '/' && strchr(copy, '/')))
-                return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
-                        setting_quote(value, copy), a->setting->type->what);
-        return store_string(a, TAKE_PTR(copy));
-}
-
-/* A text of which something else knows whether it is of the form. */
+/* A text that has to have a form of its own. */
 static int set_checked(const Assignment *a, bool (*is_valid)(const char *s)) {
         _cleanup_free_ char *copy = NULL;
         char value[SETTING_QUOTE_SIZE];
@@ -257,6 +229,14 @@ static int set_checked(const Assignment *a, bool (*is_valid)(const char *s)) {
         return store_string(a, TAKE_PTR(copy));
 }
 
+static bool path_is_absolute(const char *s) {
+        return *s == '/';
+}
+
+static bool module_path_is_valid(const char *s) {
+        return *s == '/' || (*s && !strchr(s, '/'));
+}
+
 /* Calls to ourselves would go in circles, and the bus does no work for others. */
 static bool bus_name_is_of_others(const char *s) {
         return *s != ':' && sd_bus_service_name_is_valid(s) > 0 && strcmp(s, "org.sluice1") != 0 &&
@@ -265,6 +245,14 @@ static bool bus_name_is_of_others(const char *s) {
 
 static bool object_path_is_valid(const char *s) {
         return sd_bus_object_path_is_valid(s) > 0;
+}
+
+static int set_path(const Assignment *a) {
+        return set_checked(a, path_is_absolute);
+}
+
+static int set_module_path(const Assignment *a) {
+        return set_checked(a, module_path_is_valid);
 }
 
 static int set_bus_name(const Assignment *a) {

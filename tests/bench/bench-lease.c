@@ -42,6 +42,9 @@ struct Kind {
         const char *name;
         int (*fill)(const Bench *bench);
         int (*consume)(Consumer *consumer);
+
+        /* What comes of a reply to Lease(): the reports of its jobs are sent. */
+        int (*take_jobs)(Round *round, sd_bus_message *reply);
 };
 
 struct Consumer {
@@ -106,9 +109,14 @@ static int lease_fill(const Bench *bench) {
         return r;
 }
 
-static int lease_begin_round(Round *round);
+static int lease_on_jobs(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Round *round = userdata;
 
-static int lease_send(Round *round, sd_bus_message_handler_t on_jobs) {
+        round->consumer->result = round->consumer->bench->kind->take_jobs(round, reply);
+        return 0;
+}
+
+static int lease_begin_round(Round *round) {
         const Bench *bench = round->consumer->bench;
         _cleanup_message_ sd_bus_message *m = NULL;
         sd_bus *bus = round->consumer->bus;
@@ -120,7 +128,7 @@ static int lease_send(Round *round, sd_bus_message_handler_t on_jobs) {
         r = sd_bus_message_append(m, "ut", (uint32_t) bench->block, /* timeout= */ UINT64_C(0));
         if (r < 0)
                 return r;
-        return sd_bus_call_async(bus, NULL, m, on_jobs, round, UINT64_MAX);
+        return sd_bus_call_async(bus, NULL, m, lease_on_jobs, round, UINT64_MAX);
 }
 
 static int lease_end_job(Round *round, sd_bus_message *reply) {
@@ -213,19 +221,8 @@ static int lease_take_jobs(Round *round, sd_bus_message *reply) {
         return r;
 }
 
-static int lease_on_jobs(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        Round *round = userdata;
-
-        round->consumer->result = lease_take_jobs(round, reply);
-        return 0;
-}
-
-static int lease_begin_round(Round *round) {
-        return lease_send(round, lease_on_jobs);
-}
-
 /* All rounds of a consumer, from the moment at which all consumers are ready. */
-static int consume_rounds(Consumer *consumer, int (*begin)(Round *round)) {
+static int lease_consume(Consumer *consumer) {
         const Bench *bench = consumer->bench;
         _cleanup_(sd_bus_closep) sd_bus *bus = NULL;
         _cleanup_free_ Round *rounds = NULL;
@@ -238,7 +235,7 @@ static int consume_rounds(Consumer *consumer, int (*begin)(Round *round)) {
         consumer->bus = bus;
         for (; r >= 0 && consumer->n_rounds < bench->n_rounds; consumer->n_rounds++) {
                 rounds[consumer->n_rounds].consumer = consumer;
-                r = begin(&rounds[consumer->n_rounds]);
+                r = lease_begin_round(&rounds[consumer->n_rounds]);
         }
         while (r >= 0 && consumer->n_rounds > 0) {
                 r = sd_bus_process(bus, NULL);
@@ -250,13 +247,7 @@ static int consume_rounds(Consumer *consumer, int (*begin)(Round *round)) {
         return r;
 }
 
-static int lease_consume(Consumer *consumer) {
-        return consume_rounds(consumer, lease_begin_round);
-}
-
 /* ---- the same, with one call for all reports of a round ---- */
-
-static int many_begin_round(Round *round);
 
 static int many_append(sd_bus_message *m, const Leased *leased) {
         int r;
@@ -288,7 +279,7 @@ static int many_end_round(Round *round, sd_bus_message *reply) {
                 return -ESTALE;
         round->consumer->n_done += round->n_unconfirmed;
         round->n_unconfirmed = 0;
-        return many_begin_round(round);
+        return lease_begin_round(round);
 }
 
 static int many_on_done(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
@@ -332,21 +323,6 @@ static int many_take_jobs(Round *round, sd_bus_message *reply) {
         if (r < 0)
                 return r;
         return sd_bus_call_async(consumer->bus, NULL, m, many_on_done, round, UINT64_MAX);
-}
-
-static int many_on_jobs(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
-        Round *round = userdata;
-
-        round->consumer->result = many_take_jobs(round, reply);
-        return 0;
-}
-
-static int many_begin_round(Round *round) {
-        return lease_send(round, many_on_jobs);
-}
-
-static int many_consume(Consumer *consumer) {
-        return consume_rounds(consumer, many_begin_round);
 }
 
 /* ---- beanstalkd ---- */
@@ -660,9 +636,9 @@ static int bench_measure(Bench *bench, uint64_t n_jobs) {
 }
 
 static const Kind kinds[] = {
-        { "leases", lease_fill, lease_consume },
-        { "complete-many", lease_fill, many_consume },
-        { "beanstalkd", beanstalk_fill, beanstalk_consume },
+        { "leases", lease_fill, lease_consume, lease_take_jobs },
+        { "complete-many", lease_fill, lease_consume, many_take_jobs },
+        { "beanstalkd", beanstalk_fill, beanstalk_consume, NULL },
 };
 
 static int usage(void) {

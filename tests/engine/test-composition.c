@@ -67,20 +67,6 @@ static bool is_finished(const JobGroup *group) {
         return group_is_finished(&group->core);
 }
 
-static void expect_result(const JobGroup *group, uint64_t i, JobResult result, const char *text) {
-        Job *job = engine_group_job(try.engine, group, i);
-
-        assert_non_null(job);
-        assert_int_equal(job_group_id(job), group->id);
-        assert_int_equal(job->state, JOB_FINISHED);
-        assert_int_equal(job->result, result);
-        if (result == JOB_SUCCEEDED) {
-                assert_int_equal(job->size, strlen(text));
-                assert_memory_equal(job->data, text, job->size);
-        } else
-                assert_string_equal(job_error(job), text);
-}
-
 /* ---- groups of items ---- */
 
 static void results_of_items_are_in_the_order_of_submission(void **state) {
@@ -100,14 +86,14 @@ static void results_of_items_are_in_the_order_of_submission(void **state) {
         try_until(&try, is_finished(group));
         assert_int_equal(n_ends, 1);
         assert_int_equal(group->core.n_succeeded, 5);
-        expect_result(group, 0, JOB_SUCCEEDED, "one");
-        expect_result(group, 1, JOB_FAILED, "one: job 4 was to fail");
-        expect_result(group, 2, JOB_FAILED, "two: job 5 was to fail");
-        expect_result(group, 3, JOB_FAILED, "three: job 6 was to fail");
-        expect_result(group, 4, JOB_SUCCEEDED, "");
-        expect_result(group, 5, JOB_SUCCEEDED, "");
-        expect_result(group, 6, JOB_SUCCEEDED, "");
-        expect_result(group, 7, JOB_SUCCEEDED, "every");
+        try_expect_member(&try, group, 0, JOB_SUCCEEDED, "one");
+        try_expect_member(&try, group, 1, JOB_FAILED, "one: job 4 was to fail");
+        try_expect_member(&try, group, 2, JOB_FAILED, "two: job 5 was to fail");
+        try_expect_member(&try, group, 3, JOB_FAILED, "three: job 6 was to fail");
+        try_expect_member(&try, group, 4, JOB_SUCCEEDED, "");
+        try_expect_member(&try, group, 5, JOB_SUCCEEDED, "");
+        try_expect_member(&try, group, 6, JOB_SUCCEEDED, "");
+        try_expect_member(&try, group, 7, JOB_SUCCEEDED, "every");
         assert_int_equal(p->pipeline.n_in_flight, 0);
         assert_int_equal(p->pipeline.succeeded, 6);
         assert_int_equal(p->pipeline.failed, 3);
@@ -133,12 +119,12 @@ static void the_first_error_cancels_items_at_every_stage(void **state) {
         engine_pause_pool(try.engine, pools[1], true);
         gate_open(1);
         try_until(&try, is_finished(group));
-        expect_result(group, 0, JOB_CANCELLED, "three: another job of its group failed");
-        expect_result(group, 1, JOB_CANCELLED, "two: another job of its group failed");
-        expect_result(group, 2, JOB_FAILED, "one: attempt 1");
-        expect_result(group, 3, JOB_CANCELLED, "two: another job of its group failed");
-        expect_result(group, 4, JOB_CANCELLED, "one: another job of its group failed");
-        expect_result(group, 5, JOB_CANCELLED, "one: another job of its group failed");
+        try_expect_member(&try, group, 0, JOB_CANCELLED, "three: another job of its group failed");
+        try_expect_member(&try, group, 1, JOB_CANCELLED, "two: another job of its group failed");
+        try_expect_member(&try, group, 2, JOB_FAILED, "one: attempt 1");
+        try_expect_member(&try, group, 3, JOB_CANCELLED, "two: another job of its group failed");
+        try_expect_member(&try, group, 4, JOB_CANCELLED, "one: another job of its group failed");
+        try_expect_member(&try, group, 5, JOB_CANCELLED, "one: another job of its group failed");
         assert_int_equal(p->pipeline.n_in_flight, 0);
         assert_int_equal(p->pipeline.failed, 6);
 }
@@ -155,8 +141,8 @@ static void the_first_error_of_items_is_heard_of_at_once(void **state) {
         group = try_submit_group_of_items(
                 &try, p, GROUP_FIRST_ERROR, payloads, ELEMENTSOF(payloads));
         try_until(&try, is_finished(group));
-        expect_result(group, 0, JOB_FAILED, "single: job 2 was to fail");
-        expect_result(group, 1, JOB_CANCELLED, "single: another job of its group failed");
+        try_expect_member(&try, group, 0, JOB_FAILED, "single: job 2 was to fail");
+        try_expect_member(&try, group, 1, JOB_CANCELLED, "single: another job of its group failed");
 }
 
 static void on_served(RoomWatch *watch) {
@@ -191,13 +177,13 @@ static void a_cancelled_group_leaves_other_items_alone(void **state) {
         try_await(&try, n_submitted(2) == 4 && gate_n_begun(0) == 1);
         assert_int_equal(engine_cancel_group(try.engine, group, NULL, NULL, NULL), 0);
         try_until(&try, is_finished(group));
-        expect_result(group, 0, JOB_CANCELLED, "three: its group was cancelled");
-        expect_result(group, 1, JOB_CANCELLED, "two: its group was cancelled");
-        expect_result(group, 2, JOB_CANCELLED, "three: its group was cancelled");
+        try_expect_member(&try, group, 0, JOB_CANCELLED, "three: its group was cancelled");
+        try_expect_member(&try, group, 1, JOB_CANCELLED, "two: its group was cancelled");
+        try_expect_member(&try, group, 2, JOB_CANCELLED, "three: its group was cancelled");
         assert_int_equal(engine_cancel_group(try.engine, group, NULL, NULL, NULL), 1);
         engine_pause_pool(try.engine, pools[2], false);
         try_until(&try, is_finished(before) && try_state(&try, after) == JOB_FINISHED);
-        expect_result(before, 0, JOB_SUCCEEDED, "every");
+        try_expect_member(&try, before, 0, JOB_SUCCEEDED, "every");
         assert_int_equal(try_result(&try, after), JOB_SUCCEEDED);
 }
 
@@ -273,7 +259,7 @@ static void a_group_that_is_refused_leaves_nothing(void **state) {
         engine_drain_pipeline(try.engine, p, true);
         assert_int_equal(submit_group(p, 1, 0), ADMIT_DRAINING);
         try_until(&try, is_finished(group));
-        expect_result(group, 1, JOB_SUCCEEDED, "e");
+        try_expect_member(&try, group, 1, JOB_SUCCEEDED, "e");
         assert_int_equal(p->pipeline.submitted, 3);
 }
 
@@ -298,8 +284,8 @@ static void a_group_is_kept_after_its_pipeline_has_gone(void **state) {
                 assert_true(is_finished(group));
                 assert_int_equal(group->core.n_succeeded + group->core.n_failed, 4);
                 assert_string_equal(group_pipeline(group)->name, "p");
-                expect_result(
-                        group, 2, JOB_CANCELLED, job_error(engine_group_job(try.engine, group, 2)));
+                try_expect_member(&try, group, 2, JOB_CANCELLED,
+                        job_error(engine_group_job(try.engine, group, 2)));
                 try_until(&try, pools[1]->n_retained > 0);
 
                 assert_int_equal(engine_remove_pool(try.engine, pools[first], false, NULL), 0);

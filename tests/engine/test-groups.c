@@ -66,21 +66,6 @@ static void on_finished(GroupWatch *watch) {
         container_of(watch, Wait, watch)->n++;
 }
 
-static void expect_result(
-        Try *t, const JobGroup *group, uint64_t i, JobResult result, const char *text) {
-        Job *job = engine_group_job(t->engine, group, i);
-
-        assert_non_null(job);
-        assert_int_equal(job_group_id(job), group->id);
-        assert_int_equal(job->state, JOB_FINISHED);
-        assert_int_equal(job->result, result);
-        if (result == JOB_SUCCEEDED) {
-                assert_int_equal(job->size, strlen(text));
-                assert_memory_equal(job->data, text, job->size);
-        } else
-                assert_string_equal(job_error(job), text);
-}
-
 /* ---- the end ---- */
 
 static void an_empty_group_is_finished_at_once_and_told_later(void **state) {
@@ -154,11 +139,11 @@ static void a_group_ends_with_its_last_member(void **state) {
         assert_int_equal(told.n_ends, 1);
         assert_int_equal(group->core.n_succeeded, 3);
         assert_int_equal(group->core.n_failed, 2);
-        expect_result(t, group, 0, JOB_SUCCEEDED, "e1");
-        expect_result(t, group, 1, JOB_FAILED, "job 6 was to fail");
-        expect_result(t, group, 2, JOB_SUCCEEDED, "");
-        expect_result(t, group, 3, JOB_SUCCEEDED, "e4");
-        expect_result(t, group, 4, JOB_FAILED, "failed without saying why");
+        try_expect_member(t, group, 0, JOB_SUCCEEDED, "e1");
+        try_expect_member(t, group, 1, JOB_FAILED, "job 6 was to fail");
+        try_expect_member(t, group, 2, JOB_SUCCEEDED, "");
+        try_expect_member(t, group, 3, JOB_SUCCEEDED, "e4");
+        try_expect_member(t, group, 4, JOB_FAILED, "failed without saying why");
         assert_null(engine_group_job(t->engine, group, 5));
 }
 
@@ -198,9 +183,9 @@ static void the_first_error_cancels_the_rest(void **state) {
         assert_false(group_is_finished(&group->core));
         gate_open(1);
         try_until(t, group_is_finished(&group->core));
-        expect_result(t, group, 0, JOB_CANCELLED, "another job of its group failed");
-        expect_result(t, group, 1, JOB_CANCELLED, "another job of its group failed");
-        expect_result(t, group, 2, JOB_FAILED, "job 4 was to fail");
+        try_expect_member(t, group, 0, JOB_CANCELLED, "another job of its group failed");
+        try_expect_member(t, group, 1, JOB_CANCELLED, "another job of its group failed");
+        try_expect_member(t, group, 2, JOB_FAILED, "job 4 was to fail");
         assert_int_equal(group->core.n_failed + group->core.n_succeeded, 5);
 }
 
@@ -220,7 +205,7 @@ static void the_first_error_is_heard_of_at_once(void **state) {
         /* The worker never becomes idle before the rest is cancelled, and nobody opens the gate. */
         try_until(t, group_is_finished(&group->core));
         assert_true(group->core.n_failed >= 2);
-        expect_result(t, group, 10, JOB_FAILED, "job 12 was to fail");
+        try_expect_member(t, group, 10, JOB_FAILED, "job 12 was to fail");
         assert_int_equal(engine_group_job(t->engine, group, 150)->result, JOB_CANCELLED);
 }
 
@@ -237,7 +222,7 @@ static void what_somebody_cancels_is_no_error(void **state) {
         assert_int_equal(pool_cancel(pool, engine_group_job(t->engine, group, 0)), CANCEL_ASKED);
         try_until(t, group_is_finished(&group->core));
         assert_int_equal(group->core.n_failed, 2);
-        expect_result(t, group, 2, JOB_SUCCEEDED, "e");
+        try_expect_member(t, group, 2, JOB_SUCCEEDED, "e");
 }
 
 static void on_swept(Sweep *sweep) {
@@ -261,7 +246,7 @@ static void a_cancel_is_of_this_group_alone(void **state) {
         try_until(t, t->n_done == 2);
         try_until(t, group_is_finished(&group->core));
         assert_int_equal(group->core.n_failed, 3);
-        expect_result(t, group, 1, JOB_CANCELLED, "its group was cancelled");
+        try_expect_member(t, group, 1, JOB_CANCELLED, "its group was cancelled");
         assert_int_equal(engine_cancel_group(t->engine, group, on_swept, t, NULL), 1);
         gate_open(0);
         try_until(t, group_is_finished(&before->core) && group_is_finished(&after->core));
@@ -297,12 +282,12 @@ static void a_large_group_loses_no_result(void **state) {
         try_until(t, group_is_finished(&group->core));
         assert_int_equal(pool->n_retained, 10);
         assert_int_equal(group->core.n_failed, MANY / 10 - 1);
-        expect_result(t, group, 0, JOB_SUCCEEDED, "");
+        try_expect_member(t, group, 0, JOB_SUCCEEDED, "");
         for (unsigned i = 1; i < MANY; i++)
                 if (i % 10)
-                        expect_result(t, group, i, JOB_SUCCEEDED, texts[i]);
+                        try_expect_member(t, group, i, JOB_SUCCEEDED, texts[i]);
                 else
-                        expect_result(t, group, i, JOB_FAILED, "failed without saying why");
+                        try_expect_member(t, group, i, JOB_FAILED, "failed without saying why");
 
         /* Nor is it one result too many among those of single jobs, but as the oldest of groups. */
         (void) try_submit(t, pool, TRY_ECHO, 1000);
@@ -382,7 +367,7 @@ static void no_member_has_another_life(void **state) {
         assert_int_equal(engine_kick(t->engine, pool, 10), 1);
         try_until(t, t->n_finished == 4);
         assert_int_equal(try_result(t, id), JOB_FAILED);
-        expect_result(t, group, 0, JOB_FAILED, "job 2 was to fail");
+        try_expect_member(t, group, 0, JOB_FAILED, "job 2 was to fail");
 }
 
 int main(void) {

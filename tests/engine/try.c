@@ -503,6 +503,21 @@ static void on_bulk_finished(Submission *submission) {
         t->n_done++;
 }
 
+void try_expect_member(
+        Try *t, const JobGroup *group, uint64_t i, JobResult result, const char *text) {
+        Job *job = engine_group_job(t->engine, group, i);
+
+        assert_non_null(job);
+        assert_int_equal(job_group_id(job), group->id);
+        assert_int_equal(job->state, JOB_FINISHED);
+        assert_int_equal(job->result, result);
+        if (result == JOB_SUCCEEDED) {
+                assert_int_equal(job->size, strlen(text));
+                assert_memory_equal(job->data, text, job->size);
+        } else
+                assert_string_equal(job_error(job), text);
+}
+
 Submission *try_submit_bulk(Try *t, Pool *pool, const char *payload, size_t n) {
         Submission *submission = try_submission();
 

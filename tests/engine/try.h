@@ -84,6 +84,10 @@ Submission *try_submit_items(Try *t, PoolPipeline *pipeline, const char *const *
 JobGroup *try_submit_group_of_items(
         Try *t, PoolPipeline *pipeline, GroupPolicy policy, const char *const *payloads, size_t n);
 
+/* Member i of a group has ended so, with this output or error text. */
+void try_expect_member(
+        Try *t, const JobGroup *group, uint64_t i, JobResult result, const char *text);
+
 /* The same as a call that waits for all results: counted in t->n_done. */
 Submission *try_submit_bulk(Try *t, Pool *pool, const char *payload, size_t n);
 

@@ -93,7 +93,7 @@ uint32_t lease_n_waiting(const Pool *pool);
 const Job *lease_job(const Lease *lease);
 uint32_t lease_attempt(const Lease *lease);
 
-/* The caller could not be told of it after all: back to the queue, as if nothing had been. */
+/* The caller could not be told of it after all: as lease_release() without a delay. */
 void lease_give_back(Lease *lease);
 
 /* The attempt has succeeded, with this output, or failed, with this text. The bytes are copied. A

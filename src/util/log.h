@@ -3,7 +3,8 @@
 
 /* The log: one line per event to standard error, with the <N> priority prefix of sd-daemon(3) where
  * that is a stream to the journal. Only `daemon`, `bus` and `ctl` log, everything else returns its
- * error; but `handler` passes on what long-lived children say, to which no answer belongs.
+ * error; but `handler` passes on what long-lived children say, and `store` says what has become of
+ * its files, to which no answer belongs.
  * Thread-safe. */
 
 #include <stdarg.h>

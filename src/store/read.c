@@ -1,0 +1,348 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What was running when the daemon was killed is written down first: the mark of a job becomes an
+ * attempt and a crash of its row. That is done once however often it is tried, as then the row has
+ * that attempt. Only then are the marks blank.
+ *
+ * What is read was checked for its form by SQLite and is not trusted further than that: a row that
+ * says what cannot be is left where it is, and out of what is told, and that is logged. */
+
+#include <assert.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "store/store-private.h"
+#include "util/log.h"
+#include "util/parse.h"
+#include "util/strv.h"
+
+/* ---- columns ---- */
+
+static bool is_null(const Row *row, int column) {
+        return sqlite3_column_type(row->statement, column) == SQLITE_NULL;
+}
+
+/* A number of the range; `*ok` is false from then on if it is not. */
+static int64_t get_integer(const Row *row, int column, int64_t min, int64_t max, bool *ok) {
+        int64_t value = sqlite3_column_int64(row->statement, column);
+
+        if (value < min || value > max)
+                *ok = false;
+        return value;
+}
+
+/* `none` if there is none. */
+static usec_t get_time(const Row *row, int column, usec_t none, bool *ok) {
+        return is_null(row, column) ? none : (usec_t) get_integer(row, column, 0, INT64_MAX, ok);
+}
+
+/* NULL if there is none. Text with a NUL in it is none of ours. */
+static const char *get_text(const Row *row, int column, bool *ok) {
+        const char *text = (const char *) sqlite3_column_text(row->statement, column);
+
+        if (text && strlen(text) != (size_t) sqlite3_column_bytes(row->statement, column))
+                *ok = false;
+        return text;
+}
+
+static void note_bad_rows(const Store *store, size_t n, const char *what) {
+        if (n > 0)
+                log_error("The state in %s has %zu %s that cannot be: left out.", store->dir, n,
+                        what);
+}
+
+/* A row that could not be had. */
+static int reading_failed(Store *store, int r) {
+        (void) snprintf(store->why, sizeof(store->why), "%s", sqlite3_errmsg(store->sql.db));
+        if (r != -ENOMEM)
+                writer_fail(store, "cannot read");
+        return r;
+}
+
+/* ---- objects ---- */
+
+static bool get_object(const Row *row, StoredObject *ret) {
+        bool ok = true;
+
+        *ret = (StoredObject){
+                .kind = get_text(row, 0, &ok),
+                .name = get_text(row, 1, &ok),
+                .settings = get_text(row, 2, &ok),
+                .digest = (uint64_t) sqlite3_column_int64(row->statement, 3),
+                .paused = get_integer(row, 4, 0, 1, &ok),
+                .draining = get_integer(row, 5, 0, 1, &ok),
+        };
+        return ok && ret->kind && ret->name && ret->settings;
+}
+
+int store_read_objects(Store *store, const StoreReader *reader, void *userdata) {
+        Row row = sql_row(&store->sql, SQL_READ_OBJECTS);
+        size_t n_bad = 0;
+        int r;
+
+        assert(!store->has_thread);
+        while ((r = row_step(&row)) > 0) {
+                StoredObject object;
+
+                if (!get_object(&row, &object)) {
+                        n_bad++;
+                        continue;
+                }
+                r = reader->object(userdata, &object);
+                if (r < 0) {
+                        row_end(&row);
+                        return r;
+                }
+        }
+        note_bad_rows(store, n_bad, "objects");
+        return r < 0 ? reading_failed(store, r) : 0;
+}
+
+/* ---- jobs ---- */
+
+/* A list of the strings in the blob, each with a NUL behind it; they stay where they are. 0,
+ * -EINVAL or -ENOMEM. */
+static int unpack_arguments(const Row *row, int column, char ***ret) {
+        const char *p = sqlite3_column_blob(row->statement, column);
+        size_t size = (size_t) sqlite3_column_bytes(row->statement, column), n = 0;
+        char **arguments;
+
+        if (size > 0 && (!p || p[size - 1] != '\0'))
+                return -EINVAL;
+        for (size_t i = 0; i < size; i++)
+                n += p[i] == '\0';
+        arguments = calloc(n + 1, sizeof(*arguments));
+        if (!arguments)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++, p += strlen(p) + 1)
+                arguments[i] = (char *) p;
+        *ret = arguments;
+        return 0;
+}
+
+/* 1, 0 if it cannot be, or -ENOMEM. The list of arguments is the caller's to free(). */
+static int get_submission(const Row *row, StoredSubmission *ret) {
+        bool ok = true, is_group = get_integer(row, 1, 0, 1, &ok);
+        int64_t id = get_integer(row, 0, 1, (int64_t) JOB_ID_MAX, &ok);
+        int r;
+
+        *ret = (StoredSubmission){
+                .first_id = (uint64_t) id + is_group,
+                .group_id = is_group ? (uint64_t) id : 0,
+                .group_policy = (GroupPolicy) get_integer(row, 2, 0, _GROUP_POLICY_MAX - 1, &ok),
+                .n_total = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &ok),
+                .owner = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &ok),
+                .max_attempts = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &ok),
+                .priority = (int16_t) get_integer(row, 6, PRIORITY_MIN, PRIORITY_MAX, &ok),
+                .to_pipeline = get_integer(row, 7, 0, 1, &ok),
+                .bind = get_integer(row, 8, 0, 1, &ok),
+                .submitted_realtime = (usec_t) get_integer(row, 9, 0, INT64_MAX, &ok),
+                .delay = get_time(row, 10, USEC_INFINITY, &ok),
+                .queue_timeout = get_time(row, 11, USEC_INFINITY, &ok),
+                .run_timeout = get_time(row, 12, USEC_INFINITY, &ok),
+                .target = get_text(row, 13, &ok),
+                .tag = get_text(row, 14, &ok),
+                .concurrency_key = get_text(row, 15, &ok),
+        };
+        if (!ok || !ret->target || ret->n_total > JOB_ID_MAX + 1 - ret->first_id)
+                return 0;
+        if (is_null(row, 16))
+                return 1;
+        r = unpack_arguments(row, 16, &ret->arguments);
+        return r == -EINVAL ? 0 : r < 0 ? r : 1;
+}
+
+static bool get_job(const Row *row, const StoredSubmission *submission, StoredJob *ret) {
+        bool ok = true;
+
+        *ret = (StoredJob){
+                .id = (uint64_t) sqlite3_column_int64(row->statement, 0),
+                .stage = (uint8_t) get_integer(row, 1, 0, 63, &ok),
+                .priority = is_null(row, 2) ? submission->priority
+                                            : (int16_t) get_integer(
+                                                      row, 2, PRIORITY_MIN, PRIORITY_MAX, &ok),
+                .attempt = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &ok),
+                .asked = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &ok),
+                .crashes = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &ok),
+                .was_running = get_integer(row, 6, 0, 1, &ok),
+                .kicked = get_integer(row, 7, 0, 1, &ok),
+                .due = get_time(
+                        row, 8, usec_add(submission->submitted_realtime, submission->delay), &ok),
+                .ready = get_time(row, 9, 0, &ok),
+                .finished = !is_null(row, 10),
+                .result = (JobResult) get_integer(row, 10, 0, _JOB_RESULT_MAX - 1, &ok),
+                .worker = is_null(row, 11)
+                                  ? -1
+                                  : (int32_t) get_integer(row, 11, INT32_MIN, INT32_MAX, &ok),
+                .exit_status = (int32_t) get_integer(row, 12, INT32_MIN, INT32_MAX, &ok),
+                .started = get_time(row, 13, 0, &ok),
+                .finished_at = get_time(row, 14, 0, &ok),
+                .duration = get_time(row, 15, 0, &ok),
+                .error = get_text(row, 16, &ok),
+                .data = sqlite3_column_blob(row->statement, 17),
+                .size = (uint32_t) sqlite3_column_bytes(row->statement, 17),
+        };
+        return ok && (ret->size == 0 || ret->data);
+}
+
+typedef struct Reading {
+        Store *store;
+        const StoreReader *reader;
+        void *userdata;
+        Row submissions, jobs;
+        bool has_job; /* `jobs` is at one that nobody has been told of */
+        size_t n_bad_submissions, n_bad_jobs;
+} Reading;
+
+static int next_job(Reading *reading) {
+        int r = row_step(&reading->jobs);
+
+        reading->has_job = r > 0;
+        return r < 0 ? reading_failed(reading->store, r) : 0;
+}
+
+static uint64_t job_id(const Reading *reading) {
+        return (uint64_t) sqlite3_column_int64(reading->jobs.statement, 0);
+}
+
+/* Those before `id` belong to no submission. */
+static int pass_jobs(Reading *reading, uint64_t id) {
+        int r = 0;
+
+        while (reading->has_job && job_id(reading) < id && r >= 0) {
+                reading->n_bad_jobs++;
+                r = next_job(reading);
+        }
+        return r;
+}
+
+static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
+        uint64_t end = submission->first_id + submission->n_total;
+        int r = 0;
+
+        while (reading->has_job && job_id(reading) < end && r >= 0) {
+                StoredJob job;
+
+                if (!get_job(&reading->jobs, submission, &job)) {
+                        reading->n_bad_jobs++;
+                        r = next_job(reading);
+                        continue;
+                }
+                if (job.was_running)
+                        reading->store->must_forget_crashed = true;
+                r = reading->reader->job(reading->userdata, &job);
+                if (r >= 0)
+                        r = next_job(reading);
+        }
+        return r;
+}
+
+/* One submission and its jobs. Of a bulk call nothing may be left but its own row: then nobody has
+ * been told that it was removed, and it is gone; but a group stays until it is forgotten. */
+static int read_submission(Reading *reading) {
+        _cleanup_free_ char **arguments = NULL;
+        StoredSubmission submission;
+        int r;
+
+        r = get_submission(&reading->submissions, &submission);
+        if (r < 0)
+                return r;
+        if (r == 0) {
+                reading->n_bad_submissions++;
+                return 0;
+        }
+        arguments = submission.arguments;
+        r = pass_jobs(reading, submission.first_id);
+        if (r < 0)
+                return r;
+        if (submission.group_id == 0 &&
+                (!reading->has_job || job_id(reading) >= submission.first_id + submission.n_total))
+                return 0;
+        r = reading->reader->submission(reading->userdata, &submission);
+        return r < 0 ? r : read_jobs_of(reading, &submission);
+}
+
+static int read_all(Reading *reading) {
+        int r;
+
+        r = next_job(reading);
+        if (r < 0)
+                return r;
+        while ((r = row_step(&reading->submissions)) > 0) {
+                r = read_submission(reading);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? reading_failed(reading->store, r) : pass_jobs(reading, UINT64_MAX);
+}
+
+static int read_jobs(Store *store, const StoreReader *reader, void *userdata) {
+        Reading reading = {
+                .store = store,
+                .reader = reader,
+                .userdata = userdata,
+                .submissions = sql_row(&store->sql, SQL_READ_SUBMISSIONS),
+                .jobs = sql_row(&store->sql, SQL_READ_JOBS),
+        };
+        int r;
+
+        r = read_all(&reading);
+        row_end(&reading.submissions);
+        row_end(&reading.jobs);
+        if (r < 0)
+                return r;
+        note_bad_rows(store, reading.n_bad_submissions, "submissions");
+        note_bad_rows(store, reading.n_bad_jobs, "jobs");
+        return 0;
+}
+
+/* ---- what was running ---- */
+
+typedef struct Crashed {
+        Mark *marks; /* owned */
+        size_t n;
+} Crashed;
+
+static int put_crashed(Store *store, void *userdata) {
+        const Crashed *crashed = userdata;
+        int r = 0;
+
+        for (size_t i = 0; i < crashed->n && r >= 0; i++) {
+                Row row = sql_row(&store->sql, SQL_CRASHED);
+
+                row_integer(&row, (int64_t) crashed->marks[i].id);
+                row_integer(&row, crashed->marks[i].stage);
+                row_integer(&row, crashed->marks[i].attempt);
+                r = row_run(&row);
+        }
+        return r;
+}
+
+static int count_crashed(Store *store) {
+        _cleanup_free_ Mark *marks = NULL;
+        Crashed crashed;
+        int r;
+
+        r = marks_read(store->marks, &marks, &crashed.n);
+        if (r < 0)
+                return r;
+        crashed.marks = marks;
+        if (crashed.n > 0) {
+                r = writer_run(store, put_crashed, &crashed);
+                if (r < 0)
+                        return r;
+        }
+        marks_blank(store->marks);
+        return 0;
+}
+
+int store_read_jobs(Store *store, const StoreReader *reader, void *userdata) {
+        int r;
+
+        assert(!store->has_thread);
+        r = store->was_clean ? 0 : count_crashed(store);
+        if (r < 0)
+                return r;
+        return read_jobs(store, reader, userdata);
+}

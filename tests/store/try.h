@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* For tests of the store: a directory that goes with the test, changes that are made with a line,
+ * and all that a state says as text, so that two of them can be compared. */
+
+#include "test.h"
+
+#include <string.h>
+
+#include "store/store-private.h"
+
+typedef struct TryStore TryStore;
+
+struct TryStore {
+        char dir[64];
+        Store *store; /* NULL = not open */
+        uint64_t next_id;
+        unsigned n_done;
+        int worst; /* of what was told since the last try_reset() */
+};
+
+/* A change with all that it points to. Frees itself when it is done. */
+typedef struct TryChange {
+        StoreChange change;
+        TryStore *t;
+        Submission submission;
+        Job *jobs;
+        JobDetails *details;
+        size_t n;
+        int *ret; /* where to put what it is told; NULL = nowhere */
+} TryChange;
+
+void try_init(TryStore *t); /* makes the directory */
+void try_done(TryStore *t); /* closes, and removes it with all that is in it */
+
+void try_open(TryStore *t, bool start);
+int try_try_open(TryStore *t, bool start); /* what store_open() says */
+void try_close(TryStore *t, bool orderly);
+
+/* Sends what was posted and waits until all is told. Returns the worst that was. */
+int try_wait(TryStore *t);
+
+/* One line of each kind. try_submission() is for tests that want to change more. */
+TryChange *try_submission(TryStore *t, size_t n, size_t size);
+void try_post(TryStore *t, TryChange *change);
+uint64_t try_submit(TryStore *t, size_t n, size_t size); /* posts it; returns the first id */
+TryChange *try_end_of(TryStore *t, uint64_t id, JobResult result, const char *output);
+void try_end(TryStore *t, uint64_t id, JobResult result, const char *output);
+TryChange *try_wait_of(TryStore *t, uint64_t id, uint32_t attempt);
+void try_priority(TryStore *t, uint64_t id, int16_t priority);
+void try_forget(TryStore *t, uint64_t first, size_t n, uint64_t submission);
+void try_object(TryStore *t, const char *kind, const char *name, const char *settings);
+void try_forget_object(TryStore *t, const char *kind, const char *name);
+
+/* All that is in the state, a line each. malloc()ed. Only before the thread runs. */
+char *try_dump(TryStore *t);
+size_t try_count_jobs(TryStore *t);
+
+char *try_path(const TryStore *t, const char *name); /* malloc()ed */

@@ -12,6 +12,7 @@ static const uint8_t transitions[_JOB_STATE_MAX][_JOB_EVENT_MAX] = {
         [JOB_NEW] = {
                 [JOB_EVENT_DELAY] = JOB_SCHEDULED,
                 [JOB_EVENT_QUEUE] = JOB_QUEUED,
+                [JOB_EVENT_FINISH] = JOB_FINISHED,
         },
         [JOB_SCHEDULED] = {
                 [JOB_EVENT_QUEUE] = JOB_QUEUED,

@@ -109,12 +109,16 @@ struct Job {
         JobDetails *details;
         uint32_t size; /* of data */
         int16_t priority;
-        uint8_t state : 4;  /* JobState */
-        uint8_t result : 4; /* JobResult, valid once state is JOB_FINISHED */
-        uint8_t flags;      /* JobFlag */
+        uint8_t state : 3;     /* JobState */
+        uint8_t result : 3;    /* JobResult, valid once state is JOB_FINISHED */
+        uint8_t unsettled : 1; /* finished, but that is not on the disk yet: nobody is to see it */
+        uint8_t interrupted : 1; /* ended by the stop of the daemon: it goes on after the next start
+                                  */
+        uint8_t flags;           /* JobFlag */
 };
 
 _Static_assert(sizeof(Job) == 64, "a waiting job is one cache line");
+_Static_assert(_JOB_STATE_MAX <= 8 && _JOB_RESULT_MAX <= 8, "three bits for each");
 
 /* Pairing heap link, see core/heap.h. */
 typedef struct HeapLink {
@@ -143,9 +147,12 @@ struct JobDetails {
         bool released;     /* begun once at least, and given back undone: the same */
         usec_t started_at; /* monotonic, of the last attempt; 0 = not yet */
         usec_t finished_at;
-        usec_t duration; /* of the last attempt */
-        char *error;     /* why it did not succeed; owned, NULL = nothing to say */
-        double progress; /* 0 to 1, negative = unknown */
+        usec_t duration;  /* of the last attempt */
+        char *error;      /* why it did not succeed; owned, NULL = nothing to say */
+        double progress;  /* 0 to 1, negative = unknown */
+        uint32_t crashes; /* of the daemon, while it was at work */
+        bool told;        /* is in the mail, by told_next: it waits for another attempt */
+        JobDetails *told_next;
         usec_t ready_at; /* of a scheduled job: when it is queued */
         HeapLink order;  /* place in the side heap (by key) or among the scheduled (by ready_at) */
         HeapLink age;    /* place in the side heap by age */
@@ -167,6 +174,8 @@ struct Submission {
                         reply */
         bool notify; /* the submitter wants JobStarted and JobFinished */
         bool first_error; /* a failure is urgent: it cancels the rest of the group */
+        bool durable;     /* what becomes of its jobs is kept on the disk, and known from then on */
+        bool storing;     /* main thread only: they are not there yet, so they are not accepted */
         uint64_t first_id;
         uint32_t n_total;
         usec_t submitted_at; /* monotonic */
@@ -192,8 +201,11 @@ struct Submission {
         void *userdata;         /* main thread only: the caller that waits */
         void (*finished)(
                 Submission *submission); /* main thread: all have ended; NULL = nobody waits */
-        void *pool;                      /* borrowed: the pool that it went to; or else */
-        Pipeline *pipeline;              /* borrowed: the pipeline, in which its jobs are items */
+        void (*stored)(
+                Submission *submission, int r); /* main thread: accepted now, or (r < 0) never: then
+                                                   it is freed next; NULL = nobody waits */
+        void *pool;                             /* borrowed: the pool that it went to; or else */
+        Pipeline *pipeline; /* borrowed: the pipeline, in which its jobs are items */
         void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */
 };
 

@@ -191,6 +191,15 @@ void keys_take(Keys *keys, Job *job) {
         recount(keys, key);
 }
 
+void keys_hold(Keys *keys, Job *job) {
+        Key *key = job->details->key;
+
+        assert(job->details->key_place == KEY_AWAY);
+        key->n_places++;
+        job->details->key_place = KEY_HOLDS;
+        recount(keys, key);
+}
+
 /* Those behind it are not to pass. Where others of its key may be at work meanwhile, they pass it
  * anyway, so there it would only be in the way. */
 bool keys_back_off(Keys *keys, Job *job) {

@@ -65,6 +65,9 @@ void keys_park(Keys *keys, Job *job);
  * keeps it. */
 void keys_take(Keys *keys, Job *job);
 
+/* A job that is away has one of the places of its key, whoever else wants it. */
+void keys_hold(Keys *keys, Job *job);
+
 /* A job that has a place is to have another attempt. True: it keeps the place until it has ended,
  * as that is the only one. False: it is away. */
 bool keys_back_off(Keys *keys, Job *job);

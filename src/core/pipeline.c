@@ -33,6 +33,12 @@ void pipeline_enter(Pipeline *p, uint64_t n) {
         p->n_in_flight += n;
 }
 
+void pipeline_withdraw(Pipeline *p, uint64_t n) {
+        assert(n <= p->n_in_flight && n <= p->submitted);
+        p->n_in_flight -= n;
+        p->submitted -= n;
+}
+
 void pipeline_leave(Pipeline *p, JobResult result) {
         assert(p->n_in_flight > 0);
         p->n_in_flight--;

@@ -36,6 +36,7 @@ uint64_t pipeline_room(const Pipeline *p);
 
 void pipeline_enter(Pipeline *p, uint64_t n);       /* n items that were let in take credits */
 void pipeline_leave(Pipeline *p, JobResult result); /* one has ended, and gives its back */
+void pipeline_withdraw(Pipeline *p, uint64_t n);    /* n that have just come in were not accepted */
 
 /* Is there another stage after this one? Any thread. */
 static inline bool pipeline_goes_on(const Pipeline *p, uint32_t stage) {

@@ -239,8 +239,10 @@ void prioq_push(Prioq *q, Job *job) {
         }
 }
 
-uint64_t prioq_last_id(const Prioq *q, int16_t priority) {
-        return level_of(q, priority)->last_id;
+bool prioq_is_late(const Prioq *q, int16_t priority, usec_t due_at, uint64_t id) {
+        const PrioqLevel *level = level_of(q, priority);
+
+        return due_at < level->last_due_at || id < level->last_id;
 }
 
 void prioq_push_aside(Prioq *q, Job *job) {

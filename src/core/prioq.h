@@ -50,8 +50,8 @@ int prioq_reserve(Prioq *q, int16_t priority);
  * that of a job that was pushed at this priority before. */
 void prioq_push(Prioq *q, Job *job);
 
-/* The highest id that was pushed at this priority, which has been reserved. */
-uint64_t prioq_last_id(const Prioq *q, int16_t priority);
+/* Is that before a job that was pushed at this priority, which has been reserved? */
+bool prioq_is_late(const Prioq *q, int16_t priority, usec_t due_at, uint64_t id);
 
 /* The same for one whose due_at does not tell since when it waits: always beside the levels. */
 void prioq_push_aside(Prioq *q, Job *job);

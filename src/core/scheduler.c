@@ -309,6 +309,30 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
                 enqueue(s, job);
 }
 
+/* A job that was at work before has kept the one place of its key. */
+static void restore_key_place(Scheduler *s, Job *job) {
+        keys_hold(&s->keys, job);
+        (void) keys_back_off(&s->keys, job);
+        key_settle(s, job_key(job));
+}
+
+void scheduler_restore(Scheduler *s, Job *job, usec_t now) {
+        s->counters.submitted++;
+        owner_of(s, job)->n_live++;
+        s->latest = MAX(s->latest, now);
+        if (unlikely(job->submission->concurrency_key)) {
+                keys_enter(&s->keys, job);
+                if (job_was_begun(job))
+                        restore_key_place(s, job);
+        }
+        if (unlikely(job_may_expire(job)))
+                heap_insert(&s->expiring, &job->details->expiry);
+        if (job->details && job->details->ready_at > s->latest)
+                postpone(s, job);
+        else
+                enqueue(s, job);
+}
+
 /* ---- out ---- */
 
 /* The job is nobody's in front of another one with its key any more. */
@@ -340,7 +364,7 @@ static void conclude(Scheduler *s, Job *job, JobResult result) {
 }
 
 void scheduler_turn_away(Scheduler *s, Job *job, JobResult result) {
-        assert(job->state == JOB_PASSING);
+        assert(job->state == JOB_PASSING || job->state == JOB_NEW);
         job_finish(job, result);
         s->counters.submitted++;
         s->counters.results[result]++;
@@ -376,10 +400,6 @@ static void end_waiting(Scheduler *s, Job *job, JobResult result) {
 
 /* ---- room ---- */
 
-static uint64_t n_waiting(const Scheduler *s) {
-        return s->n_queued + s->n_scheduled;
-}
-
 /* Queued, not set aside by a worker, and not waiting for its key. */
 static uint64_t n_unclaimed(const Scheduler *s) {
         uint64_t n = s->keys.n_ready;
@@ -390,7 +410,7 @@ static uint64_t n_unclaimed(const Scheduler *s) {
 }
 
 static bool has_room(const Scheduler *s, uint64_t n) {
-        return n <= s->config.queue_max && n_waiting(s) <= s->config.queue_max - n;
+        return n <= s->config.queue_max && scheduler_n_waiting(s) <= s->config.queue_max - n;
 }
 
 static int by_age(const void *a, const void *b) {
@@ -449,7 +469,7 @@ static int make_room(Scheduler *s, uint64_t n, int16_t priority, unsigned flags)
         if (s->config.overflow == OVERFLOW_REJECT || s->config.overflow == OVERFLOW_WAIT ||
                 n > s->config.queue_max || (flags & ADMIT_NO_DROP))
                 return 0;
-        wanted = n_waiting(s) - (s->config.queue_max - n);
+        wanted = scheduler_n_waiting(s) - (s->config.queue_max - n);
         found = find_victims(s, wanted, &victims);
         if (found < 0)
                 return (int) found;
@@ -476,8 +496,8 @@ int scheduler_reserve(Scheduler *s, const Submission *submission, int16_t priori
         return r;
 }
 
-bool scheduler_needs_details(const Scheduler *s, const Job *job) {
-        return job->id < prioq_last_id(&owner_of(s, job)->queue, job->priority);
+bool scheduler_needs_details(const Scheduler *s, const Job *job, usec_t due_at) {
+        return prioq_is_late(&owner_of(s, job)->queue, job->priority, due_at, job->id);
 }
 
 static AdmitVerdict refuse(Scheduler *s, AdmitVerdict verdict, uint64_t n, unsigned flags) {
@@ -509,6 +529,15 @@ int scheduler_admit(
 
 void scheduler_reject(Scheduler *s, uint64_t n) {
         s->counters.rejected += n;
+}
+
+void scheduler_promise(Scheduler *s, uint64_t n) {
+        s->n_promised += n;
+}
+
+void scheduler_end_promise(Scheduler *s, uint64_t n) {
+        assert(n <= s->n_promised);
+        s->n_promised -= n;
 }
 
 void scheduler_line_join(Scheduler *s, AdmitWaiter *waiter) {
@@ -583,7 +612,7 @@ static Job *claim(Scheduler *s, SchedulerOwner *owner) {
 
 /* Jobs that are taken make room for somebody who waits for it. */
 static bool is_full(const Scheduler *s) {
-        return n_waiting(s) >= s->config.queue_max || !list_is_empty(&s->line);
+        return scheduler_n_waiting(s) >= s->config.queue_max || !list_is_empty(&s->line);
 }
 
 static usec_t oldest_times_out_at(const Scheduler *s) {
@@ -717,6 +746,11 @@ static void put_back(Scheduler *s, Job *job, usec_t ready_at) {
         postpone(s, job);
 }
 
+/* Is there no later, since the daemon stops? For durable jobs there is. */
+static bool is_last_chance(const Scheduler *s, const Job *job) {
+        return s->ending && !job->submission->durable;
+}
+
 bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint64_t random) {
         JobDetails *details = job->details;
         usec_t delay;
@@ -728,7 +762,7 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
                 details->attempt++;
                 details->asked += outcome == OUTCOME_RETRY || outcome == OUTCOME_GONE;
         }
-        if (outcome == OUTCOME_SUCCESS || !details || s->ending || job_is_once(job) ||
+        if (outcome == OUTCOME_SUCCESS || !details || is_last_chance(s, job) || job_is_once(job) ||
                 ask_retry(s, job, outcome, random, &delay) == RETRY_NOT) {
                 conclude(s, job, job_result_of(job, outcome));
                 return true;
@@ -741,7 +775,7 @@ bool scheduler_finish(Scheduler *s, Job *job, Outcome outcome, usec_t now, uint6
 
 bool scheduler_release(Scheduler *s, Job *job, usec_t now, usec_t delay) {
         s->n_running--;
-        if (!job->details || s->ending || job->state == JOB_STOPPING) {
+        if (!job->details || is_last_chance(s, job) || job->state == JOB_STOPPING) {
                 conclude(s, job, job->details ? JOB_CANCELLED : JOB_LOST);
                 return true;
         }

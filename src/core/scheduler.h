@@ -35,6 +35,7 @@ typedef enum AdmitFlag {
         ADMIT_SERVED = 1 << 1,   /* it was its turn in the line, so those behind it do not matter */
         ADMIT_NO_DROP = 1 << 2,  /* only into room that is free, whatever the overflow rule */
         ADMIT_AGAIN = 1 << 3,    /* was accepted before, so an open breaker only makes it wait */
+        ADMIT_LATER = 1 << 4,    /* for the pool: they are promised, see scheduler_promise() */
 } AdmitFlag;
 
 /* What happens to a submit that finds the queue full. */
@@ -109,7 +110,7 @@ struct SchedulerOwner {
 struct Scheduler {
         SchedulerConfig config;
         bool paused, draining;
-        bool ending;             /* the daemon stops: no job has another attempt */
+        bool ending;             /* the daemon stops: no volatile job has another attempt */
         SchedulerOwner **owners; /* owned, by uid; exactly one where owners do not matter */
         size_t n_owners;
         List turns;
@@ -121,8 +122,9 @@ struct Scheduler {
         Job *ended;    /* jobs that the scheduler ended by itself, linked by next */
         usec_t latest; /* the latest moment that it was told */
         uint64_t n_scheduled, n_queued, n_running;
-        uint64_t n_backoff; /* those of the scheduled ones that wait for another attempt, or were
-                               released */
+        uint64_t n_promised; /* admitted, and to be submitted later: they have their room */
+        uint64_t n_backoff;  /* those of the scheduled ones that wait for another attempt, or were
+                                released */
         JobCounters counters;
 };
 
@@ -140,6 +142,11 @@ int scheduler_admit(
 
 void scheduler_reject(Scheduler *s, uint64_t n); /* counts jobs that were refused elsewhere */
 
+/* n jobs that were admitted are submitted later, or never: until then they have room. The memory
+ * for them is to be reserved anew by then. */
+void scheduler_promise(Scheduler *s, uint64_t n);
+void scheduler_end_promise(Scheduler *s, uint64_t n);
+
 /* A submit joins the line for room, at its end. */
 void scheduler_line_join(Scheduler *s, AdmitWaiter *waiter);
 
@@ -155,12 +162,13 @@ bool scheduler_line_is_due(const Scheduler *s); /* would it return somebody? */
  * is let in. So do items of a pipeline, for which that has answered. 0 or -ENOMEM. */
 int scheduler_reserve(Scheduler *s, const Submission *submission, int16_t priority);
 
-/* Does a job, for which that memory is there, need details to be submitted because one with a
- * higher id was before it? */
-bool scheduler_needs_details(const Scheduler *s, const Job *job);
+/* Does a job, for which that memory is there, need details to come in with this due_at, because one
+ * with a higher id was before it, or one that became due later? USEC_INFINITY: it is to be
+ * submitted, and so becomes due last. */
+bool scheduler_needs_details(const Scheduler *s, const Job *job, usec_t due_at);
 
-/* A job that comes from another stage of its pipeline ends here, before it was submitted: it counts
- * as both. */
+/* A job that comes from another stage of its pipeline, or was accepted to be submitted later, ends
+ * here before it was submitted: it counts as both. */
 void scheduler_turn_away(Scheduler *s, Job *job, JobResult result);
 
 /* Takes an admitted job in, due after submission->delay (at its first stage). due_at is set here.
@@ -168,6 +176,11 @@ void scheduler_turn_away(Scheduler *s, Job *job, JobResult result);
  * that of all before it. `now` may be older than what the scheduler was told before (each thread
  * reads the clock before it gets the lock): the later moment counts. */
 void scheduler_submit(Scheduler *s, Job *job, usec_t now);
+
+/* Takes in a job that was in another scheduler's life, for which memory is reserved: due_at is set,
+ * in the past or (not due yet) in the future, and where that matters details with attempt, asked,
+ * kicked and ready_at. One for which scheduler_needs_details() has them. It counts as submitted. */
+void scheduler_restore(Scheduler *s, Job *job, usec_t now);
 
 /* Takes up to `max` jobs, in order. Of those with one key it takes no more than fit with what is at
  * work, the least id first: claimed ones count as well. The first one is JOB_RUNNING then. The
@@ -269,12 +282,17 @@ static inline uint64_t scheduler_n_ready(const Scheduler *s) {
         return s->n_queued - s->keys.parked.n_jobs + s->keys.n_ready;
 }
 
+/* Those that take room: queue_max bounds them. */
+static inline uint64_t scheduler_n_waiting(const Scheduler *s) {
+        return s->n_queued + s->n_scheduled + s->n_promised;
+}
+
 /* How long the oldest one in the queue has waited since it was due. 0 if there is none. */
 usec_t scheduler_oldest_wait(const Scheduler *s, usec_t now);
 
 /* Nothing queued, running or in back-off; what is not due yet does not count. */
 static inline bool scheduler_is_empty(const Scheduler *s) {
-        return s->n_queued == 0 && s->n_running == 0 && s->n_backoff == 0;
+        return s->n_queued == 0 && s->n_running == 0 && s->n_backoff == 0 && s->n_promised == 0;
 }
 
 bool scheduler_counters_add_up(const Scheduler *s);

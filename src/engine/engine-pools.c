@@ -158,6 +158,9 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
 
         if (engine_find_pool(engine, config->name))
                 return -EEXIST;
+        if (config->durable && !engine->store)
+                return setting_fault(ret_error,
+                        "Durable: there is no folder for its state: start sluiced with --state=");
         config->handler_config.event = engine->event;
         config->handler_config.bus = engine->bus;
         r = choose_limiter(engine, config, &limiter, ret_error);
@@ -173,6 +176,7 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
                 return r;
         }
         pool->engine = engine;
+        pool->store = config->durable ? engine->store : NULL;
         pool_set_announce(pool, engine->announce);
         r = use_stalls(engine, pool, config->scale_config.mode == SCALE_PRESSURE, ret_error);
         if (r >= 0)
@@ -214,11 +218,13 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
                 /* It goes after the pipelines that it is in, and with them what is inside. */
                 .no_items = !cancel,
         };
+        Sweep *sweep;
         int r;
 
-        r = engine_sweep(engine, &filter, "its pool was removed", NULL, NULL, NULL);
+        r = engine_sweep(engine, &filter, "its pool was removed", NULL, NULL, &sweep);
         if (r < 0)
                 return r;
+        sweep->interrupts = engine->shutting_down;
         pool->removing = true;
         /* First, as to drain begins what gathers for a batch. */
         if (cancel)

@@ -3,6 +3,7 @@
 
 /* What the files of the engine share. Main thread only. */
 
+#include "core/group.h"
 #include "engine/engine.h"
 
 /* Completions come before new work, so that a flood of submits cannot starve them. */
@@ -14,6 +15,9 @@
  * are submission->first_id and what follows. 0 or -ENOMEM. */
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         const struct iovec *payloads, size_t n, bool borrow);
+
+/* Forgets jobs that were made for the submission and are not accepted after all. */
+void engine_discard_submission(Engine *engine, Submission *submission, Job *first);
 
 /* Frees the job but for its output in a shared chunk, of which the caller lets go. */
 void engine_free_job(Engine *engine, Job *job);
@@ -28,6 +32,15 @@ static inline void engine_release_job(Engine *engine, Job *job) {
 
 /* The mailbox has brought the job, or the end of all jobs of the submission. */
 void engine_job_ended(Engine *engine, Job *job, usec_t now);
+
+/* The job's end is on the disk, or need not be: those who wait are told. */
+void engine_conclude_job(Engine *engine, Job *job, usec_t now);
+
+/* Keeps a job that had ended before the last start: in the order of their ends. */
+void engine_restore_finished(Engine *engine, Job *job);
+
+/* Keeps a job that goes on after the next start until its pool goes. */
+void engine_keep_interrupted(Job *job);
 void engine_submission_ended(Engine *engine, Submission *submission, usec_t now);
 
 /* The group has finished and is kept as one result, even if that is one too many: what is forgotten
@@ -44,10 +57,25 @@ int engine_on_retention(sd_event_source *source, uint64_t usec, void *userdata);
 void engine_member_ended(Engine *engine, Job *job, usec_t now);
 int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userdata);
 
+/* Makes the jobs of the submission, whose target is known, a group with that id. 0 or -ENOMEM. */
+int engine_restore_group(Engine *engine, Submission *submission, GroupPolicy policy, uint64_t id);
+
+/* Forgets a group of which no job was accepted. */
+void engine_drop_group(Engine *engine, JobGroup *group);
+
+/* The same for those of the pool, which goes, that go on after the next start. */
+void engine_forget_unfinished_groups(Engine *engine, const Pool *pool);
+
 /* ---- pool-pipeline.c ---- */
 
 /* The mailbox has brought jobs, linked by next, that go to their next stages. */
 void engine_pass_jobs(Engine *engine, Job *first, usec_t now);
+
+/* The same for jobs that have come to their next stages. */
+void engine_arrive(Engine *engine, Job *first, usec_t now);
+
+/* The job ends where it was to come in, for this reason (NULL = the result says it all). */
+void engine_turn_away(Engine *engine, Job *job, JobResult result, const char *error, usec_t now);
 
 /* An item has ended for good: its credit is free. */
 void engine_item_ended(Job *job);
@@ -67,6 +95,33 @@ void sweep_free(Sweep *sweep);
 /* Those of the pool or of the pipeline, which goes; NULL = of none. */
 void engine_end_sweeps(Engine *engine, const Pool *pool, const PoolPipeline *pipeline);
 int engine_on_sweep(sd_event_source *source, uint64_t usec, void *userdata);
+
+/* ---- durable.c ---- */
+
+/* The jobs, linked by next, are accepted when they are on the disk. 0 or -ENOMEM. */
+int durable_submit(Engine *engine, Submission *submission, Job *first);
+
+/* A durable job has ended. */
+void durable_job_ended(Engine *engine, Job *job);
+
+/* Durable jobs wait for another attempt. */
+void durable_tell_waits(Engine *engine, JobDetails *first);
+
+/* Sheets whose jobs have ended or wait, which the store was or is about to be told. */
+void durable_take_sheets(Engine *engine, List *sheets);
+
+/* A durable job arrives at its next stage once that is on the disk. 0 or -ENOMEM. */
+int durable_pass(Engine *engine, Job *job, usec_t now);
+
+/* As pool_kick(), also for volatile ones. */
+int durable_kick(Engine *engine, Pool *pool, Job *job, usec_t now);
+
+/* Nothing is kept of these any more. */
+void durable_forget_job(Engine *engine, const Job *job);
+void durable_forget_submission(Engine *engine, const Submission *submission);
+
+/* The end of the loop's turn: what has gathered is told to the store. */
+void durable_flush(Engine *engine);
 
 /* ---- engine-pools.c ---- */
 

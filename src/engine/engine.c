@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "engine/durable.h"
 #include "engine/engine-private.h"
 #include "engine/lease.h"
 #include "engine/worker.h"
@@ -85,6 +86,7 @@ void engine_read_mail(Engine *engine, bool seen) {
                         engine->listener->job_started(engine->listener_userdata, note);
                 free(note);
         }
+        durable_tell_waits(engine, mail.waits);
         for (job = mail.jobs; job;) {
                 Job *next = job->next;
 
@@ -99,6 +101,8 @@ void engine_read_mail(Engine *engine, bool seen) {
 
                 pool_join(worker->pool, worker);
         }
+        if (!list_is_empty(&mail.sheets))
+                durable_take_sheets(engine, &mail.sheets);
         engine->check_pools = true;
 }
 
@@ -136,6 +140,8 @@ void engine_turn(Engine *engine) {
                                 engine_check_pool(engine, list_entry(l, Pool, links));
                 }
         }
+        if (engine->durability)
+                durable_flush(engine);
 }
 
 void engine_set_listener(Engine *engine, const EngineListener *listener, void *userdata) {
@@ -173,6 +179,7 @@ void engine_shut_down(Engine *engine) {
                 .state = _JOB_STATE_INVALID,
                 .result = _JOB_RESULT_INVALID,
                 .waiting = true,
+                .only_volatile = true,
         };
 
         if (engine->shutting_down)
@@ -197,15 +204,18 @@ void engine_cancel_running(Engine *engine) {
                 .result = _JOB_RESULT_INVALID,
                 .unfinished = true,
         };
+        Sweep *sweep;
 
-        (void) engine_sweep(engine, &filter, "sluiced is shutting down", NULL, NULL, NULL);
+        if (engine_sweep(engine, &filter, "sluiced is shutting down", NULL, NULL, &sweep) >= 0)
+                sweep->interrupts = true;
 }
 
 bool engine_is_quiet(Engine *engine) {
-        if (!list_is_empty(&engine->sweeps) || !mailbox_is_empty(&engine->mailbox))
+        if (!list_is_empty(&engine->sweeps) || !mailbox_is_empty(&engine->mailbox) ||
+                !engine_is_stored(engine))
                 return false;
         list_for_each (l, &engine->pools)
-                if (!pool_has_no_jobs(list_entry(l, Pool, links)))
+                if (!pool_is_quiet(list_entry(l, Pool, links)))
                         return false;
         return true;
 }

@@ -20,6 +20,7 @@
 #include "engine/stall-watch.h"
 #include "util/slab.h"
 
+typedef struct Durability Durability;
 typedef struct Engine Engine;
 typedef struct EngineListener EngineListener;
 typedef struct EngineTotals EngineTotals;
@@ -82,6 +83,7 @@ struct JobFilter {
         JobResult result;       /* _JOB_RESULT_INVALID = any */
         bool waiting;           /* only those that wait */
         bool unfinished;        /* only those that are not finished */
+        bool only_volatile;     /* not those that go on after the next start */
         bool by_owner;
         uint32_t owner;
         uint64_t first_id, last_id; /* 0 = from the first on, up to the last */
@@ -96,6 +98,8 @@ struct Sweep {
         const char *reason; /* static: becomes the error text of what is cancelled; NULL = none */
         bool refuse;        /* queued jobs are refused, as long as the pool's breaker is open;
                                nothing is cancelled */
+        bool interrupts;    /* durable jobs are not cancelled for good: they go on after the next
+                               start */
         uint64_t cursor, last; /* ids above cursor up to last are still to be looked at */
         uint32_t n_cancelled;
         void (*done)(Sweep *sweep); /* n_cancelled is final; the sweep is freed next; NULL = nobody
@@ -127,6 +131,8 @@ struct Engine {
         Mailbox mailbox;
         OutputStock stock;
         StallWatch stall_watch;
+        Durability *durability; /* owned; NULL = pools cannot be durable */
+        Store *store;           /* borrowed: its; NULL likewise */
         uint64_t next_id;
         usec_t started_realtime;
         JobCounters gone; /* of pools that were removed, so that totals never go back */
@@ -194,8 +200,10 @@ void engine_unwatch_room(
         RoomWatch *watch); /* its submit is refused; fine for one that is in no line */
 
 /* Accepts n >= 1 jobs of one submit call. With `borrow` the payloads live in submission->backing,
- * otherwise they are copied. Returns an AdmitVerdict or -ENOMEM; takes the submission over with
- * ADMIT_YES only. `flags` are AdmitFlag. Ids are submission->first_id and the n - 1 after it. */
+ * otherwise they are copied. Returns an AdmitVerdict, -ENOMEM, or of a durable pool -ENOSPC or
+ * -EIO; takes the submission over with ADMIT_YES only. `flags` are AdmitFlag. Ids are
+ * submission->first_id and the n - 1 after it. With submission->storing they are not accepted
+ * before submission->stored() says so. */
 int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
         size_t n, bool borrow, unsigned flags);
 
@@ -205,8 +213,15 @@ Pool *job_pool(const Job *job); /* where it is, of an item the pool of its stage
 /* Job number i of a bulk call. */
 Job *engine_submission_job(Engine *engine, const Submission *submission, size_t i);
 
-/* The caller of a bulk call has gone: results are kept like those of any other job. */
+/* The caller of a bulk call has gone: results are kept like those of any other job. Or nobody waits
+ * any more for jobs to be stored. */
 void engine_abandon(Submission *submission);
+
+/* Cancels all jobs of the submission that are left. 0 or -ENOMEM. */
+int engine_cancel_submission(Engine *engine, const Submission *submission, const char *reason);
+
+/* The job with the least id above `id`; NULL if there is none. */
+Job *engine_next_job(Engine *engine, uint64_t id);
 
 /* 0, 1 if the job has finished already (then nobody will be told), or -ENOMEM. */
 int engine_watch_job(Job *job, JobWatch *watch);
@@ -246,5 +261,5 @@ void engine_totals(Engine *engine, EngineTotals *ret);
 /* Takes nothing more; cancels what waits. */
 void engine_shut_down(Engine *engine);
 void engine_cancel_running(Engine *engine);
-bool engine_is_quiet(Engine *engine); /* no job is live */
+bool engine_is_quiet(Engine *engine); /* no job is live, but for durable ones that wait */
 void engine_dismiss(Engine *engine);  /* removes all pools; to be waited for until none is left */

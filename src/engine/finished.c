@@ -66,11 +66,7 @@ void engine_forget_surplus(Engine *engine, Pool *pool) {
                 engine_forget_group(engine, oldest_group(pool));
 }
 
-/* Keeps a finished job for a while; due_at is the moment of its end from now on. */
-static void retain(Engine *engine, Job *job, usec_t now) {
-        Pool *pool = job_pool(job);
-
-        job->due_at = now;
+static void keep_last(Pool *pool, Job *job) {
         job->next = NULL;
         job->prev = pool->retained_last;
         if (pool->retained_last)
@@ -79,6 +75,14 @@ static void retain(Engine *engine, Job *job, usec_t now) {
                 pool->retained_first = job;
         pool->retained_last = job;
         pool->n_retained++;
+}
+
+/* Keeps a finished job for a while; due_at is the moment of its end from now on. */
+static void retain(Engine *engine, Job *job, usec_t now) {
+        Pool *pool = job_pool(job);
+
+        job->due_at = now;
+        keep_last(pool, job);
         expect_retention(engine, pool, now);
         engine_forget_surplus(engine, pool);
 }
@@ -91,6 +95,7 @@ void engine_retain_group(Engine *engine, JobGroup *group, usec_t now) {
 
 void engine_forget_results(Engine *engine, Pool *pool) {
         engine_forget_groups_through(engine, pool);
+        engine_forget_unfinished_groups(engine, pool);
         while (pool->n_groups > 0)
                 engine_forget_group(engine, oldest_group(pool));
         while (pool->n_retained > 0)
@@ -139,16 +144,44 @@ static void close_fds(Job *job) {
 }
 
 void engine_job_ended(Engine *engine, Job *job, usec_t now) {
+        if (unlikely(job->submission->durable))
+                durable_job_ended(engine, job);
+        else
+                engine_conclude_job(engine, job, now);
+}
+
+void engine_restore_finished(Engine *engine, Job *job) {
+        Pool *pool = job_pool(job);
+
+        if (job->submission->group) {
+                engine_member_ended(engine, job, job->due_at);
+                return;
+        }
+        keep_last(pool, job);
+        expect_retention(engine, pool, job->due_at);
+}
+
+/* Among the results, of which none is forgotten any more. */
+void engine_keep_interrupted(Job *job) {
+        Pool *pool = job_pool(job);
+
+        /* A group forgets its own. */
+        if (job->submission->group)
+                return;
+        keep_last(pool, job);
+}
+
+void engine_conclude_job(Engine *engine, Job *job, usec_t now) {
         Submission *submission = job->submission;
         bool is_last = false;
         List *l;
 
         if (submission->n_total == 1)
                 close_fds(job);
-        if (unlikely(submission->pipeline)) {
+        if (unlikely(submission->pipeline))
                 engine_item_ended(job);
+        if (unlikely(submission->pipeline || submission->durable))
                 is_last = --submission->n_pending == 0 && submission->bulk;
-        }
 
         if (job->details)
                 while ((l = list_pop(&job->details->watchers))) {
@@ -208,6 +241,7 @@ void engine_submission_ended(Engine *engine, Submission *submission, usec_t now)
 
 void engine_abandon(Submission *submission) {
         submission->finished = NULL;
+        submission->stored = NULL;
         submission->userdata = NULL;
 }
 
@@ -218,7 +252,9 @@ int engine_watch_job(Job *job, JobWatch *watch) {
         int r;
 
         pool_lock(pool);
-        r = job->state == JOB_FINISHED ? 1 : job_ensure_details(job);
+        r = job->state == JOB_FINISHED && !job->unsettled && !job->interrupted
+                    ? 1
+                    : job_ensure_details(job);
         if (r == 0)
                 job->flags |= JOB_ANNOUNCE;
         pool_unlock(pool);
@@ -259,7 +295,7 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         if (r != RETRY_DONE)
                 return r;
         release_retained(pool, job);
-        r = pool_kick(pool, job, usec_now(CLOCK_MONOTONIC));
+        r = durable_kick(engine, pool, job, usec_now(CLOCK_MONOTONIC));
         if (r < 0) {
                 retain(engine, job, job->due_at);
                 return r;
@@ -271,7 +307,7 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
 
 /* Can it not have another life? The caller of a bulk call is told how its jobs have ended. */
 static bool is_over(const Job *job) {
-        return job_is_once(job) || job->submission->bulk;
+        return job_is_once(job) || job->submission->bulk || job->interrupted;
 }
 
 int engine_retry(Engine *engine, uint64_t id) {

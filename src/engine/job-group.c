@@ -166,15 +166,14 @@ void group_unwatch(GroupWatch *watch) {
 
 /* ---- groups come and go ---- */
 
-/* With the id that is next. */
-static int group_new(Engine *engine, Pool *pool, Submission *submission, GroupPolicy policy,
-        size_t n, JobGroup **ret) {
+static int group_new(Engine *engine, uint64_t id, Pool *pool, Submission *submission,
+        GroupPolicy policy, size_t n, JobGroup **ret) {
         JobGroup *group = malloc(sizeof(*group));
 
         if (!group)
                 return -ENOMEM;
         *group = (JobGroup){
-                .id = engine->next_id,
+                .id = id,
                 .submission = submission,
                 .pool = pool,
         };
@@ -189,9 +188,19 @@ static int group_new(Engine *engine, Pool *pool, Submission *submission, GroupPo
         }
         submission->group = group;
         submission->first_error = policy == GROUP_FIRST_ERROR;
-        engine->next_id++;
         *ret = group;
         return 0;
+}
+
+int engine_restore_group(Engine *engine, Submission *submission, GroupPolicy policy, uint64_t id) {
+        const Pipeline *pipeline = submission->pipeline;
+        Pool *keeper = submission->pool;
+        JobGroup *group;
+
+        if (pipeline)
+                keeper = container_of(pipeline, PoolPipeline, pipeline)
+                                 ->stages[pipeline->n_stages - 1];
+        return group_new(engine, id, keeper, submission, policy, submission->n_total, &group);
 }
 
 static void group_free(Engine *engine, JobGroup *group) {
@@ -226,9 +235,10 @@ int engine_submit_group(Engine *engine, Pool *pool, PoolPipeline *pipeline, Subm
         Pool *keeper = pipeline ? pipeline->stages[pipeline->pipeline.n_stages - 1] : pool;
         int r;
 
-        r = group_new(engine, keeper, submission, policy, n, &group);
+        r = group_new(engine, engine->next_id, keeper, submission, policy, n, &group);
         if (r < 0)
                 return r;
+        engine->next_id++;
         if (n == 0) {
                 accept_empty(engine, group, pipeline, usec_now(CLOCK_MONOTONIC));
                 return ADMIT_YES;
@@ -238,9 +248,27 @@ int engine_submit_group(Engine *engine, Pool *pool, PoolPipeline *pipeline, Subm
         if (r == ADMIT_YES)
                 return r;
         engine->next_id--;
-        submission->group = NULL;
-        group_free(engine, group);
+        engine_drop_group(engine, group);
         return r;
+}
+
+void engine_drop_group(Engine *engine, JobGroup *group) {
+        group->submission->group = NULL;
+        group_free(engine, group);
+}
+
+void engine_forget_unfinished_groups(Engine *engine, const Pool *pool) {
+        JobGroup *group, *next;
+
+        HASH_ITER (by_id, engine->groups, group, next) {
+                uint64_t first = group->submission->first_id, n = group->core.n_total;
+
+                if (group->pool != pool || group_is_finished(&group->core))
+                        continue;
+                engine_drop_group(engine, group);
+                for (uint64_t i = 0; i < n; i++)
+                        engine_release_job(engine, engine_find_job(engine, first + i));
+        }
 }
 
 void engine_forget_groups_through(Engine *engine, const Pool *pool) {

@@ -15,6 +15,8 @@ void mail_init(Mail *mail) {
         *mail = (Mail){};
         mail->jobs_end = &mail->jobs;
         mail->passing_end = &mail->passing;
+        mail->waits_end = &mail->waits;
+        list_init(&mail->sheets);
         list_init(&mail->submissions);
         list_init(&mail->notes);
         list_init(&mail->gone);
@@ -34,6 +36,20 @@ void mail_add_passing(Mail *mail, Job *job) {
         mail->n++;
 }
 
+void mail_add_wait(Mail *mail, JobDetails *details) {
+        details->told_next = NULL;
+        *mail->waits_end = details;
+        mail->waits_end = &details->told_next;
+        mail->n++;
+}
+
+void mail_add_sheets(Mail *mail, List *sheets) {
+        if (list_is_empty(sheets))
+                return;
+        list_splice(&mail->sheets, sheets);
+        mail->n++;
+}
+
 void mail_append(Mail *mail, Mail *from) {
         if (from->jobs) {
                 *mail->jobs_end = from->jobs;
@@ -43,6 +59,11 @@ void mail_append(Mail *mail, Mail *from) {
                 *mail->passing_end = from->passing;
                 mail->passing_end = from->passing_end;
         }
+        if (from->waits) {
+                *mail->waits_end = from->waits;
+                mail->waits_end = from->waits_end;
+        }
+        list_splice(&mail->sheets, &from->sheets);
         list_splice(&mail->submissions, &from->submissions);
         list_splice(&mail->notes, &from->notes);
         list_splice(&mail->gone, &from->gone);

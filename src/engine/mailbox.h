@@ -23,9 +23,12 @@ struct Mail {
         Job *passing, **passing_end; /* the same of jobs that go to the next stage of a pipeline */
         List submissions; /* bulk calls of which every job has ended, by Submission.mail */
         List notes;       /* jobs that were started, by StartNote.links */
-        List gone;        /* workers that have left, by Worker.links */
-        bool room;        /* a submit that waits for room can be served */
-        size_t n;         /* things in it */
+        JobDetails *waits, **waits_end; /* of durable jobs that wait for another attempt, linked by
+                                           told_next */
+        List sheets; /* MarkSheet.links: what they say is told by now, or comes with this */
+        List gone;   /* workers that have left, by Worker.links */
+        bool room;   /* a submit that waits for room can be served */
+        size_t n;    /* things in it */
 };
 
 /* A job was started, and somebody wants to know. */
@@ -49,6 +52,8 @@ struct Mailbox {
 void mail_init(Mail *mail);
 void mail_add_job(Mail *mail, Job *job);
 void mail_add_passing(Mail *mail, Job *job);
+void mail_add_wait(Mail *mail, JobDetails *details); /* of one that is not in any mail */
+void mail_add_sheets(Mail *mail, List *sheets);
 void mail_append(Mail *mail, Mail *from); /* moves all of `from` to the end */
 
 static inline bool mail_is_empty(const Mail *mail) {

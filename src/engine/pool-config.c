@@ -170,6 +170,7 @@ const Setting pool_settings[] = {
                 .unbounded = true, PLACE(result_retention) },
         { "ResultRetentionMax", "Pool", "ResultRetentionMax", &setting_uint64, 0, 10000000,
                 PLACE(result_retention_max) },
+        { "Durable", "Pool", "Durable", &setting_boolean, PLACE(durable) },
         { "Limiter", "Pool", "Limiter", &setting_object_name, PLACE(limiter) },
         { "Breaker", "Pool", "Breaker", &setting_object_name, PLACE(breaker) },
         { "OnOpen", "Pool", "OnOpen", &type_on_open, .words = on_open_words, PLACE(hold_on_open) },

@@ -52,14 +52,15 @@ struct PoolConfig {
         usec_t batch_timeout;
         usec_t result_retention;
         uint64_t result_retention_max; /* jobs */
-        char *limiter;                 /* the name of a shared one; NULL = none */
-        LimiterConfig limiter_config;  /* of an own one; see engine/limiter-config.h */
-        char *breaker;                 /* the name of a shared one; NULL = none */
-        BreakerConfig breaker_config;  /* of an own one, … */
-        bool own_breaker;              /* … if it was asked for: pool_config_complete() */
-        bool hold_on_open;             /* what is queued waits for an open breaker to close */
-        ScalerConfig scale_config;     /* SCALE_QUEUE where only the others of its settings were
-                                          given: pool_config_complete() */
+        bool durable;  /* what is accepted survives the daemon; not for a daemon without a store */
+        char *limiter; /* the name of a shared one; NULL = none */
+        LimiterConfig limiter_config; /* of an own one; see engine/limiter-config.h */
+        char *breaker;                /* the name of a shared one; NULL = none */
+        BreakerConfig breaker_config; /* of an own one, … */
+        bool own_breaker;             /* … if it was asked for: pool_config_complete() */
+        bool hold_on_open;            /* what is queued waits for an open breaker to close */
+        ScalerConfig scale_config;    /* SCALE_QUEUE where only the others of its settings were
+                                         given: pool_config_complete() */
         char **allow_users, **allow_groups; /* as written */
         uid_t *allow_uids;                  /* resolved by pool_config_complete() */
         size_t n_allow_uids;

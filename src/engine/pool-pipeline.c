@@ -71,6 +71,11 @@ static int find_stages(
                 if (pool->removing)
                         return setting_fault(
                                 ret_error, "Stages: the pool \"%s\" is being removed", *name);
+                if (!pool->store != !engine_find_pool(engine, config->stages[0])->store)
+                        return setting_fault(ret_error,
+                                "Stages: of \"%s\" and \"%s\" one is durable and the other is "
+                                "not: all stages are, or none",
+                                config->stages[0], *name);
                 *stages++ = pool;
         }
         return 0;
@@ -150,11 +155,13 @@ int engine_remove_pipeline(Engine *engine, PoolPipeline *pipeline, bool cancel, 
                 .result = _JOB_RESULT_INVALID,
                 .unfinished = true,
         };
+        Sweep *sweep;
         int r;
 
-        r = engine_sweep(engine, &filter, "its pipeline was removed", NULL, NULL, NULL);
+        r = engine_sweep(engine, &filter, "its pipeline was removed", NULL, NULL, &sweep);
         if (r < 0)
                 return r;
+        sweep->interrupts = engine->shutting_down;
         pipeline->removing = true;
         engine_drain_pipeline(engine, pipeline, true);
         if (watch)
@@ -238,6 +245,7 @@ int engine_submit_items(Engine *engine, PoolPipeline *pipeline, Submission *subm
         if (r < 0)
                 return r;
         submission->pipeline = &pipeline->pipeline;
+        submission->durable = first->store;
         r = engine_accept_jobs(engine, first, submission, payloads, n, borrow);
         if (r < 0) {
                 submission->pipeline = NULL;
@@ -301,7 +309,7 @@ static void enter_next_stage(Job *job) {
 }
 
 /* Ends the job where it has arrived. An error text that it has is about this. */
-static void turn_away(Engine *engine, Job *job, JobResult result, const char *error, usec_t now) {
+void engine_turn_away(Engine *engine, Job *job, JobResult result, const char *error, usec_t now) {
         /* Without memory for it the result speaks for itself. */
         if (error && job_ensure_details(job) >= 0 && !job->details->error)
                 job->details->error = strdup(error);
@@ -317,17 +325,18 @@ static bool is_turned_away(Engine *engine, Job *job, usec_t now) {
         char text[128];
 
         if (job->flags & JOB_STOP_BY_CANCEL)
-                turn_away(engine, job, JOB_CANCELLED, NULL, now);
-        else if (engine->shutting_down)
-                turn_away(engine, job, JOB_CANCELLED, "sluiced is shutting down", now);
-        else if (job->size > payload_max) {
+                engine_turn_away(engine, job, JOB_CANCELLED, NULL, now);
+        else if (engine->shutting_down) {
+                job->interrupted = job->submission->durable;
+                engine_turn_away(engine, job, JOB_CANCELLED, "sluiced is shutting down", now);
+        } else if (job->size > payload_max) {
                 (void) snprintf(text, sizeof(text),
                         "a payload of %" PRIu32 " bytes; the pool takes up to %" PRIu64
                         " (PayloadMax)",
                         job->size, payload_max);
-                turn_away(engine, job, JOB_FAILED, text, now);
+                engine_turn_away(engine, job, JOB_FAILED, text, now);
         } else if (pool_is_refusing(pool, &retry_after))
-                turn_away(engine, job, JOB_REFUSED, NULL, now);
+                engine_turn_away(engine, job, JOB_REFUSED, NULL, now);
         else
                 return false;
         return true;
@@ -341,19 +350,38 @@ static void hand_over(Engine *engine, Arrivals *arrivals, usec_t now) {
         n = pool_receive(arrivals->pool, arrivals->jobs, arrivals->n, now);
         arrivals->pool->is_to_wake = engine->wake_pools = true;
         for (; n < arrivals->n; n++)
-                turn_away(engine, arrivals->jobs[n], JOB_FAILED, "no memory for its place in line",
-                        now);
+                engine_turn_away(engine, arrivals->jobs[n], JOB_FAILED,
+                        "no memory for its place in line", now);
         arrivals->n = 0;
 }
 
 void engine_pass_jobs(Engine *engine, Job *first, usec_t now) {
+        for (Job *job = first; job; job = job->next)
+                enter_next_stage(job);
+        if (likely(!engine->durability)) {
+                engine_arrive(engine, first, now);
+                return;
+        }
+        for (Job **link = &first, *job; (job = *link);) {
+                if (!job->submission->durable) {
+                        link = &job->next;
+                        continue;
+                }
+                *link = job->next;
+                if (durable_pass(engine, job, now) < 0)
+                        engine_turn_away(
+                                engine, job, JOB_FAILED, "no memory for its place in line", now);
+        }
+        engine_arrive(engine, first, now);
+}
+
+void engine_arrive(Engine *engine, Job *first, usec_t now) {
         Arrivals arrivals = {};
 
         for (Job *job = first, *next; job; job = next) {
                 Pool *pool;
 
                 next = job->next;
-                enter_next_stage(job);
                 if (is_turned_away(engine, job, now))
                         continue;
                 pool = job_pool(job);

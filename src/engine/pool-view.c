@@ -48,7 +48,18 @@ bool pool_has_no_jobs(Pool *pool) {
         pool_lock(pool);
         empty = scheduler_is_empty(&pool->scheduler) && pool->scheduler.n_scheduled == 0;
         pool_unlock(pool);
-        return empty;
+        return empty && pool->n_unsettled == 0;
+}
+
+bool pool_is_quiet(Pool *pool) {
+        bool quiet;
+
+        if (!pool->store)
+                return pool_has_no_jobs(pool);
+        pool_lock(pool);
+        quiet = pool->scheduler.n_running == 0 && pool->scheduler.n_promised == 0;
+        pool_unlock(pool);
+        return quiet && pool->n_unsettled == 0;
 }
 
 static void histogram_read(const Histogram *h, usec_t ret[static 4]) {
@@ -188,7 +199,16 @@ static void view_running(Pool *pool, Job *job, JobView *ret) {
                 ret->progress = atomic_load_explicit(&worker->progress, memory_order_relaxed);
 }
 
+/* What is not on the disk yet has not happened: such a job is on its way out of here. */
+static bool is_finished(const Job *job) {
+        return job->state == JOB_FINISHED && !job->unsettled && !job->interrupted;
+}
+
 static JobState shown_state(const Job *job) {
+        if (unlikely(job->state == JOB_FINISHED && job->interrupted))
+                return JOB_QUEUED;
+        if (unlikely(job->state == JOB_FINISHED && job->unsettled))
+                return job->details && job->details->started_at > 0 ? JOB_RUNNING : JOB_QUEUED;
         return job->state == JOB_PASSING ? JOB_QUEUED : (JobState) job->state;
 }
 
@@ -201,8 +221,7 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
         *ret = (JobView){
                 .id = job->id,
                 .state = shown_state(job),
-                .result =
-                        job->state == JOB_FINISHED ? (JobResult) job->result : _JOB_RESULT_INVALID,
+                .result = is_finished(job) ? (JobResult) job->result : _JOB_RESULT_INVALID,
                 .priority = job->priority,
                 .owner = submission->owner,
                 .worker = -1,
@@ -218,16 +237,16 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 ret->exit_status = details->exit_status;
                 ret->started_realtime = to_realtime(details->started_at);
                 /* That of its last attempt, of one that waits for another. */
-                if (job->state == JOB_FINISHED)
+                if (is_finished(job))
                         ret->finished_realtime = to_realtime(details->finished_at);
                 ret->duration = details->duration;
                 ret->progress = details->progress;
         }
-        if (job->state == JOB_FINISHED && ret->finished_realtime == 0)
+        if (is_finished(job) && ret->finished_realtime == 0)
                 ret->finished_realtime = to_realtime(job->due_at);
         if (job->state == JOB_RUNNING || job->state == JOB_STOPPING || (job->flags & JOB_CLAIMED))
                 view_running(pool, job, ret);
-        if (job->state == JOB_PASSING) {
+        if (job->state == JOB_PASSING || (job->state == JOB_FINISHED && ret->state == JOB_QUEUED)) {
                 /* No pool knows it at the moment, and it is about to be queued. */
                 ret->pending_reason = "workers";
                 ret->position = 1;
@@ -244,7 +263,7 @@ void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
 
         pool_lock(pool);
         ret->state = shown_state(job);
-        ret->result = job->state == JOB_FINISHED ? (JobResult) job->result : _JOB_RESULT_INVALID;
+        ret->result = is_finished(job) ? (JobResult) job->result : _JOB_RESULT_INVALID;
         if (job->flags & JOB_CLAIMED) {
                 worker = pool_find_worker(pool, job, &i);
                 assert(worker);

@@ -30,7 +30,7 @@ static bool may_have_to_drop(const Pool *pool, uint64_t n) {
 
         case OVERFLOW_DROP_OLDEST:
         case OVERFLOW_DROP_LOWEST:
-                return n > usec_sub(s->config.queue_max, s->n_queued + s->n_scheduled);
+                return n > usec_sub(s->config.queue_max, scheduler_n_waiting(s));
 
         case OVERFLOW_REJECT:
         case OVERFLOW_WAIT:
@@ -62,6 +62,8 @@ int pool_admit(
         if (may_have_to_drop(pool, n) && pool_reclaim_all(pool) > 0)
                 pool_after_change(pool);
         r = scheduler_admit(&pool->scheduler, n, submission, priority, flags);
+        if (r == ADMIT_YES && (flags & ADMIT_LATER))
+                scheduler_promise(&pool->scheduler, n);
         urgent = pool_post_ended(pool, &mail, now);
         /* What has ended needs no token any more, and may have left its key to another one. */
         if (unlikely(keys_are_in_use(&pool->scheduler.keys)))
@@ -124,7 +126,7 @@ uint64_t pool_room(Pool *pool) {
         uint64_t room;
 
         pool_lock(pool);
-        room = s->draining ? 0 : usec_sub(s->config.queue_max, s->n_queued + s->n_scheduled);
+        room = s->draining ? 0 : usec_sub(s->config.queue_max, scheduler_n_waiting(s));
         pool_unlock(pool);
         return room;
 }
@@ -144,6 +146,24 @@ void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
                 scheduler_submit(&pool->scheduler, jobs[i], now);
         jobs_came(pool, jobs[0], n, now);
         pool_unlock(pool);
+}
+
+void pool_end_promise(Pool *pool, uint64_t n) {
+        pool_lock(pool);
+        scheduler_end_promise(&pool->scheduler, n);
+        pool_unlock(pool);
+}
+
+bool pool_feed(Pool *pool) {
+        bool starved;
+
+        pool_lock(pool);
+        starved = pool->starved;
+        pool->starved = false;
+        if (starved)
+                pool_after_change(pool);
+        pool_unlock(pool);
+        return starved;
 }
 
 int pool_reserve(Pool *pool, const Submission *submission, int16_t priority) {
@@ -169,7 +189,8 @@ size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
                                 break;
                         reserved = job;
                 }
-                if (unlikely(!job->details && scheduler_needs_details(&pool->scheduler, job)) &&
+                if (unlikely(!job->details &&
+                             scheduler_needs_details(&pool->scheduler, job, USEC_INFINITY)) &&
                         job_ensure_details(job) < 0)
                         break;
                 scheduler_submit(&pool->scheduler, job, now);
@@ -182,10 +203,17 @@ size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
         return i;
 }
 
+void pool_restore(Pool *pool, Job *job, usec_t now) {
+        pool_lock(pool);
+        scheduler_restore(&pool->scheduler, job, now);
+        pool_unlock(pool);
+}
+
 void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now) {
         pool_lock(pool);
         scheduler_turn_away(&pool->scheduler, job, result);
-        pool_name_stage(pool, job);
+        if (job->submission->pipeline)
+                pool_name_stage(pool, job);
         pool_unlock(pool);
         job->due_at = now;
         if (job->details)

@@ -25,6 +25,7 @@ typedef struct LeaseDesk LeaseDesk;
 typedef struct Pool Pool;
 typedef struct PoolScaling PoolScaling;
 typedef struct PoolView PoolView;
+typedef struct Store Store;
 typedef struct Worker Worker;
 
 typedef enum PoolState {
@@ -54,8 +55,10 @@ struct Pool {
         uint64_t digest; /* of that file */
         Handler *
                 handler; /* owned; used by workers without a lock, closed after the last has gone */
-        Mailbox *mailbox;                    /* borrowed from the engine */
-        OutputStock *stock;                  /* borrowed from the engine */
+        Mailbox *mailbox;   /* borrowed from the engine */
+        OutputStock *stock; /* borrowed from the engine */
+        Store *store;       /* borrowed from the engine: where its jobs are kept; NULL = nowhere */
+        uint64_t n_unsettled;                /* jobs whose end is not on the disk yet */
         List links;                          /* among the pools of the engine, by age */
         Job *retained_first, *retained_last; /* finished jobs whose results are kept, by Job.next */
         uint64_t n_retained;
@@ -102,6 +105,7 @@ struct Pool {
                                work yet */
         uint32_t n_stuck;   /* workers that ignore a stop */
         uint32_t n_several; /* workers in a turn of several jobs */
+        bool starved;       /* a worker found no sheet to note its jobs on */
         Timer timer;        /* armed by any thread */
         Histogram queue_wait, run_time;
         bool refuses;           /* an open breaker refuses what is queued; else it waits */
@@ -182,12 +186,21 @@ uint64_t pool_room(Pool *pool);
 /* Hands over n admitted jobs. Workers are set aside to be woken by pool_wake(). */
 void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now);
 
+/* n jobs that were admitted with ADMIT_LATER come next, or never. */
+void pool_end_promise(Pool *pool, uint64_t n);
+
+/* There are blank sheets again. True if workers waited for that. */
+bool pool_feed(Pool *pool);
+
 /* Memory for jobs that come in past pool_admit(). 0 or -ENOMEM. */
 int pool_reserve(Pool *pool, const Submission *submission, int16_t priority);
 
 /* Hands over n jobs that come from another stage of their pipeline, whatever room there is. Returns
  * how many of them could be: where memory is short the others cannot. */
 size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now);
+
+/* A job that is back with its place, after pool_reserve(). See scheduler_restore(). */
+void pool_restore(Pool *pool, Job *job, usec_t now);
 
 /* Such a job ends here instead, with this result. */
 void pool_turn_away(Pool *pool, Job *job, JobResult result, usec_t now);
@@ -240,7 +253,8 @@ void pool_timer(Pool *pool, usec_t now);
 void pool_join(Pool *pool, Worker *worker);
 
 bool pool_is_empty(Pool *pool);    /* nothing queued or running */
-bool pool_has_no_jobs(Pool *pool); /* and nothing scheduled */
+bool pool_has_no_jobs(Pool *pool); /* and nothing scheduled, nor unsettled */
+bool pool_is_quiet(Pool *pool);    /* of durable jobs those that wait do not matter */
 PoolState pool_state(Pool *pool);
 void pool_shape(Pool *pool, PoolState *ret_state, uint32_t *ret_n_workers); /* what listeners see */
 void pool_view(Pool *pool, PoolView *ret);

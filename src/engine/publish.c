@@ -145,8 +145,10 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         job->due_at = now;
         /* Others of its submission may end in other pools at this moment: main counts them, and is
          * the only one who knows whether somebody waits for the last one, or for the credit. */
-        if (unlikely(submission->pipeline)) {
+        if (unlikely(submission->pipeline))
                 pool_name_stage(pool, job);
+        /* The end of a durable job is one only once it is on the disk. */
+        if (unlikely(submission->pipeline || submission->durable)) {
                 mail_add_job(mail, job);
                 return urgent || cancels_group(job);
         }
@@ -260,6 +262,16 @@ static void report_to_gates(Pool *pool, Worker *worker, unsigned n, usec_t now) 
         pool_gates_report(&pool->gates, worker->permits + first, ends, n - first, now);
 }
 
+/* The job waits for another attempt. Why the last one failed is nothing to say of one that goes on.
+ * Of a durable one main hears, once for what it has not read yet. */
+static void tell_wait(Job *job, Mail *mail) {
+        job_forget_error(job);
+        if (likely(!job->submission->durable) || job->details->told)
+                return;
+        job->details->told = true;
+        mail_add_wait(mail, job->details);
+}
+
 /* Publishes the results of the turn up to number `n` of the `n_begun` that have begun; the lock is
  * held. True if it is urgent. */
 bool pool_publish(
@@ -289,7 +301,7 @@ bool pool_publish(
                 if (finish(pool, worker, i, now))
                         urgent |= pool_post_finished(pool, job, now, mail);
                 else
-                        job_forget_error(job);
+                        tell_wait(job, mail);
         }
         if (n_sharing > 0)
                 histogram_add(&pool->run_time, share, n_sharing);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/engine-private.h"
+#include "store/store.h"
 #include "util/fd.h"
 #include "util/strv.h"
 
@@ -58,14 +59,19 @@ Submission *submission_free(Submission *submission) {
 void engine_free_job(Engine *engine, Job *job) {
         Submission *submission = job->submission;
 
+        if (unlikely(submission->durable))
+                durable_forget_job(engine, job);
         job_table_remove(&engine->jobs, job);
         if (job->flags & JOB_DATA_OWNED)
                 free(job->data);
         if (unlikely(job->details))
                 job_details_free(job->details);
         slab_free(&engine->slab, job);
-        if (--submission->n_jobs == 0)
-                submission_free(submission);
+        if (--submission->n_jobs > 0)
+                return;
+        if (unlikely(submission->durable))
+                durable_forget_submission(engine, submission);
+        submission_free(submission);
 }
 
 void engine_drop_data(Engine *engine, Job *job) {
@@ -78,8 +84,23 @@ void engine_drop_data(Engine *engine, Job *job) {
         job->size = 0;
 }
 
+/* What is on its way to the disk is no job yet. */
 Job *engine_find_job(Engine *engine, uint64_t id) {
-        return job_table_get(&engine->jobs, id);
+        Job *job = job_table_get(&engine->jobs, id);
+
+        return job && !job->submission->storing ? job : NULL;
+}
+
+Job *engine_next_job(Engine *engine, uint64_t id) {
+        Job *job = job_table_after(&engine->jobs, id);
+
+        while (job && job->submission->storing) {
+                const Submission *submission = job->submission;
+
+                job = job_table_after(
+                        &engine->jobs, submission->first_id + submission->n_total - 1);
+        }
+        return job;
 }
 
 Job *engine_submission_job(Engine *engine, const Submission *submission, size_t i) {
@@ -131,9 +152,18 @@ static void discard_jobs(Engine *engine, Job *first) {
         }
 }
 
-/* Calls whose jobs need memory of their own: everything is made before anything is handed over. */
-static int submit_prepared(Engine *engine, Pool *pool, Submission *submission,
-        const struct iovec *payloads, size_t n, bool borrow) {
+void engine_discard_submission(Engine *engine, Submission *submission, Job *first) {
+        for (Job *job = first; job; job = job->next)
+                job_table_remove(&engine->jobs, job);
+        discard_jobs(engine, first);
+        submission->n_jobs = 0;
+        if (submission->group)
+                engine_drop_group(engine, submission->group);
+}
+
+/* Makes all jobs of a call, linked by next, before anything is handed over. 0 or -ENOMEM. */
+static int make_jobs(Engine *engine, Submission *submission, const struct iovec *payloads, size_t n,
+        bool borrow, Job **ret) {
         Job *first = NULL, **end = &first;
 
         for (size_t i = 0; i < n; i++) {
@@ -154,7 +184,19 @@ static int submit_prepared(Engine *engine, Pool *pool, Submission *submission,
                 }
                 job->flags |= JOB_DATA_OWNED;
         }
+        *ret = first;
+        return 0;
+}
 
+/* Calls whose jobs need memory of their own. */
+static int submit_prepared(Engine *engine, Pool *pool, Submission *submission,
+        const struct iovec *payloads, size_t n, bool borrow) {
+        Job *first;
+        int r;
+
+        r = make_jobs(engine, submission, payloads, n, borrow, &first);
+        if (r < 0)
+                return r;
         while (first) {
                 Job *jobs[CHUNK_JOBS];
                 size_t k = 0;
@@ -167,6 +209,25 @@ static int submit_prepared(Engine *engine, Pool *pool, Submission *submission,
                 if (first)
                         pool_wake(pool);
         }
+        return 0;
+}
+
+/* Calls whose jobs go to the disk before they go to the pool. */
+static int submit_durable(Engine *engine, Submission *submission, const struct iovec *payloads,
+        size_t n, bool borrow) {
+        Job *first;
+        int r;
+
+        r = make_jobs(engine, submission, payloads, n, borrow, &first);
+        if (r < 0)
+                return r;
+        r = durable_submit(engine, submission, first);
+        if (r < 0) {
+                discard_jobs(engine, first);
+                return r;
+        }
+        for (Job *job = first; job; job = job->next)
+                job_table_put(&engine->jobs, job);
         return 0;
 }
 
@@ -189,10 +250,25 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
         }
 }
 
+/* No id is given out that may have been given out before the last start: more are asked for long
+ * before these are used up, but the disk may be slow, or full. */
+static int reserve_ids(Engine *engine, size_t n) {
+        if (!engine->store)
+                return 0;
+        if (store_has_failed(engine->store))
+                return -EIO;
+        if (n > store_id_limit(engine->store) - engine->next_id)
+                return -ENOSPC;
+        return 0;
+}
+
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         const struct iovec *payloads, size_t n, bool borrow) {
         int r;
 
+        r = reserve_ids(engine, n);
+        if (r < 0)
+                return r;
         r = slab_reserve(&engine->slab, n);
         if (r < 0)
                 return r;
@@ -205,17 +281,33 @@ int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         submission->submitted_at = usec_now(CLOCK_MONOTONIC);
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
 
-        if (!borrow || jobs_need_details(submission)) {
+        if (unlikely(submission->durable))
+                r = submit_durable(engine, submission, payloads, n, borrow);
+        else if (!borrow || jobs_need_details(submission))
                 r = submit_prepared(engine, pool, submission, payloads, n, borrow);
-                if (r < 0) {
-                        submission->n_jobs = 0;
-                        return r;
-                }
-        } else
+        else
                 submit_borrowed(engine, pool, submission, payloads, n);
-
+        if (r < 0) {
+                submission->n_jobs = 0;
+                return r;
+        }
         engine->next_id += n;
+        if (engine->store)
+                store_use_ids(engine->store, engine->next_id);
         return 0;
+}
+
+int engine_cancel_submission(Engine *engine, const Submission *submission, const char *reason) {
+        /* A client may leave very many of these behind, so nothing else is looked at. */
+        JobFilter filter = {
+                .state = _JOB_STATE_INVALID,
+                .result = _JOB_RESULT_INVALID,
+                .first_id = submission->first_id,
+                .last_id = submission->first_id + submission->n_total - 1,
+                .unfinished = true,
+        };
+
+        return engine_sweep(engine, &filter, reason, NULL, NULL, NULL);
 }
 
 int engine_submit(Engine *engine, Pool *pool, Submission *submission, const struct iovec *payloads,
@@ -224,10 +316,14 @@ int engine_submit(Engine *engine, Pool *pool, Submission *submission, const stru
 
         /* Making room can take claimed jobs back, for which idle workers are woken. */
         pool->is_to_wake = engine->wake_pools = true;
-        r = pool_admit(pool, n, submission, submission->priority, flags);
+        r = pool_admit(
+                pool, n, submission, submission->priority, flags | (pool->store ? ADMIT_LATER : 0));
         if (r != ADMIT_YES)
                 return r;
         submission->pool = pool;
+        submission->durable = pool->store;
         r = engine_accept_jobs(engine, pool, submission, payloads, n, borrow);
+        if (r < 0 && pool->store)
+                pool_end_promise(pool, n);
         return r < 0 ? r : ADMIT_YES;
 }

@@ -23,6 +23,8 @@ bool job_matches(const Job *job, const JobFilter *filter, const JobView *view) {
                 return false;
         if (filter->no_items && submission->pipeline)
                 return false;
+        if (filter->only_volatile && submission->durable)
+                return false;
         if (filter->by_owner && submission->owner != filter->owner)
                 return false;
         if (filter->tag && strcmp(submission->tag ?: "", filter->tag) != 0)
@@ -42,16 +44,18 @@ void sweep_free(Sweep *sweep) {
         free(sweep);
 }
 
-static CancelVerdict cancel_for(Job *job, const char *reason) {
+static CancelVerdict cancel_for(const Sweep *sweep, Job *job) {
         Pool *pool = job_pool(job);
 
-        if (reason) {
-                pool_lock(pool);
-                if (job->state != JOB_FINISHED && job_ensure_details(job) >= 0 &&
-                        !job->details->error)
-                        job->details->error = strdup(reason);
-                pool_unlock(pool);
-        }
+        pool_lock(pool);
+        if (sweep->interrupts && job->submission->durable) {
+                /* What somebody has cancelled before stays cancelled. */
+                if (job->state != JOB_FINISHED && !(job->flags & JOB_STOP_BY_CANCEL))
+                        job->interrupted = true;
+        } else if (sweep->reason && job->state != JOB_FINISHED && job_ensure_details(job) >= 0 &&
+                   !job->details->error)
+                job->details->error = strdup(sweep->reason);
+        pool_unlock(pool);
         return pool_cancel(pool, job);
 }
 
@@ -77,20 +81,21 @@ static bool sweep_some(Engine *engine, Sweep *sweep) {
                 return true;
 
         for (unsigned i = 0; i < SWEEP_LOOKS && n_cancels < SWEEP_CANCELS; i++) {
-                Job *job = job_table_after(&engine->jobs, sweep->cursor);
+                Job *job = engine_next_job(engine, sweep->cursor);
                 JobView view;
 
                 if (!job || job->id > sweep->last)
                         return true;
                 sweep->cursor = job->id;
                 pool_job_view_state(job_pool(job), job, &view);
-                if (view.state == JOB_FINISHED || !job_matches(job, &sweep->filter, &view))
+                if (view.state == JOB_FINISHED || job->interrupted ||
+                        !job_matches(job, &sweep->filter, &view))
                         continue;
                 if (sweep->refuse) {
                         n_cancels += pool_refuse(sweep->filter.pool, job);
                         continue;
                 }
-                sweep->n_cancelled += cancel_for(job, sweep->reason) != CANCEL_NOTHING;
+                sweep->n_cancelled += cancel_for(sweep, job) != CANCEL_NOTHING;
                 n_cancels++;
         }
         return false;

@@ -65,6 +65,9 @@ static bool begin_run(Pool *pool, Worker *worker, size_t n, usec_t now, Mail *ma
                 worker->several = true;
                 pool->n_several++;
         }
+        if (unlikely(pool->store))
+                for (unsigned i = 0; i < n_begun; i++)
+                        worker_mark(worker, i);
         scheduler_add_run(&pool->scheduler, &worker->run, now, timeout);
         return pool_note_started(pool, worker, n_begun, mail);
 }
@@ -93,6 +96,7 @@ static void worker_say_gone(Pool *pool, Worker *worker) {
                 pool->config->handler->worker_close(pool->handler, worker->state);
 
         mail_init(&mail);
+        mail_add_sheets(&mail, &worker->sheets);
         list_append(&mail.gone, &worker->links);
         mail.n++;
         if (mailbox_post(mailbox, &mail, /* urgent= */ true))
@@ -133,6 +137,14 @@ static bool is_next_too_large(Pool *pool, const Worker *worker, usec_t now) {
         return next && next->size > worker->fits;
 }
 
+/* Without a sheet a durable job cannot begin: the store is far behind, and says when it is not. */
+static size_t reserve_sheets(Pool *pool, Worker *worker, size_t max) {
+        max = worker_reserve_sheets(worker, max);
+        if (max == 0)
+                pool->starved = true;
+        return max;
+}
+
 Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         bool urgent = false, wake, is_short;
         TakeVerdict verdict;
@@ -158,6 +170,8 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                 end_run(pool, worker, now);
                 worker->batch = false;
                 worker->n_jobs = 0;
+                mail_add_sheets(&mail, &worker->sheets);
+                worker->n_sheets = 0;
         }
         worker_forget_poke(worker);
         if (worker->coming) {
@@ -180,8 +194,10 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
                         max = pool_turn_size(pool);
                         if (unlikely(max > worker->room))
                                 max = MIN(max, worker_reserve(worker, max));
+                        if (unlikely(pool->store))
+                                max = reserve_sheets(pool, worker, max);
                         gates = gate_turn_init(&gate_turn, &pool->gates, worker->permits);
-                        verdict = is_next_too_large(pool, worker, now)
+                        verdict = max == 0 || is_next_too_large(pool, worker, now)
                                           ? TAKE_NEVER
                                           : scheduler_take(&pool->scheduler, now, gates, max,
                                                     worker->jobs, &n, &until);

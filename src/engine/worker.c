@@ -8,6 +8,7 @@
 
 #include "engine/affinity.h"
 #include "engine/attempt.h"
+#include "store/store.h"
 #include "util/fd.h"
 
 void worker_wake(Worker *worker) {
@@ -100,6 +101,7 @@ static bool worker_begin_next(Worker *worker) {
 /* Runs the turn's jobs. A clock reading per job is spent only on those whose times are kept. */
 static void worker_run_turn(Worker *worker) {
         bool several = claim_end(atomic_load_explicit(&worker->claim, memory_order_relaxed)) > 1;
+        const Pool *pool = worker->pool;
         usec_t t = worker->turn_started_at;
         unsigned i = 0;
 
@@ -112,6 +114,8 @@ static void worker_run_turn(Worker *worker) {
 
                 result->started_at = t;
                 result->duration = USEC_INFINITY;
+                if (unlikely(pool->store) && i > 0)
+                        worker_mark(worker, i);
                 worker_run(worker, i);
                 if (result->details && several) {
                         usec_t end = usec_now(CLOCK_MONOTONIC);
@@ -162,6 +166,28 @@ size_t worker_reserve(Worker *worker, size_t n) {
         return worker->room;
 }
 
+size_t worker_reserve_sheets(Worker *worker, size_t n) {
+        while (worker->n_sheets * MARK_SHEET_MAX < n) {
+                MarkSheet *sheet = store_take_sheet(worker->pool->store);
+
+                if (!sheet)
+                        break;
+                list_append(&worker->sheets, &sheet->links);
+                worker->n_sheets++;
+        }
+        return MIN(n, worker->n_sheets * MARK_SHEET_MAX);
+}
+
+void worker_mark(Worker *worker, unsigned i) {
+        const Job *job = worker->jobs[i];
+        List *l = list_first(&worker->sheets);
+
+        for (unsigned k = i / MARK_SHEET_MAX; k > 0; k--)
+                l = l->next;
+        mark_begun(list_entry(l, MarkSheet, links), i % MARK_SHEET_MAX, job->id, job->stage,
+                worker->results[i].attempt);
+}
+
 int worker_new(Pool *pool, uint32_t id, Worker **ret) {
         bool in_slot = pool->config->handler->in_slots;
         size_t room = in_slot ? 1 : TURN_JOBS_MAX;
@@ -182,6 +208,7 @@ int worker_new(Pool *pool, uint32_t id, Worker **ret) {
         list_init(&worker->links);
         list_init(&worker->idle_links);
         list_init(&worker->poke_links);
+        list_init(&worker->sheets);
         list_init(&worker->lease.links);
         list_init(&worker->run.links);
         if (!in_slot && worker->eventfd < 0) {

@@ -70,6 +70,8 @@ struct Worker {
         bool stuck;      /* counted in n_stuck */
         bool stop_seen;  /* the run's deadline is now that of the stop */
         bool overdue;    /* and that is over: the job is taken from whoever had leased it */
+        List sheets;     /* MarkSheet.links, owned: where the jobs of the turn are noted; … */
+        size_t n_sheets; /* … of a durable pool */
         unsigned n_jobs;
         unsigned n_started;   /* jobs of the turn that are known to have begun, and told of */
         unsigned n_published; /* jobs of the turn that are finished */
@@ -119,6 +121,12 @@ void worker_wake(Worker *worker); /* writes the eventfd */
 /* Makes room for a turn of n jobs, by the worker itself between two turns and with the pool's lock.
  * Returns for how many there is room, which is as many as before where memory is short. */
 size_t worker_reserve(Worker *worker, size_t n);
+
+/* The same for sheets to note the jobs of the turn on. */
+size_t worker_reserve_sheets(Worker *worker, size_t n);
+
+/* Notes that job i of the turn begins, before it does. */
+void worker_mark(Worker *worker, unsigned i);
 
 /* How many calls of the handler the turn is. */
 static inline unsigned worker_n_calls(const Worker *worker) {

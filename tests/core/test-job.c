@@ -17,7 +17,7 @@ static const struct {
         JobState state;
         JobState after[_JOB_EVENT_MAX]; /* delay, queue, start, stop, pass, finish */
 } rows[] = {
-        { JOB_NEW, { JOB_SCHEDULED, JOB_QUEUED, NONE, NONE, NONE, NONE } },
+        { JOB_NEW, { JOB_SCHEDULED, JOB_QUEUED, NONE, NONE, NONE, JOB_FINISHED } },
         { JOB_SCHEDULED, { NONE, JOB_QUEUED, NONE, NONE, NONE, JOB_FINISHED } },
         { JOB_QUEUED, { NONE, NONE, JOB_RUNNING, NONE, NONE, JOB_FINISHED } },
         { JOB_RUNNING, { JOB_SCHEDULED, NONE, NONE, JOB_STOPPING, JOB_PASSING, JOB_FINISHED } },

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* What the store has kept becomes jobs again, before the loop runs. Their places in the queues are
+ * as before: CLOCK_REALTIME says how long each has waited. (One that has waited for longer than the
+ * machine is up counts as waiting since then.) */
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/retry.h"
+#include "engine/durable.h"
+#include "engine/engine-private.h"
+#include "engine/job-group.h"
+#include "util/log.h"
+#include "util/strv.h"
+
+/* What belongs to a pool or pipeline that is not there is told for so many of them. */
+#define STRANGERS_MAX 16
+
+typedef struct Stranger {
+        char *target; /* owned */
+        uint64_t n_jobs;
+} Stranger;
+
+typedef struct Recovery {
+        Engine *engine;
+        usec_t now, realtime;
+        Submission *submission; /* the one that was read last; NULL = it has no place here */
+        uint64_t n_left;        /* its jobs that were not read yet */
+        Job **finished;         /* owned; the jobs are not */
+        size_t n_finished, room;
+        Job *ended; /* jobs that end by having been at work too often, linked by next */
+        uint64_t n_jobs;
+        Stranger strangers[STRANGERS_MAX], *stranger;
+        size_t n_strangers;
+} Recovery;
+
+/* The moment of the clock that does not go back, at least 1 as 0 is none. */
+static usec_t to_monotonic(const Recovery *r, usec_t realtime) {
+        if (realtime == 0)
+                return 0;
+        if (realtime > r->realtime)
+                return usec_add(r->now, realtime - r->realtime);
+        return MAX(usec_sub(r->now, r->realtime - realtime), UINT64_C(1));
+}
+
+/* ---- submissions ---- */
+
+static void note_stranger(Recovery *r, const char *target) {
+        r->stranger = NULL;
+        for (size_t i = 0; i < r->n_strangers; i++)
+                if (strcmp(r->strangers[i].target, target) == 0)
+                        r->stranger = &r->strangers[i];
+        if (r->stranger || r->n_strangers == STRANGERS_MAX)
+                return;
+        r->strangers[r->n_strangers].target = strdup(target);
+        if (r->strangers[r->n_strangers].target)
+                r->stranger = &r->strangers[r->n_strangers++];
+}
+
+/* All its jobs have been read. */
+static void end_submission(Recovery *r) {
+        Submission *submission = TAKE_PTR(r->submission);
+
+        if (!submission)
+                return;
+        /* A group without some of its members would never end. */
+        if (submission->group && submission->n_jobs < submission->n_total)
+                engine_drop_group(r->engine, submission->group);
+        if (submission->n_jobs == 0) {
+                durable_forget_submission(r->engine, submission);
+                submission_free(submission);
+        }
+}
+
+static int copy_texts(Submission *submission, const StoredSubmission *stored) {
+        int r = 0;
+
+        if (stored->tag && !(submission->tag = strdup(stored->tag)))
+                return -ENOMEM;
+        if (stored->concurrency_key &&
+                !(submission->concurrency_key = strdup(stored->concurrency_key)))
+                return -ENOMEM;
+        STRV_FOREACH (argument, stored->arguments)
+                if (r >= 0)
+                        r = strv_extend(&submission->arguments, *argument);
+        return r;
+}
+
+static int on_submission(void *userdata, const StoredSubmission *stored) {
+        _cleanup_(submission_freep) Submission *submission = NULL;
+        Recovery *recovery = userdata;
+        Engine *engine = recovery->engine;
+        PoolPipeline *pipeline = NULL;
+        Pool *pool = NULL;
+        int r;
+
+        end_submission(recovery);
+        if (stored->to_pipeline)
+                pipeline = engine_find_pipeline(engine, stored->target);
+        else
+                pool = engine_find_pool(engine, stored->target);
+        if (pipeline ? !pipeline->stages[0]->store : !pool || !pool->store) {
+                note_stranger(recovery, stored->target);
+                return 0;
+        }
+
+        submission = submission_new();
+        if (!submission)
+                return -ENOMEM;
+        submission->durable = true;
+        submission->first_id = stored->first_id;
+        submission->n_total = stored->n_total;
+        submission->owner = stored->owner;
+        submission->priority = stored->priority;
+        submission->max_attempts = stored->max_attempts;
+        submission->bind = stored->bind;
+        submission->submitted_at = to_monotonic(recovery, stored->submitted_realtime);
+        submission->submitted_realtime = stored->submitted_realtime;
+        submission->delay = stored->delay;
+        submission->queue_timeout = stored->queue_timeout;
+        submission->run_timeout = stored->run_timeout;
+        r = copy_texts(submission, stored);
+        if (r < 0)
+                return r;
+        if (pipeline) {
+                submission->pipeline = &pipeline->pipeline;
+                pipeline->n_submissions++;
+        } else
+                submission->pool = pool;
+        if (stored->group_id > 0) {
+                r = engine_restore_group(
+                        engine, submission, stored->group_policy, stored->group_id);
+                if (r < 0)
+                        return r;
+        }
+        recovery->submission = TAKE_PTR(submission);
+        return 0;
+}
+
+/* ---- jobs ---- */
+
+static bool needs_details(const Pool *pool, const StoredJob *stored, const Job *job) {
+        const Submission *submission = job->submission;
+
+        return stored->finished || stored->attempt > 0 || stored->kicked || stored->ready > 0 ||
+               submission->delay > 0 || submission->queue_timeout != USEC_INFINITY ||
+               submission->concurrency_key ||
+               scheduler_needs_details(&pool->scheduler, job, job->due_at);
+}
+
+static int set_details(const Recovery *r, Job *job, const StoredJob *stored) {
+        JobDetails *details;
+
+        if (job_ensure_details(job) < 0)
+                return -ENOMEM;
+        details = job->details;
+        details->attempt = stored->attempt;
+        details->asked = stored->asked;
+        details->crashes = stored->crashes;
+        details->kicked = stored->kicked;
+        details->worker = stored->worker;
+        details->exit_status = stored->exit_status;
+        details->started_at = to_monotonic(r, stored->started);
+        details->finished_at = to_monotonic(r, stored->finished_at);
+        details->duration = stored->duration;
+        details->ready_at = MAX(to_monotonic(r, stored->ready), job->due_at);
+        if (stored->error && stored->error[0]) {
+                details->error = strdup(stored->error);
+                if (!details->error)
+                        return -ENOMEM;
+        }
+        return 0;
+}
+
+static int keep_finished(Recovery *r, Job *job) {
+        if (r->n_finished == r->room) {
+                size_t room = MAX(r->room * 2, (size_t) 1024);
+                Job **finished = reallocarray(r->finished, room, sizeof(*finished));
+
+                if (!finished)
+                        return -ENOMEM;
+                r->finished = finished;
+                r->room = room;
+        }
+        r->finished[r->n_finished++] = job;
+        return 0;
+}
+
+/* The daemon has ended with the job at work, or what it hangs on has gone with it: is that its end?
+ * NULL: it is not. */
+static const char *reason_to_end(
+        const Pool *pool, Job *job, const StoredJob *stored, JobResult *ret, char text[static 96]) {
+        const Submission *submission = job->submission;
+        RetryConfig config = pool->scheduler.config.retry;
+        RetryStats stats = { .attempts = stored->attempt, .asked = stored->asked + 1 };
+        usec_t delay;
+
+        if (submission->bind) {
+                *ret = JOB_CANCELLED;
+                return "its client has gone";
+        }
+        if (!stored->was_running)
+                return NULL;
+        *ret = JOB_LOST;
+        if (stored->crashes >= STORE_CRASHES_MAX) {
+                (void) snprintf(
+                        text, 96, "sluiced ended %" PRIu32 " times while it ran", stored->crashes);
+                return text;
+        }
+        job->details->asked++;
+        if (submission->max_attempts > 0)
+                config.max_attempts = submission->max_attempts;
+        if (retry_ask(&config, &stats, OUTCOME_GONE, JOB_STOP_NONE, 0, &delay) == RETRY_NOT) {
+                (void) snprintf(text, 96, "sluiced ended while it ran (attempt %" PRIu32 ")",
+                        stored->attempt);
+                return text;
+        }
+        return NULL;
+}
+
+/* It ends here, which the store is told once it runs. */
+static int end_job(Recovery *r, Job *job, JobResult result, const char *error) {
+        if (job_ensure_details(job) < 0)
+                return -ENOMEM;
+        free(job->details->error);
+        job->details->error = strdup(error);
+        pool_turn_away(job_pool(job), job, result, r->now);
+        job->next = r->ended;
+        r->ended = job;
+        return 0;
+}
+
+static int restore(Recovery *recovery, Pool *pool, Job *job, const StoredJob *stored) {
+        char text[96];
+        const char *error;
+        JobResult result;
+        int r;
+
+        r = pool_reserve(pool, job->submission, job->priority);
+        if (r < 0)
+                return r;
+        if (needs_details(pool, stored, job)) {
+                r = set_details(recovery, job, stored);
+                if (r < 0)
+                        return r;
+        }
+        if (stored->finished) {
+                job->state = JOB_FINISHED;
+                job->result = stored->result;
+                job->due_at = job->details->finished_at;
+                return keep_finished(recovery, job);
+        }
+        job->submission->n_pending++;
+        if (job->submission->pipeline)
+                pipeline_enter(job->submission->pipeline, 1);
+        error = reason_to_end(pool, job, stored, &result, text);
+        if (error)
+                return end_job(recovery, job, result, error);
+        pool_restore(pool, job, recovery->now);
+        if (stored->was_running)
+                durable_tell_waits(recovery->engine, job->details);
+        return 0;
+}
+
+static int on_job(void *userdata, const StoredJob *stored) {
+        Recovery *recovery = userdata;
+        Submission *submission = recovery->submission;
+        Engine *engine = recovery->engine;
+        void *data = NULL;
+        Job *job;
+        int r;
+
+        if (!submission) {
+                if (recovery->stranger)
+                        recovery->stranger->n_jobs++;
+                return 0;
+        }
+        if (submission->pipeline && stored->stage >= submission->pipeline->n_stages) {
+                log_error("Job %" PRIu64 " was at a stage that its pipeline does not have any "
+                          "more: it stays in the store",
+                        stored->id);
+                return 0;
+        }
+        r = slab_reserve(&engine->slab, 1);
+        if (r >= 0)
+                r = job_table_reserve(&engine->jobs, stored->id, 1);
+        if (r < 0)
+                return r;
+        if (stored->size > 0) {
+                data = malloc(stored->size);
+                if (!data)
+                        return -ENOMEM;
+                memcpy(data, stored->data, stored->size);
+        }
+        job = slab_alloc(&engine->slab);
+        *job = (Job){
+                .id = stored->id,
+                .stage = stored->stage,
+                .submission = submission,
+                .due_at = to_monotonic(recovery, stored->due),
+                .data = data,
+                .size = stored->size,
+                .flags = data ? JOB_DATA_OWNED : 0,
+                .priority = stored->priority,
+                .state = JOB_NEW,
+        };
+        submission->n_jobs++;
+        job_table_put(&engine->jobs, job);
+        recovery->n_jobs++;
+        /* Whatever fails ends the start of the daemon, and with it this job. */
+        return restore(recovery, job_pool(job), job, stored);
+}
+
+/* ---- all ---- */
+
+static int by_end(const void *a, const void *b) {
+        const Job *ja = *(Job *const *) a, *jb = *(Job *const *) b;
+
+        if (ja->due_at != jb->due_at)
+                return ja->due_at < jb->due_at ? -1 : 1;
+        return ja->id < jb->id ? -1 : ja->id > jb->id;
+}
+
+static void tell_strangers(Recovery *r) {
+        for (size_t i = 0; i < r->n_strangers; i++) {
+                log_warning("%" PRIu64 " jobs wait in the store for \"%s\", which is not there or "
+                            "not durable: they are back once it is, after a restart",
+                        r->strangers[i].n_jobs, r->strangers[i].target);
+                free(r->strangers[i].target);
+        }
+}
+
+int engine_recover(Engine *engine) {
+        static const StoreReader reader = { .submission = on_submission, .job = on_job };
+        Recovery recovery = {
+                .engine = engine,
+                .now = usec_now(CLOCK_MONOTONIC),
+                .realtime = usec_now(CLOCK_REALTIME),
+        };
+        int r;
+
+        /* No worker takes one before all are there. */
+        list_for_each (l, &engine->pools)
+                pool_pause(list_entry(l, Pool, links), true);
+        r = store_read_jobs(engine->store, &reader, &recovery);
+        end_submission(&recovery);
+        list_for_each (l, &engine->pools)
+                engine_pause_pool(engine, list_entry(l, Pool, links), false);
+        if (r >= 0 && recovery.n_finished > 0)
+                qsort(recovery.finished, recovery.n_finished, sizeof(*recovery.finished), by_end);
+        for (size_t i = 0; r >= 0 && i < recovery.n_finished; i++)
+                engine_restore_finished(engine, recovery.finished[i]);
+        list_for_each (l, &engine->pools)
+                engine_forget_surplus(engine, list_entry(l, Pool, links));
+        free(recovery.finished);
+        tell_strangers(&recovery);
+        if (r < 0)
+                return r;
+        for (Job *job = recovery.ended, *next; job; job = next) {
+                next = job->next;
+                durable_job_ended(engine, job);
+        }
+        if (recovery.n_jobs > 0)
+                log_info("%" PRIu64 " durable jobs are back", recovery.n_jobs);
+        r = store_start(engine->store);
+        if (r >= 0)
+                engine_turn(engine);
+        return r;
+}

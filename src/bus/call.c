@@ -25,6 +25,7 @@ int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *
         list_init(&call->group_watch.links);
         acquire_watch_init(&call->acquire_watch, NULL);
         lease_watch_init(&call->lease_watch);
+        list_init(&call->store_watch.links);
         list_append(&client->calls, &call->links);
         client->n_calls++;
         *ret = call;
@@ -41,6 +42,7 @@ Call *call_free(Call *call) {
         group_unwatch(&call->group_watch);
         acquire_leave(&call->acquire_watch);
         lease_unwatch(&call->lease_watch);
+        engine_unwatch_store(&call->store_watch);
         if (call->sweep) {
                 call->sweep->done = NULL;
                 call->sweep->userdata = NULL;
@@ -50,9 +52,77 @@ Call *call_free(Call *call) {
         if (call->submission)
                 engine_abandon(call->submission);
         sd_event_source_disable_unref(call->timeout_source);
+        sd_bus_message_unref(call->reply);
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
+}
+
+/* ---- what is to be on the disk first ---- */
+
+static void on_stored(StoreWatch *watch, int r) {
+        Call *call = container_of(watch, Call, store_watch);
+
+        if (r < 0)
+                bus_reply_error(
+                        call->message, BUS_ERROR_STORAGE_FAILED, "The disk has failed: not kept");
+        else
+                (void) sd_bus_message_send(call->reply);
+        call_free(call);
+}
+
+int call_reply_when_stored(
+        Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error) {
+        Engine *engine = client->link->server->engine;
+        _cleanup_(call_freep) Call *call = NULL;
+        int r;
+
+        if (!engine->store)
+                return sd_bus_message_send(reply);
+        r = call_new(client, message, &call, error);
+        if (r < 0)
+                return r;
+        call->store_watch.stored = on_stored;
+        r = engine_watch_store(engine, &call->store_watch);
+        if (r != 0)
+                return r > 0 ? sd_bus_message_send(reply) : bus_error_oom(error);
+        call->reply = sd_bus_message_ref(reply);
+        TAKE_PTR(call);
+        return 1;
+}
+
+int call_return_when_stored(Client *client, sd_bus_message *message, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = sd_bus_message_new_method_return(message, &reply);
+        return r < 0 ? r : call_reply_when_stored(client, message, reply, error);
+}
+
+/* ---- the end ---- */
+
+static void end_calls(Client *client) {
+        List *l;
+
+        while ((l = list_first(&client->calls))) {
+                Call *call = list_entry(l, Call, links);
+
+                bus_reply_error(call->message, BUS_ERROR_SHUTTING_DOWN,
+                        "sluiced is shutting down; what is durable goes on when it is back");
+                call_free(call);
+        }
+}
+
+void call_end_all(Server *server) {
+        list_for_each (l, &server->links) {
+                Link *link = list_entry(l, Link, links);
+                Client *client, *next;
+
+                if (link->client)
+                        end_calls(link->client);
+                HASH_ITER (hh, link->clients, client, next)
+                        end_calls(client);
+        }
 }
 
 static int on_timeout(sd_event_source *source, uint64_t usec, void *userdata) {

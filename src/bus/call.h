@@ -7,6 +7,7 @@
 #include <systemd/sd-bus.h>
 
 #include "bus/server.h"
+#include "engine/durable.h"
 #include "engine/engine.h"
 #include "engine/job-group.h"
 
@@ -26,8 +27,12 @@ struct Call {
         GroupWatch group_watch;
         AcquireWatch acquire_watch;
         LeaseWatch lease_watch;
-        Sweep *sweep;                        /* borrowed */
-        Submission *submission;              /* borrowed */
+        Sweep *sweep;           /* borrowed */
+        Submission *submission; /* borrowed */
+        /* How the call is answered once that is on the disk. */
+        int (*accepted)(sd_bus_message *m, Submission *submission);
+        StoreWatch store_watch;
+        sd_bus_message *reply;               /* owned: what is sent then */
         void *waiting;                       /* owned: a submit that waits for room; … */
         void (*waiting_free)(void *waiting); /* … and how it is let go */
 };
@@ -43,6 +48,18 @@ int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *
 /* Forgets the call and whatever it waits for; the message must have been answered, unless its
  * client has gone. Returns NULL. */
 Call *call_free(Call *call);
+
+DEFINE_CLEANUP(Call *, call_free)
+
+/* Sends the reply to `message` once what was changed before is on the disk. As a D-Bus method. */
+int call_reply_when_stored(
+        Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error);
+
+/* The same for a reply of nothing. */
+int call_return_when_stored(Client *client, sd_bus_message *message, sd_bus_error *error);
+
+/* The daemon stops: whatever still waits goes on after the next start, for others. */
+void call_end_all(Server *server);
 
 /* Calls on_timeout once after `timeout` (USEC_INFINITY = never). */
 int call_set_timeout(Call *call, usec_t timeout, void (*on_timeout)(Call *call));

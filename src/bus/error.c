@@ -33,6 +33,8 @@ static const char *const names[_BUS_ERROR_MAX] = {
         [BUS_ERROR_STALE_LEASE] = "org.sluice1.Error.StaleLease",
         [BUS_ERROR_INVALID_STATE] = "org.sluice1.Error.InvalidState",
         [BUS_ERROR_INVALID_COMMAND] = "org.sluice1.Error.InvalidCommand",
+        [BUS_ERROR_NO_SPACE] = "org.sluice1.Error.NoSpace",
+        [BUS_ERROR_STORAGE_FAILED] = "org.sluice1.Error.StorageFailed",
 };
 
 const char *bus_error_name(BusError code) {

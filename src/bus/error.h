@@ -37,6 +37,8 @@ typedef enum BusError {
         BUS_ERROR_STALE_LEASE,
         BUS_ERROR_INVALID_STATE,
         BUS_ERROR_INVALID_COMMAND,
+        BUS_ERROR_NO_SPACE,
+        BUS_ERROR_STORAGE_FAILED,
         _BUS_ERROR_MAX,
 } BusError;
 

@@ -210,11 +210,12 @@ static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) 
                 return bus_error(error, BUS_ERROR_INVALID_STATE,
                         "The pipeline in which job %" PRIu64 " was to go on was removed", id);
         }
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        Job *job = ((const Found *) userdata)->object;
+        const Found *found = userdata;
+        Job *job = found->object;
         int32_t priority;
         JobView view;
         int r;
@@ -230,8 +231,9 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
         if (view.state == JOB_FINISHED)
                 return bus_error(error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished",
                         (uint64_t) job->id);
-        r = pool_set_priority(job_pool(job), job, (int16_t) priority);
-        return r < 0 ? bus_error_oom(error) : sd_bus_reply_method_return(m, NULL);
+        r = engine_set_priority(found->link->server->engine, job, (int16_t) priority);
+        return r < 0 ? bus_error_oom(error)
+                     : call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */

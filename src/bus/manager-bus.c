@@ -103,7 +103,7 @@ static int append_jobs(sd_bus_message *reply, Engine *engine, const JobFilter *f
         if (*after < filter->first_id)
                 *after = filter->first_id - 1;
         while (n < limit && n_looks++ < LIST_LOOKS_MAX) {
-                Job *job = job_table_after(&engine->jobs, *after);
+                Job *job = engine_next_job(engine, *after);
                 JobView view;
                 int r;
 

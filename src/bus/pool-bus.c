@@ -115,6 +115,7 @@ static int method_kick(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
         Pool *pool = found->object;
         uint32_t max;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         int r;
 
         r = auth_may_manage(client_of(found->link, m), error);
@@ -126,8 +127,11 @@ static int method_kick(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (pool->removing)
                 return bus_error(error, BUS_ERROR_INVALID_STATE, "Pool %s is being removed",
                         pool->config->name);
-        return sd_bus_reply_method_return(
-                m, "u", engine_kick(found->link->server->engine, pool, max));
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append(
+                        reply, "u", engine_kick(found->link->server->engine, pool, max));
+        return r < 0 ? r : call_reply_when_stored(client_of(found->link, m), m, reply, error);
 }
 
 /* Makes the settings of `config` those of the pool. */

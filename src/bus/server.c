@@ -48,21 +48,6 @@ int client_new(Link *link, const char *name, Client **ret) {
         return 0;
 }
 
-/* Cancels all jobs of the submission that are left. A client may leave very many of these behind,
- * so nothing else is looked at. */
-static void submission_cancel(Engine *engine, Submission *submission) {
-        JobFilter filter = {
-                .state = _JOB_STATE_INVALID,
-                .result = _JOB_RESULT_INVALID,
-                .first_id = submission->first_id,
-                .last_id = submission->first_id + submission->n_total - 1,
-                .unfinished = true,
-        };
-
-        if (engine_sweep(engine, &filter, "its client has gone", NULL, NULL, NULL) < 0)
-                log_error("No memory to cancel the jobs of a client that has gone");
-}
-
 Client *client_free(Client *client) {
         Engine *engine;
         List *l;
@@ -79,8 +64,9 @@ Client *client_free(Client *client) {
                 Submission *submission = list_entry(l, Submission, links);
 
                 submission->client = NULL;
-                if (submission->bind)
-                        submission_cancel(engine, submission);
+                if (submission->bind &&
+                        engine_cancel_submission(engine, submission, "its client has gone") < 0)
+                        log_error("No memory to cancel the jobs of a client that has gone");
         }
         for (size_t i = 0; i < client->n_held; i++)
                 sd_bus_message_unref(client->held[i]);

@@ -175,6 +175,11 @@ static int read_options(Request *request, sd_bus_message *m, sd_bus_error *error
         if (request->submission->output_fd >= 0 && request->n > 1)
                 return bus_error(
                         error, BUS_ERROR_INVALID_ARGS, "Option \"OutputFd\" is for a single job");
+        if (request->submission->output_fd >= 0 && request->target.pool->store)
+                return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
+                        "Pool %s is durable, and a file descriptor (option \"OutputFd\") does not "
+                        "survive a restart",
+                        request->target.pool->config->name);
         if (request->options.has_group_policy && !request->group)
                 return bus_error(
                         error, BUS_ERROR_INVALID_ARGS, "Option \"GroupPolicy\" is for SubmitGroup");
@@ -263,7 +268,45 @@ static void waiting_free(void *p) {
         free(waiting);
 }
 
-/* Turns the request into jobs, which own its submission then. An AdmitVerdict or -ENOMEM. */
+static int submit_error(int r, sd_bus_error *error) {
+        if (r == -ENOSPC)
+                return bus_error(error, BUS_ERROR_NO_SPACE,
+                        "The disk that durable jobs are kept on is full");
+        if (r == -EIO)
+                return bus_error(error, BUS_ERROR_STORAGE_FAILED,
+                        "The disk that durable jobs are kept on has failed");
+        return bus_error_oom(error);
+}
+
+/* The jobs are on the disk, or never will be. */
+static void on_stored(Submission *submission, int r) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        Call *call = submission->userdata;
+
+        /* One that waits for their results goes on with them. */
+        if (r >= 0 && submission->bulk)
+                return;
+        call->submission = NULL;
+        if (r >= 0) {
+                submission->userdata = NULL;
+                (void) call->accepted(call->message, submission);
+        } else {
+                (void) submit_error(r, &error);
+                (void) sd_bus_reply_method_error(call->message, &error);
+        }
+        call_free(call);
+}
+
+/* The call is answered when the jobs are on the disk, and goes with them until then. */
+static int await_stored(Call *call, Submission *submission, Accepted accepted) {
+        call->submission = submission;
+        call->accepted = accepted;
+        submission->userdata = call;
+        submission->stored = on_stored;
+        return 1;
+}
+
+/* Turns the request into jobs, which own its submission then. As engine_submit(). */
 static int submit_request(Request *request, unsigned flags) {
         Engine *engine = request->link->server->engine;
         Submission *submission = request->submission;
@@ -295,7 +338,10 @@ static void on_served(RoomWatch *watch) {
 
         r = submit_request(&waiting->request, ADMIT_SERVED);
         if (r == ADMIT_YES) {
-                (void) waiting->accepted(call->message, submission);
+                if (submission->storing)
+                        (void) await_stored(call, submission, waiting->accepted);
+                else
+                        (void) waiting->accepted(call->message, submission);
                 if (!waiting->call_goes_on) {
                         call_free(call);
                         return;
@@ -305,7 +351,7 @@ static void on_served(RoomWatch *watch) {
                 waiting_free(waiting);
                 return;
         }
-        (void) (r < 0 ? bus_error_oom(&error)
+        (void) (r < 0 ? submit_error(r, &error)
                       : refuse(&waiting->request, (AdmitVerdict) r, &error));
         (void) sd_bus_reply_method_error(call->message, &error);
         call_free(call);
@@ -371,6 +417,7 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         const SubmitTarget *target = &request->target;
         bool may_wait = request->options.wait > 0 && !request->options.partial;
         unsigned flags = may_wait ? ADMIT_MAY_WAIT : 0;
+        _cleanup_(call_freep) Call *own = NULL;
         uint64_t n_left = 0;
         int r;
 
@@ -391,19 +438,34 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
                         request->n -= n_left;
                 }
         }
+        /* To be accepted takes until it is on the disk. */
+        if (target->pool->store && !call) {
+                r = call_new(request->client, m, &own, error);
+                if (r < 0)
+                        return r;
+                call = own;
+        }
         if (borrow) {
                 submission->backing = sd_bus_message_ref(m);
                 submission->release_backing = release_message;
         }
         r = submit_request(request, flags);
         if (r < 0)
-                return bus_error_oom(error);
+                return submit_error(r, error);
         if (n_left > 0)
                 target_reject(&request->target, n_left);
+        if (r == ADMIT_YES && submission->storing) {
+                TAKE_PTR(own);
+                return await_stored(call, submission, accepted);
+        }
         if (r == ADMIT_YES)
                 return accepted(m, submission);
-        if (r == ADMIT_FULL && may_wait)
-                return wait_for_room(request, m, call, accepted, error);
+        if (r == ADMIT_FULL && may_wait) {
+                r = wait_for_room(request, m, call, accepted, error);
+                if (r >= 0)
+                        TAKE_PTR(own);
+                return r;
+        }
         return refuse(request, (AdmitVerdict) r, error);
 }
 
@@ -458,6 +520,10 @@ static int read_payload_fd(Request *request, sd_bus_error *error) {
         struct stat st;
         size_t size;
 
+        if (request->submission->once && request->target.pool->store)
+                return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
+                        "Pool %s is durable, so it takes regular files and memfds only",
+                        request->target.pool->config->name);
         if (request->submission->once || fstat(fd, &st) < 0)
                 return bus_error(error, BUS_ERROR_NOT_SUPPORTED,
                         "Pool %s has Handler=%s%s, which takes regular files and memfds only",
@@ -490,8 +556,9 @@ int submit_fd(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *
                 r = add_payload(&request, &n_allocated, NULL, 0, error);
         if (r >= 0)
                 r = read_options(&request, m, error);
-        if (r >= 0 && !handler_takes_fd(
-                              target.pool->config->handler, &target.pool->config->handler_config))
+        /* What is to be durable is to be read. */
+        if (r >= 0 && (target.pool->store || !handler_takes_fd(target.pool->config->handler,
+                                                     &target.pool->config->handler_config)))
                 r = read_payload_fd(&request, error);
         if (r >= 0)
                 r = hand_over(&request, m, /* borrow= */ false, NULL, accepted_one, error);

@@ -22,11 +22,13 @@ struct Daemon {
         sd_event *event;
         Engine *engine;
         Server *server;
+        Store *store;      /* NULL = nothing is durable */
         char *socket_path; /* of the direct socket, where it is of our making */
         List replacements; /* Replacement.links; owned by reload-pools.c */
         List wanted;       /* WantedPipeline.links; owned by reload-pipelines.c */
         usec_t drain_timeout;
         bool ready; /* READY=1 was sent */
+        bool storage_failed;
         StopPhase phase;
         sd_event_source *stop_source; /* the deadline of the phase */
 };
@@ -53,6 +55,17 @@ int daemon_add_pool(Daemon *daemon, ConfigPool *from, char ***faults);
 int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faults);
 
 int daemon_add_fault(char ***faults, const char *path, const char *text); /* 0 or -ENOMEM */
+
+/* ---- state.c ---- */
+
+/* Opens the store, where there is a folder for it. */
+int daemon_open_store(Daemon *daemon);
+
+/* A disk that has failed ends the daemon, which can try it anew when it is started again. */
+void daemon_check_store(Daemon *daemon);
+
+/* Writes what is left. With `orderly` no job is at work. */
+void daemon_close_store(Daemon *daemon, bool orderly);
 
 /* ---- reload.c ---- */
 
@@ -85,6 +98,8 @@ void daemon_make_wanted(Daemon *daemon);     /* those that can be made now */
 void daemon_tell_kept_pools(Daemon *daemon); /* logs which pools a pipeline keeps from going */
 
 /* ---- stop.c ---- */
+
+void daemon_begin_stop(Daemon *daemon); /* unless it stops already */
 
 int daemon_on_stop_signal(
         sd_event_source *source, const struct signalfd_siginfo *info, void *userdata);

@@ -11,6 +11,7 @@
 
 #include "daemon/daemon-private.h"
 #include "daemon/socket.h"
+#include "engine/durable.h"
 #include "util/log.h"
 
 /* How long the last answers may take to be written. */
@@ -142,9 +143,16 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         daemon->server->name_owned = on_name_owned;
         daemon->server->bus_lost = on_bus_lost;
 
-        r = daemon_load(daemon);
+        r = daemon_open_store(daemon);
+        if (r >= 0)
+                r = daemon_load(daemon);
         if (r < 0)
                 return r;
+        if (daemon->store) {
+                r = engine_recover(daemon->engine);
+                if (r < 0)
+                        return log_error_errno(r, "Cannot read the durable state");
+        }
         r = open_socket(daemon);
         if (r < 0)
                 return r;
@@ -166,6 +174,7 @@ int daemon_run(Daemon *daemon) {
                 int r;
 
                 engine_turn(daemon->engine);
+                daemon_check_store(daemon);
                 if (daemon->phase != STOP_NOT) {
                         daemon_proceed_to_stop(daemon);
                         if (daemon->phase == STOP_DONE)
@@ -181,12 +190,14 @@ int daemon_run(Daemon *daemon) {
                 (void) unlink(daemon->socket_path);
         server_stop_listening(daemon->server);
         server_flush(daemon->server, FLUSH_TIMEOUT);
+        daemon_close_store(daemon, list_is_empty(&daemon->engine->pools));
         if (!list_is_empty(&daemon->engine->pools)) {
                 /* A plug-in that does not come back holds a thread that nobody can end. */
                 log_error("Exiting with workers that do not come back");
                 _exit(EXIT_FAILURE);
         }
-        return 0;
+        /* systemd starts us anew, and what is on the disk comes back. */
+        return daemon->storage_failed ? -EIO : 0;
 }
 
 Daemon *daemon_free(Daemon *daemon) {
@@ -201,6 +212,7 @@ Daemon *daemon_free(Daemon *daemon) {
                                 (void) sd_event_run(daemon->event, UINT64_MAX);
                 }
         }
+        daemon_close_store(daemon, /* orderly= */ false);
         daemon_forget_replacements(daemon);
         daemon_forget_wanted(daemon);
         sd_event_source_disable_unref(daemon->stop_source);

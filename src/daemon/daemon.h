@@ -19,6 +19,7 @@ struct DaemonOptions {
         bool user; /* session bus and the user's own folders */
         bool no_bus;
         char *listen;  /* owned: path of the direct socket; NULL = the default of the scope */
+        char *state;   /* owned: folder of the durable state; NULL = the default of the scope */
         char **dirs;   /* owned: search path of settings */
         int log_level; /* negative = as sluiced.conf says */
 };

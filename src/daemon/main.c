@@ -24,6 +24,7 @@ typedef struct Arguments {
 
 static void arguments_done(Arguments *arguments) {
         free(arguments->options.listen);
+        free(arguments->options.state);
         strv_free(arguments->options.dirs);
 }
 
@@ -38,6 +39,9 @@ static void print_help(void) {
                 "  --no-bus           serve no bus, only the direct socket\n"
                 "  --listen=PATH      where the direct socket is\n"
                 "                     (/run/sluice/bus; with --user $XDG_RUNTIME_DIR/sluice/bus)\n"
+                "  --state=DIR        where durable jobs are kept ($STATE_DIRECTORY, or "
+                "/var/lib/sluice;\n"
+                "                     with --user $XDG_STATE_HOME/sluice; with --no-bus nowhere)\n"
                 "  --config=DIR       read settings from here and nowhere else; may be repeated,\n"
                 "                     the first one is the most important\n"
                 "  --log-level=LEVEL  err, warning, notice, info or debug\n"
@@ -63,6 +67,7 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 ARG_USER,
                 ARG_NO_BUS,
                 ARG_LISTEN,
+                ARG_STATE,
                 ARG_CONFIG,
                 ARG_LOG_LEVEL,
                 ARG_CHECK,
@@ -74,6 +79,7 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 { "user", no_argument, NULL, ARG_USER },
                 { "no-bus", no_argument, NULL, ARG_NO_BUS },
                 { "listen", required_argument, NULL, ARG_LISTEN },
+                { "state", required_argument, NULL, ARG_STATE },
                 { "config", required_argument, NULL, ARG_CONFIG },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "check", no_argument, NULL, ARG_CHECK },
@@ -103,6 +109,13 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                         free(options->listen);
                         options->listen = strdup(optarg);
                         if (!options->listen)
+                                return -ENOMEM;
+                        break;
+
+                case ARG_STATE:
+                        free(options->state);
+                        options->state = strdup(optarg);
+                        if (!options->state)
                                 return -ENOMEM;
                         break;
 
@@ -143,6 +156,8 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 return usage_error("--system and --user exclude each other", "");
         if (options->listen && options->listen[0] == '\0')
                 return usage_error("--listen takes a path", "");
+        if (options->state && options->state[0] == '\0')
+                return usage_error("--state takes a path", "");
         if (!options->dirs)
                 return config_search_path(options->user, &options->dirs);
         return 0;

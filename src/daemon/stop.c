@@ -4,6 +4,7 @@
 
 #include <systemd/sd-daemon.h>
 
+#include "bus/call.h"
 #include "bus/signals.h"
 #include "daemon/daemon-private.h"
 #include "util/log.h"
@@ -48,9 +49,11 @@ static int on_stop_deadline(sd_event_source *source, uint64_t usec, void *userda
         return 0;
 }
 
-static void begin_stop(Daemon *daemon) {
+void daemon_begin_stop(Daemon *daemon) {
         char span[FORMAT_USEC_MAX];
 
+        if (daemon->phase != STOP_NOT)
+                return;
         daemon->phase = STOP_DRAINING;
         (void) sd_notify(false, "STOPPING=1");
         daemon_notify_status(daemon);
@@ -66,7 +69,7 @@ int daemon_on_stop_signal(
         Daemon *daemon = userdata;
 
         if (daemon->phase == STOP_NOT)
-                begin_stop(daemon);
+                daemon_begin_stop(daemon);
         else if (daemon->phase == STOP_DRAINING) {
                 log_notice("Stopping at once");
                 cancel_running(daemon);
@@ -78,6 +81,7 @@ void daemon_proceed_to_stop(Daemon *daemon) {
         if ((daemon->phase == STOP_DRAINING || daemon->phase == STOP_CANCELLING) &&
                 engine_is_quiet(daemon->engine)) {
                 daemon->phase = STOP_DISMISSING;
+                call_end_all(daemon->server);
                 engine_dismiss(daemon->engine);
                 arm_stop_deadline(daemon, STOP_GRACE);
                 engine_turn(daemon->engine);

@@ -40,6 +40,7 @@ static int read_gids(sd_bus_message *m, Client *client) {
 /* Reads the answer of GetConnectionCredentials. Without a uid the caller stays unknown. */
 static int read_credentials(sd_bus_message *m, Client *client) {
         bool have_uid = false;
+        uint32_t uid;
         int r;
 
         r = sd_bus_message_enter_container(m, 'a', "{sv}");
@@ -52,7 +53,7 @@ static int read_credentials(sd_bus_message *m, Client *client) {
                 if (r < 0)
                         return r;
                 if (strcmp(key, "UnixUserID") == 0) {
-                        r = sd_bus_message_read(m, "v", "u", &client->uid);
+                        r = sd_bus_message_read(m, "v", "u", &uid);
                         have_uid = r >= 0;
                 } else if (strcmp(key, "UnixGroupIDs") == 0)
                         r = read_gids(m, client);
@@ -64,7 +65,7 @@ static int read_credentials(sd_bus_message *m, Client *client) {
                 if (r < 0)
                         return r;
         }
-        return r < 0 ? r : have_uid ? 0 : -ENODATA;
+        return r < 0 ? r : have_uid ? client_learn_uid(client, uid) : -ENODATA;
 }
 
 int auth_read_peer(Client *client, int fd) {
@@ -84,9 +85,7 @@ int auth_read_peer(Client *client, int fd) {
                 return -errno;
         client->n_gids = size / sizeof(gid_t);
         client->gids[client->n_gids++] = cred.gid;
-        client->uid = cred.uid;
-        client->known = true;
-        return 0;
+        return client_learn_uid(client, cred.uid);
 }
 
 /* ---- holding messages ---- */
@@ -132,7 +131,6 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *r
                 client_free(client);
                 return 0;
         }
-        client->known = true;
         replay(client);
         return 0;
 }

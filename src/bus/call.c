@@ -5,10 +5,15 @@
 
 #include "bus/call.h"
 #include "bus/error.h"
+#include "bus/quota-bus.h"
 
 int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *error) {
         Call *call;
+        int r;
 
+        r = quota_check(client->account, QUOTA_CALLS, 1, error);
+        if (r < 0)
+                return r;
         if (client->n_calls >= CALLS_MAX)
                 return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED,
                         "%d calls of this connection wait for their answers, no more are allowed",
@@ -28,6 +33,7 @@ int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *
         list_init(&call->store_watch.links);
         list_append(&client->calls, &call->links);
         client->n_calls++;
+        account_charge(client->account, QUOTA_CALLS, 1);
         *ret = call;
         return 0;
 }
@@ -37,6 +43,7 @@ Call *call_free(Call *call) {
                 return NULL;
         list_remove(&call->links);
         call->client->n_calls--;
+        account_discharge(call->client->account, QUOTA_CALLS, 1);
         engine_unwatch(&call->job_watch);
         pool_unwatch(&call->pool_watch);
         group_unwatch(&call->group_watch);

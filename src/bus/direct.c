@@ -6,11 +6,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
 #include "bus/auth.h"
+#include "bus/error.h"
 #include "bus/server.h"
 #include "util/fd.h"
 #include "util/log.h"
@@ -30,7 +32,6 @@
 
 /* Connections at a time. */
 #define LINKS_MAX 1024
-#define LINKS_PER_UID_MAX 256
 
 /* How long nobody is accepted after file descriptors have run out. */
 #define ACCEPT_PAUSE (500 * USEC_PER_MSEC)
@@ -76,6 +77,8 @@ static void direct_link_process(Link *link) {
         }
         if (r >= 0 && sd_bus_is_open(link->bus) <= 0)
                 r = -ECONNRESET;
+        if (r >= 0 && link->closing && n_queued == 0)
+                r = -ESHUTDOWN;
         if (r >= 0)
                 r = link_watch(link);
         if (r < 0) {
@@ -83,7 +86,7 @@ static void direct_link_process(Link *link) {
                 return;
         }
 
-        if (link->deadline_source && sd_bus_is_ready(link->bus) > 0)
+        if (link->deadline_source && !link->refused && sd_bus_is_ready(link->bus) > 0)
                 link->deadline_source = sd_event_source_disable_unref(link->deadline_source);
         /* What was read from the socket and not handled yet does not show on the fd. */
         if (!link_is_clogged(link) && sd_bus_get_timeout(link->bus, &timeout) >= 0 && timeout == 0)
@@ -112,16 +115,46 @@ static int on_link_prepare(sd_event_source *source, void *userdata) {
         return 0;
 }
 
-static uint32_t count_links(Server *server, uid_t uid) {
-        uint32_t n = 0;
-
+static bool one_is_being_refused(Server *server, const Account *account) {
         list_for_each (l, &server->links) {
-                Link *link = list_entry(l, Link, links);
+                const Link *link = list_entry(l, Link, links);
 
-                if (link->direct && link->client && link->client->uid == uid)
-                        n++;
+                if (link->refused && link->client->account == account)
+                        return true;
         }
-        return n;
+        return false;
+}
+
+/* Counts the link for its user. One that is too many for that is told so, in answer to its first
+ * call, but only one of a user at a time: what refuses must be bounded itself. */
+static int link_count(Link *link) {
+        Server *server = link->server;
+        Account *account = link->client->account;
+
+        if (server->n_direct <= LINKS_MAX && account_left(account, QUOTA_CONNECTIONS) > 0) {
+                link->counted = true;
+                account_charge(account, QUOTA_CONNECTIONS, 1);
+                return 0;
+        }
+        log_warning("Too many direct connections: one of uid %u is refused", account->uid);
+        if (server->n_direct > LINKS_MAX || one_is_being_refused(server, account))
+                return -EMFILE;
+        link->refused = true;
+        return 0;
+}
+
+/* The filter of a link that is one too many: its first call is its last one. */
+static int refuse_call(sd_bus_message *message, void *userdata, sd_bus_error *error) {
+        Link *link = userdata;
+        uint8_t type;
+
+        if (sd_bus_message_get_type(message, &type) < 0 || type != SD_BUS_MESSAGE_METHOD_CALL)
+                return 1;
+        link->closing = true;
+        return bus_error(error, BUS_ERROR_QUOTA_EXCEEDED,
+                "%s is %" PRIu64 ": uid %u has so many %s", quota_kind_to_string(QUOTA_CONNECTIONS),
+                account_max(link->client->account, QUOTA_CONNECTIONS), link->client->uid,
+                quota_kind_noun(QUOTA_CONNECTIONS));
 }
 
 static int link_start(Link *link, int fd) {
@@ -137,13 +170,9 @@ static int link_start(Link *link, int fd) {
         r = auth_read_peer(link->client, fd);
         if (r < 0)
                 return r;
-        if (server->n_direct > LINKS_MAX ||
-                (link->client->uid != 0 &&
-                        count_links(server, link->client->uid) > LINKS_PER_UID_MAX)) {
-                log_warning("Too many direct connections: one of uid %u was refused",
-                        link->client->uid);
-                return -EMFILE;
-        }
+        r = link_count(link);
+        if (r < 0)
+                return r;
 
         r = sd_id128_randomize(&id);
         if (r >= 0)
@@ -158,7 +187,8 @@ static int link_start(Link *link, int fd) {
         if (r >= 0)
                 r = sd_bus_set_exit_on_disconnect(link->bus, false);
         if (r >= 0)
-                r = sd_bus_add_filter(link->bus, NULL, driver_filter, link);
+                r = sd_bus_add_filter(
+                        link->bus, NULL, link->refused ? refuse_call : driver_filter, link);
         if (r >= 0)
                 r = link_add_interfaces(link);
         if (r >= 0)

@@ -8,6 +8,7 @@
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/job-bus.h"
+#include "bus/quota-bus.h"
 #include "engine/job-group.h"
 #include "util/parse.h"
 
@@ -167,6 +168,14 @@ static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *er
         return r < 0 ? r : sd_bus_message_send(reply);
 }
 
+static int refuse_quota(const Job *job, sd_bus_error *error) {
+        const Account *account = job->submission->account;
+        int r;
+
+        r = quota_check(account, QUOTA_JOBS, 1, error);
+        return r < 0 ? r : quota_check(account, QUOTA_BYTES, job->size, error);
+}
+
 static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
         const Job *job = found->object;
@@ -197,6 +206,9 @@ static int method_retry(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         case RETRY_NO_ROOM:
                 return bus_error(error, BUS_ERROR_QUEUE_FULL,
                         "The %s of job %" PRIu64 " has no room", place, id);
+
+        case RETRY_NO_QUOTA:
+                return refuse_quota(job, error);
 
         case RETRY_IN_GROUP:
                 return bus_error(error, BUS_ERROR_INVALID_STATE,

@@ -13,6 +13,7 @@
 #include "bus/manager-bus.h"
 #include "bus/object.h"
 #include "bus/options.h"
+#include "bus/quota-bus.h"
 
 #define LIST_JOBS_MAX 1000
 #define LIST_LOOKS_MAX 10000
@@ -258,10 +259,24 @@ static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error)
         return sd_bus_reply_method_return(m, NULL);
 }
 
+/* ---- quotas ---- */
+
+static int method_list_quotas(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        return quota_bus_list(m, userdata, error);
+}
+
 /* ---- signals ---- */
 
 static int method_subscribe(sd_bus_message *m, void *userdata, sd_bus_error *error) {
-        client_set_subscribed(client_of(userdata, m), true);
+        Client *client = client_of(userdata, m);
+        int r;
+
+        if (!client->subscribed) {
+                r = quota_check(client->account, QUOTA_SUBSCRIPTIONS, 1, error);
+                if (r < 0)
+                        return r;
+                client_set_subscribed(client, true);
+        }
         return sd_bus_reply_method_return(m, NULL);
 }
 
@@ -349,6 +364,8 @@ const sd_bus_vtable manager_vtable[] = {
                 "Subscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_subscribe, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS(
                 "Unsubscribe", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_unsubscribe, ANYBODY),
+        SD_BUS_METHOD_WITH_ARGS("ListQuotas", SD_BUS_NO_ARGS, SD_BUS_RESULT("a(ustt)", quotas),
+                method_list_quotas, ANYBODY),
         SD_BUS_METHOD_WITH_ARGS("Reload", SD_BUS_NO_ARGS, SD_BUS_NO_RESULT, method_reload, ANYBODY),
         SD_BUS_SIGNAL_WITH_NAMES("JobStarted", "ts", SD_BUS_PARAM(id) SD_BUS_PARAM(pool), 0),
         SD_BUS_SIGNAL_WITH_NAMES("JobFinished", "tsst",

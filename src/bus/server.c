@@ -74,6 +74,7 @@ Client *client_free(Client *client) {
         sd_bus_slot_unref(client->slot);
         if (!client->link->direct)
                 HASH_DEL(client->link->clients, client);
+        account_unref(client->account);
         free(client->gids);
         free(client->name);
         free(client);
@@ -86,8 +87,24 @@ void client_set_subscribed(Client *client, bool subscribed) {
         if (client->subscribed == subscribed)
                 return;
         client->subscribed = subscribed;
+        if (subscribed)
+                account_charge(client->account, QUOTA_SUBSCRIPTIONS, 1);
+        else
+                account_discharge(client->account, QUOTA_SUBSCRIPTIONS, 1);
         server->n_subscribed += subscribed ? 1 : -1U;
         engine_set_announce(server->engine, server->n_subscribed > 0);
+}
+
+int client_learn_uid(Client *client, uid_t uid) {
+        Account *account = quota_account(&client->link->server->engine->quota, uid);
+
+        if (!account)
+                return -ENOMEM;
+        account_unref(client->account);
+        client->account = account;
+        client->uid = uid;
+        client->known = true;
+        return 0;
 }
 
 Client *client_of(Link *link, sd_bus_message *message) {
@@ -125,6 +142,8 @@ void link_close(Link *link) {
                 client_free(client);
         if (link->direct)
                 link->server->n_direct--;
+        if (link->counted)
+                account_discharge(link->client->account, QUOTA_CONNECTIONS, 1);
         client_free(link->client);
         if (link->server->bus_link == link)
                 link->server->bus_link = NULL;

@@ -83,6 +83,8 @@ struct Link {
         int watch_fd;   /* owned: a second fd of the socket, see direct.c */
         sd_event_source *io_source, *more_source, *deadline_source;
         bool wants_signals; /* it has asked for matches */
+        bool counted;       /* against the quota of its user */
+        bool refused;       /* it is one too many, and is told so before it is closed */
         bool closing;
 
         /* Bus links. */
@@ -95,7 +97,8 @@ struct Client {
         char *name; /* owned: unique name on the link */
         bool known; /* uid and gids have been learned */
         uid_t uid;
-        gid_t *gids; /* owned */
+        Account *account; /* shared: of this uid; not NULL once it is known */
+        gid_t *gids;      /* owned */
         size_t n_gids;
         bool subscribed;
         List calls; /* Call.links: calls that wait for an answer; owned */
@@ -150,6 +153,9 @@ int client_new(Link *link, const char *name, Client **ret);
 Client *client_free(
         Client *client); /* forgets its calls, cancels what is bound to it; returns NULL */
 void client_set_subscribed(Client *client, bool subscribed);
+
+/* From now on it is known, as one of this user. 0 or -ENOMEM. */
+int client_learn_uid(Client *client, uid_t uid);
 
 /* Who sent the message. Not NULL for a message that has passed the filter. */
 Client *client_of(Link *link, sd_bus_message *message);

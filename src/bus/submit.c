@@ -16,6 +16,7 @@
 #include "bus/group-bus.h"
 #include "bus/job-bus.h"
 #include "bus/options.h"
+#include "bus/quota-bus.h"
 #include "bus/submit.h"
 #include "util/fd.h"
 
@@ -410,6 +411,58 @@ static int wait_for_room(
         return 1;
 }
 
+static uint64_t sum_sizes(const struct iovec *payloads, size_t n) {
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < n; i++)
+                sum += payloads[i].iov_len;
+        return sum;
+}
+
+/* So many payloads, from the first on, the quota has room for. */
+static size_t quota_room(const Request *request) {
+        const Account *account = request->client->account;
+        uint64_t bytes = account_left(account, QUOTA_BYTES);
+        size_t n = MIN(request->n, account_left(account, QUOTA_JOBS)), i = 0;
+
+        if (request->size <= bytes)
+                return n;
+        for (; i < n && request->payloads[i].iov_len <= bytes; i++)
+                bytes -= request->payloads[i].iov_len;
+        return i;
+}
+
+/* Leaves as many as there is room for: in the quota, and in the queue without dropping others.
+ * Where one of them has none at all its refusal is to say why. Returns how many were left out. */
+static size_t leave_out_what_does_not_fit(Request *request) {
+        size_t quota = quota_room(request), n = request->n;
+        uint64_t room = target_room(&request->target);
+
+        request->n = MIN(n, MAX(quota, (size_t) 1));
+        if (room > 0)
+                request->n = MIN(request->n, room);
+        if (request->n < n)
+                request->size = sum_sizes(request->payloads, request->n);
+        return n - request->n;
+}
+
+/* The jobs count for their owner from here on, also while they wait for room. */
+static int charge(Request *request, sd_bus_error *error) {
+        Account *account = request->client->account;
+        int r;
+
+        r = quota_check(account, QUOTA_JOBS, request->n, error);
+        if (r >= 0)
+                r = quota_check(account, QUOTA_BYTES, request->size, error);
+        if (r >= 0 && request->group)
+                r = quota_check(account, QUOTA_GROUPS, 1, error);
+        if (r < 0)
+                return r;
+        submission_charge(
+                request->submission, account, (uint32_t) request->n, request->size, request->group);
+        return 0;
+}
+
 /* Turns the request into jobs, now or when there is room. */
 static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *call,
         Accepted accepted, sd_bus_error *error) {
@@ -428,15 +481,13 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
                         target->pipeline ? target->pipeline->name : target->pool->config->name,
                         target_max(target));
         if (request->options.partial) {
-                uint64_t room = target_room(target);
-
-                /* What fits is what finds room without dropping others. With no room at all the
-                 * refusal below says why. */
                 flags |= ADMIT_NO_DROP;
-                if (room > 0) {
-                        n_left = request->n - MIN(request->n, room);
-                        request->n -= n_left;
-                }
+                n_left = leave_out_what_does_not_fit(request);
+        }
+        r = charge(request, error);
+        if (r < 0) {
+                target_reject(target, request->n + n_left);
+                return r;
         }
         /* To be accepted takes until it is on the disk. */
         if (target->pool->store && !call) {
@@ -453,7 +504,7 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         if (r < 0)
                 return submit_error(r, error);
         if (n_left > 0)
-                target_reject(&request->target, n_left);
+                target_reject(target, n_left);
         if (r == ADMIT_YES && submission->storing) {
                 TAKE_PTR(own);
                 return await_stored(call, submission, accepted);
@@ -541,6 +592,7 @@ static int read_payload_fd(Request *request, sd_bus_error *error) {
                         error, BUS_ERROR_INVALID_ARGS, "Cannot read the payload: %s", strerror(-r));
         request->submission->payload_fd = fd_close(fd);
         request->payloads[0] = (struct iovec){ .iov_base = request->data, .iov_len = size };
+        request->size = size;
         return 0;
 }
 

@@ -207,6 +207,13 @@ struct Submission {
         void *pool;                             /* borrowed: the pool that it went to; or else */
         Pipeline *pipeline; /* borrowed: the pipeline, in which its jobs are items */
         void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */
+
+        /* Main thread only: what of it counts against the quota of its owner, see engine/quota.h.
+         */
+        void *account; /* shared: the Account; NULL = it does not count */
+        uint32_t n_charged;
+        bool group_charged;
+        uint64_t bytes_charged;
 };
 
 /* The one transition function. Returns the state after `event`, or _JOB_STATE_INVALID if a job in

@@ -386,10 +386,11 @@ static int load_pipeline(const Loading *loading, const char *path) {
         return r;
 }
 
-/* [Daemon] of sluiced.conf. */
+/* What sluiced.conf says. */
 typedef struct DaemonSettings {
         int log_level;
         usec_t drain_timeout;
+        QuotaConfig quota;
 } DaemonSettings;
 
 static int set_log_level(const Assignment *a) {
@@ -408,11 +409,19 @@ static int set_log_level(const Assignment *a) {
 static const SettingType type_log_level = { "a level", STORED_PLAIN, sizeof(int), set_log_level };
 
 #define PLACE(member) .place = offsetof(DaemonSettings, member)
+#define CAP(name, kind, type) \
+        { name, "Quota", name, type, 0, QUOTA_MAX, .unbounded = true, PLACE(quota.max[kind]) }
 
 static const Setting daemon_settings[] = {
         { "LogLevel", "Daemon", "LogLevel", &type_log_level, PLACE(log_level) },
         { "DrainTimeoutUSec", "Daemon", "DrainTimeout", &setting_time, 0, DRAIN_TIMEOUT_MAX,
                 PLACE(drain_timeout) },
+        CAP("JobsMax", QUOTA_JOBS, &setting_count),
+        CAP("BytesMax", QUOTA_BYTES, &setting_size),
+        CAP("CallsMax", QUOTA_CALLS, &setting_count),
+        CAP("SubscriptionsMax", QUOTA_SUBSCRIPTIONS, &setting_count),
+        CAP("GroupsMax", QUOTA_GROUPS, &setting_count),
+        CAP("ConnectionsMax", QUOTA_CONNECTIONS, &setting_count),
 };
 
 static int open_in_daemon(void *target, const char *section, char **ret_error) {
@@ -430,6 +439,7 @@ static int load_daemon(Config *config, char *const *dirs) {
         DaemonSettings settings = {
                 .log_level = config->log_level,
                 .drain_timeout = config->drain_timeout,
+                .quota = config->quota,
         };
         _cleanup_(unit_done) Unit unit = {
                 .faults = &config->faults,
@@ -455,6 +465,7 @@ static int load_daemon(Config *config, char *const *dirs) {
 
         config->log_level = settings.log_level;
         config->drain_timeout = settings.drain_timeout;
+        config->quota = settings.quota;
         return 0;
 }
 
@@ -500,7 +511,11 @@ int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Co
         config = malloc(sizeof(*config));
         if (!config)
                 return -ENOMEM;
-        *config = (Config){ .log_level = -EINVAL, .drain_timeout = DRAIN_TIMEOUT_MAX };
+        *config = (Config){
+                .log_level = -EINVAL,
+                .drain_timeout = DRAIN_TIMEOUT_MAX,
+                .quota = QUOTA_CONFIG_DEFAULT,
+        };
 
         r = load_daemon(config, dirs);
         if (r < 0)

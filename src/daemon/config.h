@@ -13,6 +13,7 @@
 #include "core/limiter.h"
 #include "engine/pipeline-config.h"
 #include "engine/pool-config.h"
+#include "engine/quota.h"
 #include "util/macro.h"
 #include "util/time.h"
 
@@ -74,6 +75,7 @@ struct Config {
         size_t n_breakers;
         int log_level;        /* LOG_ERR … LOG_DEBUG, negative where the settings do not say */
         usec_t drain_timeout; /* how long SIGTERM lets jobs run */
+        QuotaConfig quota;    /* the caps of each user */
         char **faults;        /* "FILE:LINE: message", in the order of files and lines */
 };
 

@@ -17,6 +17,7 @@ Fairness daemon_fairness(const DaemonOptions *options) {
 
 void daemon_apply_settings(Daemon *daemon, const Config *config) {
         daemon->drain_timeout = config->drain_timeout;
+        daemon->engine->quota.config = config->quota;
         if (daemon->options->log_level < 0 && config->log_level >= 0)
                 log_set_level(config->log_level);
 }

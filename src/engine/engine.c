@@ -253,6 +253,7 @@ int engine_new(sd_event *event, Engine **ret) {
         job_table_init(&engine->jobs);
         slab_init(&engine->slab);
         output_stock_init(&engine->stock);
+        quota_init(&engine->quota);
 
         r = mailbox_init(&engine->mailbox);
         if (r >= 0)
@@ -299,6 +300,7 @@ Engine *engine_free(Engine *engine) {
         output_stock_done(&engine->stock);
         job_table_done(&engine->jobs);
         slab_done(&engine->slab);
+        quota_done(&engine->quota);
         sd_event_unref(engine->event);
         free(engine);
         return NULL;

@@ -15,6 +15,7 @@
 #include "engine/output.h"
 #include "engine/pool-pipeline.h"
 #include "engine/pool.h"
+#include "engine/quota.h"
 #include "engine/shared-breaker.h"
 #include "engine/shared-limiter.h"
 #include "engine/stall-watch.h"
@@ -133,6 +134,7 @@ struct Engine {
         StallWatch stall_watch;
         Durability *durability; /* owned; NULL = pools cannot be durable */
         Store *store;           /* borrowed: its; NULL likewise */
+        Quota quota; /* who has how much of all that */
         uint64_t next_id;
         usec_t started_realtime;
         JobCounters gone; /* of pools that were removed, so that totals never go back */
@@ -243,6 +245,7 @@ typedef enum RetryAnswer {
         RETRY_UNFINISHED, /* it has not ended yet */
         RETRY_GONE,       /* what it works on was there for one attempt alone, or is not kept */
         RETRY_NO_ROOM,
+        RETRY_NO_QUOTA, /* its owner has as much as each user may */
         RETRY_DRAINING, /* its pool, or its pipeline, takes nothing more */
         RETRY_REMOVED,  /* the pipeline in which it was to go on is there no more */
         RETRY_IN_GROUP, /* its group counts on its result */

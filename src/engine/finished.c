@@ -178,6 +178,8 @@ void engine_conclude_job(Engine *engine, Job *job, usec_t now) {
 
         if (submission->n_total == 1)
                 close_fds(job);
+        if (!submission->bulk)
+                submission_discharge_one(submission);
         if (unlikely(submission->pipeline))
                 engine_item_ended(job);
         if (unlikely(submission->pipeline || submission->durable))
@@ -228,6 +230,7 @@ static void release_bulk(Engine *engine, Submission *submission, usec_t now) {
 }
 
 void engine_submission_ended(Engine *engine, Submission *submission, usec_t now) {
+        submission_discharge_jobs(submission);
         if (submission->finished) {
                 submission->finished(submission);
                 release_bulk(engine, submission, now);
@@ -287,6 +290,7 @@ static int readmit(Pool *pool, const Job *job) {
 
 /* Puts a retained job back into the queue of its pool. */
 static int retry_retained(Engine *engine, Pool *pool, Job *job) {
+        uint32_t size = job->size;
         int r;
 
         /* To ask for room can take claimed jobs back, for which idle workers are woken. */
@@ -302,6 +306,7 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         }
         if (job->submission->pipeline)
                 pipeline_enter(job->submission->pipeline, 1);
+        submission_charge_again(job->submission, size);
         return RETRY_DONE;
 }
 
@@ -335,6 +340,9 @@ int engine_retry(Engine *engine, uint64_t id) {
                 return RETRY_IN_GROUP;
         if (is_over(job) || pool->removing)
                 return RETRY_GONE;
+        if (account_left(job->submission->account, QUOTA_JOBS) < 1 ||
+                account_left(job->submission->account, QUOTA_BYTES) < job->size)
+                return RETRY_NO_QUOTA;
         return retry_retained(engine, pool, job);
 }
 

@@ -90,6 +90,17 @@ static int copy_texts(Submission *submission, const StoredSubmission *stored) {
         return r;
 }
 
+/* Its owner has it again. Jobs are counted as they come. */
+static int charge(Engine *engine, Submission *submission) {
+        Account *account = quota_account(&engine->quota, submission->owner);
+
+        if (!account)
+                return -ENOMEM;
+        submission_charge(submission, account, 0, 0, submission->group);
+        account_unref(account);
+        return 0;
+}
+
 static int on_submission(void *userdata, const StoredSubmission *stored) {
         _cleanup_(submission_freep) Submission *submission = NULL;
         Recovery *recovery = userdata;
@@ -137,6 +148,9 @@ static int on_submission(void *userdata, const StoredSubmission *stored) {
                 if (r < 0)
                         return r;
         }
+        r = charge(engine, submission);
+        if (r < 0)
+                return r;
         recovery->submission = TAKE_PTR(submission);
         return 0;
 }
@@ -255,6 +269,7 @@ static int restore(Recovery *recovery, Pool *pool, Job *job, const StoredJob *st
                 return keep_finished(recovery, job);
         }
         job->submission->n_pending++;
+        submission_charge_again(job->submission, job->size);
         if (job->submission->pipeline)
                 pipeline_enter(job->submission->pipeline, 1);
         error = reason_to_end(pool, job, stored, &result, text);

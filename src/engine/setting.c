@@ -75,6 +75,14 @@ static int parse_number(const char *s, uint64_t *ret) {
         return parse_uint64(s, 0, UINT64_MAX, ret);
 }
 
+/* A number of which `infinity` may be one. */
+static int parse_count(const char *s, uint64_t *ret) {
+        if (strcmp(s, "infinity") != 0)
+                return parse_number(s, ret);
+        *ret = UINT64_MAX;
+        return 0;
+}
+
 static char *format_number(char buf[static FORMAT_USEC_MAX], uint64_t n) {
         (void) snprintf(buf, FORMAT_USEC_MAX, "%llu", (unsigned long long) n);
         return buf;
@@ -487,6 +495,14 @@ static int set_object_names(const Assignment *a) {
 
 const SettingType setting_uint32 = NUMBER_TYPE("a number", uint32_t, set_uint32);
 const SettingType setting_uint64 = NUMBER_TYPE("a number", uint64_t, set_uint64);
+
+const SettingType setting_count = {
+        .what = "a number",
+        .size = sizeof(uint64_t),
+        .set = set_uint64,
+        .parse = parse_count,
+        .format = format_number,
+};
 
 const SettingType setting_size = {
         .what = "a size such as 64K",

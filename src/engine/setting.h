@@ -67,7 +67,8 @@ struct SettingType {
         char *(*format)(char buf[static FORMAT_USEC_MAX], uint64_t n);
 };
 
-extern const SettingType setting_uint32, setting_uint64, setting_size, setting_time,
+/* setting_count and setting_size can be `infinity`, where their row allows it. */
+extern const SettingType setting_uint32, setting_uint64, setting_count, setting_size, setting_time,
         setting_boolean, setting_text, setting_path, setting_module_path, setting_cpus,
         setting_command, setting_environment, setting_names, setting_object_name,
         setting_object_names, setting_bus_name, setting_object_path;

@@ -41,6 +41,7 @@ Submission *submission_free(Submission *submission) {
                 return NULL;
         assert(submission->n_jobs == 0);
         list_remove(&submission->links);
+        submission_discharge(submission);
         if (submission->pipeline)
                 pipeline_submission_gone(submission->pipeline);
         if (submission->backing)

@@ -125,6 +125,15 @@ static bool peer_is_ready(void *userdata) {
         return sd_bus_is_ready(peer->bus) > 0 && sd_bus_get_unique_name(peer->bus, &name) >= 0;
 }
 
+/* As if the link's other end were of this user. */
+static void take_for(Client *client, uid_t uid) {
+        assert_true(client->link->counted);
+        account_discharge(client->account, QUOTA_CONNECTIONS, 1);
+        assert_return_code(client_learn_uid(client, uid), 0);
+        account_charge(client->account, QUOTA_CONNECTIONS, 1);
+        client->n_gids = 0;
+}
+
 Peer *peer_new(BusTest *test, uid_t uid) {
         Peer *peer = calloc(1, sizeof(*peer));
         int fds[2];
@@ -135,8 +144,7 @@ Peer *peer_new(BusTest *test, uid_t uid) {
         assert_return_code(direct_link_new(test->server, fds[0]), 0);
         peer->test = test;
         peer->client = list_entry(test->server->links.prev, Link, links)->client;
-        peer->client->uid = uid;
-        peer->client->n_gids = 0;
+        take_for(peer->client, uid);
 
         assert_return_code(sd_bus_new(&peer->bus), 0);
         assert_return_code(sd_bus_set_fd(peer->bus, fds[1], fds[1]), 0);

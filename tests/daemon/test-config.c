@@ -365,6 +365,38 @@ static void the_daemon_has_settings_of_its_own(void **state) {
         assert_int_equal(config->drain_timeout, 5 * USEC_PER_SEC);
 }
 
+static void each_user_may_have_what_the_quota_says(void **state) {
+        _cleanup_(config_freep) Config *config = NULL, *other = NULL;
+        Box *box = *state;
+
+        config = load_well(box);
+        assert_int_equal(config->quota.max[QUOTA_JOBS], 100000);
+        put(box, "etc/sluiced.conf",
+                "[Quota]\nJobsMax=5\nBytesMax=64K\nCallsMax=infinity\nSubscriptionsMax=0\n"
+                "GroupsMax=7\nConnectionsMax=8\n");
+        other = load_well(box);
+        assert_int_equal(other->quota.max[QUOTA_JOBS], 5);
+        assert_int_equal(other->quota.max[QUOTA_BYTES], 65536);
+        assert_true(other->quota.max[QUOTA_CALLS] == UINT64_MAX);
+        assert_int_equal(other->quota.max[QUOTA_SUBSCRIPTIONS], 0);
+        assert_int_equal(other->quota.max[QUOTA_GROUPS], 7);
+        assert_int_equal(other->quota.max[QUOTA_CONNECTIONS], 8);
+}
+
+static void faults_of_the_quota_are_told(void **state) {
+        Box *box = *state;
+
+        put(box, "etc/sluiced.conf",
+                "[Quota]\nJobsMax=many\nBytesMax=-1\nCallsMax=2000000000000\n");
+        EXPECT_FAULTS(box,
+                "etc/sluiced.conf:2: JobsMax: \"many\" is not a number, allowed are 0 to "
+                "1099511627776, or infinity",
+                "etc/sluiced.conf:3: BytesMax: \"-1\" is not a size such as 64K, allowed are 0 to "
+                "1T, or infinity",
+                "etc/sluiced.conf:4: CallsMax: \"2000000000000\" is out of range, allowed are 0 to "
+                "1099511627776, or infinity");
+}
+
 static void a_faulty_sluiced_conf_changes_nothing(void **state) {
         _cleanup_(config_freep) Config *config = NULL;
         Box *box = *state;
@@ -376,7 +408,7 @@ static void a_faulty_sluiced_conf_changes_nothing(void **state) {
                 "etc/sluiced.conf:4: LogLevel: \"loud\" is not known, allowed are err, warning, "
                 "notice, info, debug",
                 "etc/sluiced.conf:5: X: there is no such setting",
-                "etc/sluiced.conf:6: [Pool]: there is no such section, allowed is Daemon");
+                "etc/sluiced.conf:6: [Pool]: there is no such section, allowed are Daemon, Quota");
         config = load(box);
         assert_true(config->log_level < 0);
         assert_int_equal(config->drain_timeout, 25 * USEC_PER_SEC);
@@ -657,6 +689,8 @@ int main(void) {
                 TEST(the_digest_follows_the_text_and_nothing_else),
                 TEST(pools_that_do_not_say_get_the_fairness_of_the_bus),
                 TEST(the_daemon_has_settings_of_its_own),
+                TEST(each_user_may_have_what_the_quota_says),
+                TEST(faults_of_the_quota_are_told),
                 TEST(a_faulty_sluiced_conf_changes_nothing),
                 TEST(limiters_are_read_and_pools_find_them),
                 TEST(a_limiter_that_is_not_there_is_a_fault_of_the_pool),

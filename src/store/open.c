@@ -188,21 +188,25 @@ static int put_beginning(Store *store, void *userdata) {
 }
 
 /* From here on the state counts as not closed in order, and the ids up to the limit as given out.
- * The log of one that ended otherwise is copied first: if a sync of it had failed then, what we
- * read of it might not be on the disk. */
+ */
 static int begin_life(Store *store) {
         int r;
 
-        if (!store->was_clean) {
-                r = sql_errno(&store->sql, sqlite3_wal_checkpoint_v2(store->sql.db, NULL,
-                                                   SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL));
-                if (r < 0 && r != -ENOSPC)
-                        return r;
-        }
+        if (reserve_make(store->dir_fd) < 0)
+                writer_use_reserve(store);
+        if (store->was_clean)
+                marks_blank(store->marks);
+        /* If a sync of the log had failed, what we read of it might not be on the disk. */
+        r = writer_copy_log(store, /* cut= */ true);
+        if (r < 0)
+                return r;
         r = writer_run(store, put_beginning, NULL);
         if (r < 0)
                 return r;
         r = writer_find_files(store);
+        if (r < 0)
+                return r;
+        r = sql_lengthen_log(&store->sql, LOG_PAGES + LOG_PAGES / 16);
         if (r < 0)
                 return r;
         return marks_set_id_limit(store->marks, store->id_limit);
@@ -233,7 +237,6 @@ static int open_all(Store *store, usec_t patience, char **ret_error) {
         if (r < 0)
                 return r;
 
-        store->is_tight = reserve_make(store->dir_fd) < 0;
         r = begin_life(store);
         if (r < 0)
                 return refuse(ret_error, r, "%s: cannot write: %s", store->dir,

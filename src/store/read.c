@@ -8,7 +8,6 @@
  * says what cannot be is left where it is, and out of what is told, and that is logged. */
 
 #include <assert.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -54,7 +53,7 @@ static void note_bad_rows(const Store *store, size_t n, const char *what) {
 
 /* A row that could not be had. */
 static int reading_failed(Store *store, int r) {
-        (void) snprintf(store->why, sizeof(store->why), "%s", sqlite3_errmsg(store->sql.db));
+        writer_note(store, r);
         if (r != -ENOMEM)
                 writer_fail(store, "cannot read");
         return r;
@@ -192,7 +191,7 @@ typedef struct Reading {
         void *userdata;
         Row submissions, jobs;
         bool has_job; /* `jobs` is at one that nobody has been told of */
-        size_t n_bad_submissions, n_bad_jobs;
+        size_t n_bad_submissions, n_bad_jobs, n_empty;
 } Reading;
 
 static int next_job(Reading *reading) {
@@ -238,8 +237,8 @@ static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
         return r;
 }
 
-/* One submission and its jobs. Of a bulk call nothing may be left but its own row: then nobody has
- * been told that it was removed, and it is gone; but a group stays until it is forgotten. */
+/* One submission and its jobs. Of a bulk call all jobs may be gone already: then it is as well. But
+ * a group stays until it is forgotten. */
 static int read_submission(Reading *reading) {
         _cleanup_free_ char **arguments = NULL;
         StoredSubmission submission;
@@ -257,8 +256,11 @@ static int read_submission(Reading *reading) {
         if (r < 0)
                 return r;
         if (submission.group_id == 0 &&
-                (!reading->has_job || job_id(reading) >= submission.first_id + submission.n_total))
+                (!reading->has_job ||
+                        job_id(reading) >= submission.first_id + submission.n_total)) {
+                reading->n_empty++;
                 return 0;
+        }
         r = reading->reader->submission(reading->userdata, &submission);
         return r < 0 ? r : read_jobs_of(reading, &submission);
 }
@@ -275,6 +277,10 @@ static int read_all(Reading *reading) {
                         return r;
         }
         return r < 0 ? reading_failed(reading->store, r) : pass_jobs(reading, UINT64_MAX);
+}
+
+static int forget_empty(Store *store, void *userdata) {
+        return sql_run(&store->sql, SQL_FORGET_EMPTY);
 }
 
 static int read_jobs(Store *store, const StoreReader *reader, void *userdata) {
@@ -294,7 +300,7 @@ static int read_jobs(Store *store, const StoreReader *reader, void *userdata) {
                 return r;
         note_bad_rows(store, reading.n_bad_submissions, "submissions");
         note_bad_rows(store, reading.n_bad_jobs, "jobs");
-        return 0;
+        return reading.n_empty > 0 ? writer_run(store, forget_empty, NULL) : 0;
 }
 
 /* ---- what was running ---- */
@@ -341,8 +347,6 @@ int store_read_jobs(Store *store, const StoreReader *reader, void *userdata) {
         int r;
 
         assert(!store->has_thread);
-        r = store->was_clean ? 0 : count_crashed(store);
-        if (r < 0)
-                return r;
-        return read_jobs(store, reader, userdata);
+        r = count_crashed(store);
+        return r < 0 ? r : read_jobs(store, reader, userdata);
 }

@@ -7,7 +7,10 @@
 #include "util/macro.h"
 
 #define RESERVE_FILE "reserve"
-#define RESERVE_SIZE (1 << 20)
+
+/* The log is full when it turns out that the database cannot grow by what is in it: so there is to
+ * be as much room as the log has, and some more. */
+#define RESERVE_SIZE (8 << 20)
 
 int reserve_make(int dir_fd) {
         _cleanup_close_ int fd = -EBADF;

@@ -71,6 +71,11 @@ static const char *const migrations[SQL_VERSION] = {
         ") STRICT;",
 };
 
+/* Of a WAL, see the format of SQLite's files. */
+#define PAGE_SIZE 4096
+#define LOG_HEADER 32
+#define LOG_FRAME_HEADER 24
+
 static const char *const statements[_SQL_MAX] = {
         [SQL_BEGIN] = "BEGIN IMMEDIATE",
         [SQL_COMMIT] = "COMMIT",
@@ -106,6 +111,10 @@ static const char *const statements[_SQL_MAX] = {
         [SQL_SUBMISSIONS_TO] = "SELECT id + is_group, n_total FROM submission"
                                " WHERE target = ? AND to_pipeline = ?",
         [SQL_FORGET_SUBMISSIONS_TO] = "DELETE FROM submission WHERE target = ? AND to_pipeline = ?",
+
+        [SQL_FORGET_EMPTY] = "DELETE FROM submission WHERE NOT is_group AND NOT EXISTS (SELECT 1"
+                             " FROM job WHERE job.id >= submission.id"
+                             " AND job.id < submission.id + n_total)",
 
         [SQL_CRASHED] = "UPDATE job SET attempt = ?3, crashes = crashes + 1, crashed = 1"
                         " WHERE id = ?1 AND stage = ?2 AND attempt < ?3 AND result IS NULL",
@@ -424,6 +433,27 @@ int sql_open(Sql *sql, const char *path, usec_t patience, char **ret_error) {
         if (r < 0)
                 return r;
         return prepare(sql, ret_error);
+}
+
+int sql_lengthen_log(const Sql *sql, int n_pages) {
+        sqlite3_int64 end = LOG_HEADER + (sqlite3_int64) n_pages * (LOG_FRAME_HEADER + PAGE_SIZE);
+        static const char zeros[1 << 16];
+        sqlite3_int64 size;
+        sqlite3_file *log;
+        int code;
+
+        code = sqlite3_file_control(sql->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+        if (code == SQLITE_OK)
+                code = log->pMethods->xFileSize(log, &size);
+        while (code == SQLITE_OK && size < end) {
+                int n = (int) MIN(end - size, (sqlite3_int64) sizeof(zeros));
+
+                code = log->pMethods->xWrite(log, zeros, n, size);
+                size += n;
+        }
+        if (code == SQLITE_OK)
+                code = log->pMethods->xSync(log, SQLITE_SYNC_NORMAL);
+        return code == SQLITE_FULL ? 0 : sql_errno(sql, code);
 }
 
 void sql_close(Sql *sql, bool checkpoint) {

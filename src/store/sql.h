@@ -37,6 +37,7 @@ typedef enum SqlId {
         SQL_FORGET_OBJECT,
         SQL_SUBMISSIONS_TO,
         SQL_FORGET_SUBMISSIONS_TO,
+        SQL_FORGET_EMPTY,
         SQL_CRASHED,
         SQL_FORGET_CRASHED,
         SQL_READ_OBJECTS,
@@ -72,6 +73,10 @@ void sql_close(Sql *sql, bool checkpoint); /* without checkpoint nothing more is
 /* What an SQLite result code of this connection is: -ENOSPC, -ENOMEM, -EBUSY, -E2BIG, -EBADMSG
  * (damaged), -EIO for all else. */
 int sql_errno(const Sql *sql, int code);
+
+/* Makes the log as long as it will be with so many pages: to write where the file ends costs a sync
+ * of what the file system knows about it as well. 0, also if there is no room; or sql_errno(). */
+int sql_lengthen_log(const Sql *sql, int n_pages);
 
 Row sql_row(Sql *sql, SqlId id);
 void row_integer(Row *row, int64_t value);

@@ -16,6 +16,9 @@
 /* Ids that are set aside at a time: at a few million per second a commit every few seconds. */
 #define STORE_ID_STEP (UINT64_C(1) << 24)
 
+/* 4 MiB: after so many pages the log is copied into the database. */
+#define LOG_PAGES 1024
+
 #define META_ID_LIMIT "id limit"
 #define META_CLEAN "clean"
 
@@ -70,6 +73,15 @@ void writer_commit(Store *store, List *told);
 /* What can wait until all is told: copies the log into the database, makes the reserve anew, gives
  * room back. True: there is more of it to do. */
 bool writer_tidy(Store *store);
+
+/* Copies the log into the database, which makes room inside the log; `cut`: and on the disk. 0,
+ * also where there was no room or no memory to do so; or -errno. */
+int writer_copy_log(Store *store, bool cut);
+
+/* Gives the reserve free, and says that there is no room. */
+void writer_use_reserve(Store *store);
+
+void writer_note(Store *store, int r); /* as `why`: what SQLite said, or else the errno */
 
 /* No more is written, for the reason in `why`; says so. */
 void writer_fail(Store *store, const char *what);

@@ -25,11 +25,8 @@
 #include "util/log.h"
 #include "util/strv.h"
 
-/* 4 MiB: beyond that it costs more to find a page than to copy it. */
-#define CHECKPOINT_PAGES 1024
-
-/* A log that has become that much longer is cut. */
-#define TRUNCATE_PAGES (4 * CHECKPOINT_PAGES)
+/* A log that has become so much longer by one transaction is cut. */
+#define TRUNCATE_PAGES (4 * LOG_PAGES)
 
 /* Room that is kept inside the database for the next jobs, in pages. */
 #define SPARE_PAGES 256
@@ -276,7 +273,11 @@ int writer_put_meta(Store *store, const char *key, int64_t value) {
 }
 
 static int do_id_limit(Store *store, const StoreChange *change) {
-        return writer_put_meta(store, META_ID_LIMIT, (int64_t) store->raised_limit);
+        int r;
+
+        r = writer_put_meta(store, META_ID_LIMIT, (int64_t) store->raised_limit);
+        /* That this is known there if the commit fails only means that some ids are never used. */
+        return r < 0 ? r : marks_set_id_limit(store->marks, store->raised_limit);
 }
 
 static int (*const doers[])(Store *store, const StoreChange *change) = {
@@ -322,8 +323,11 @@ static bool files_are_there(const Store *store) {
                inode_of(store, DATABASE_FILE "-wal") == store->log;
 }
 
-static void note_why(Store *store) {
-        (void) snprintf(store->why, sizeof(store->why), "%s", sqlite3_errmsg(store->sql.db));
+void writer_note(Store *store, int r) {
+        bool is_sqlite = sqlite3_errcode(store->sql.db) != SQLITE_OK;
+
+        (void) snprintf(store->why, sizeof(store->why), "%s",
+                is_sqlite ? sqlite3_errmsg(store->sql.db) : strerror(-r));
 }
 
 static void roll_back(Store *store) {
@@ -343,7 +347,7 @@ static int finish(Store *store, int r) {
         if (r >= 0)
                 r = sql_run(&store->sql, SQL_COMMIT);
         if (r < 0) {
-                note_why(store);
+                writer_note(store, r);
                 roll_back(store);
                 return r;
         }
@@ -404,24 +408,29 @@ static bool some_may_be_refused(Store *store) {
         return false;
 }
 
-/* Copies the log into the database, which makes room inside the log. 0, also where there was no
- * room to do so; or -errno. */
-static int copy_log(Store *store) {
-        int mode = store->log_pages > TRUNCATE_PAGES ? SQLITE_CHECKPOINT_TRUNCATE
-                                                     : SQLITE_CHECKPOINT_PASSIVE;
-        int r;
+static int copy_once(Store *store, bool cut) {
+        int mode = cut ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, r;
 
         r = sql_errno(
                 &store->sql, sqlite3_wal_checkpoint_v2(store->sql.db, NULL, mode, NULL, NULL));
-        if (r == 0 || r == -ENOSPC || r == -ENOMEM) {
-                store->log_pages = 0;
-                return 0;
-        }
-        note_why(store);
+        if (r < 0)
+                writer_note(store, r);
         return r;
 }
 
-static void use_reserve(Store *store) {
+int writer_copy_log(Store *store, bool cut) {
+        int r;
+
+        r = copy_once(store, cut);
+        if (r == -ENOSPC) {
+                writer_use_reserve(store);
+                r = copy_once(store, cut);
+        }
+        store->log_pages = 0;
+        return r == -ENOSPC || r == -ENOMEM ? 0 : r;
+}
+
+void writer_use_reserve(Store *store) {
         if (!store->is_tight)
                 log_warning("There is no room left for the state in %s: nothing new is taken.",
                         store->dir);
@@ -444,8 +453,8 @@ static int commit_without_room(Store *store, List *told) {
         refuse(store, told);
         if (list_is_empty(&store->pending))
                 return 0;
-        use_reserve(store);
-        r = copy_log(store);
+        writer_use_reserve(store);
+        r = writer_copy_log(store, store->log_pages > TRUNCATE_PAGES);
         return r < 0 ? r : commit_all(store);
 }
 
@@ -503,8 +512,8 @@ int writer_run(Store *store, int (*change)(Store *store, void *userdata), void *
                 r = finish(store, r);
                 if (r != -ENOSPC || n > 0)
                         return r;
-                use_reserve(store);
-                r = copy_log(store);
+                writer_use_reserve(store);
+                r = writer_copy_log(store, store->log_pages > TRUNCATE_PAGES);
                 if (r < 0)
                         return r;
         }
@@ -543,8 +552,8 @@ bool writer_tidy(Store *store) {
 
         if (atomic_load(&store->has_failed))
                 return false;
-        if (store->log_pages >= CHECKPOINT_PAGES)
-                r = copy_log(store);
+        if (store->log_pages >= LOG_PAGES)
+                r = writer_copy_log(store, store->log_pages > TRUNCATE_PAGES);
         if (r >= 0 && !store->waits && remake_reserve(store))
                 r = give_room_back(store);
         if (r < 0 && r != -ENOSPC && r != -ENOMEM)

@@ -7,16 +7,25 @@
 #include <inttypes.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 
+#include "util/fd.h"
 #include "util/strv.h"
 
 #define PATIENCE_MSEC 60000
 
 void try_init(TryStore *t) {
-        *t = (TryStore){ .next_id = 1 };
+        /* In memory, since what is tested is not the disk, and there are very many syncs. */
+        const char *shm = access("/dev/shm", W_OK) >= 0 ? "/dev/shm" : "/tmp";
+
+        *t = (TryStore){
+                .next_id = 1,
+                .base = usec_now(CLOCK_MONOTONIC),
+                .base_realtime = usec_now(CLOCK_REALTIME),
+        };
         (void) snprintf(t->dir, sizeof(t->dir), "%s/test-store.XXXXXX",
-                getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+                getenv("TMPDIR") ? getenv("TMPDIR") : shm);
         assert_non_null(mkdtemp(t->dir));
 }
 
@@ -27,20 +36,75 @@ char *try_path(const TryStore *t, const char *name) {
         return path;
 }
 
-void try_done(TryStore *t) {
+void try_remove_files(const TryStore *t) {
+        DIR *dir = opendir(t->dir);
         struct dirent *entry;
-        DIR *dir;
 
-        if (t->store)
-                t->store = store_close(t->store, false);
-        dir = opendir(t->dir);
         assert_non_null(dir);
         while ((entry = readdir(dir)))
                 if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
                         assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
         (void) closedir(dir);
+}
+
+bool try_has_set_aside(const TryStore *t) {
+        DIR *dir = opendir(t->dir);
+        struct dirent *entry;
+        bool found = false;
+
+        assert_non_null(dir);
+        while ((entry = readdir(dir)))
+                found |= strstr(entry->d_name, ".corrupt-") != NULL;
+        (void) closedir(dir);
+        return found;
+}
+
+void try_done(TryStore *t) {
+        if (t->store)
+                t->store = store_close(t->store, false);
+        try_remove_files(t);
         assert_int_equal(rmdir(t->dir), 0);
 }
+
+int try_set_up(void **state) {
+        TryStore *t = malloc(sizeof(*t));
+
+        assert_non_null(t);
+        try_init(t);
+        *state = t;
+        return 0;
+}
+
+int try_tear_down(void **state) {
+        try_done(*state);
+        free(*state);
+        return 0;
+}
+
+/* ---- the log ---- */
+
+static int log_fd = -EBADF, saved_stderr = -EBADF;
+
+void try_mute(void) {
+        assert_int_equal(log_fd, -EBADF);
+        log_fd = memfd_create("log", MFD_CLOEXEC);
+        saved_stderr = dup(STDERR_FILENO);
+        assert_true(log_fd >= 0 && saved_stderr >= 0);
+        assert_int_equal(dup2(log_fd, STDERR_FILENO), STDERR_FILENO);
+}
+
+char *try_unmute(void) {
+        void *text;
+        size_t size;
+
+        assert_int_equal(dup2(saved_stderr, STDERR_FILENO), STDERR_FILENO);
+        assert_int_equal(fd_pread_all(log_fd, SIZE_MAX, &text, &size), 0);
+        saved_stderr = fd_close(saved_stderr);
+        log_fd = fd_close(log_fd);
+        return text;
+}
+
+/* ---- open and close ---- */
 
 int try_try_open(TryStore *t, bool start) {
         _cleanup_free_ char *error = NULL;
@@ -50,6 +114,7 @@ int try_try_open(TryStore *t, bool start) {
         r = store_open(t->dir, 0, &t->store, &error);
         if (r < 0) {
                 assert_true(error || r == -ENOMEM);
+                t->store = NULL;
                 return r;
         }
         assert_null(error);
@@ -115,7 +180,7 @@ static void on_done(StoreChange *change, int r) {
         free(c);
 }
 
-static TryChange *new_change(TryStore *t, StoreKind kind, size_t n_jobs) {
+TryChange *try_change(TryStore *t, StoreKind kind, size_t n_jobs) {
         TryChange *c = calloc(1, sizeof(*c));
 
         assert_non_null(c);
@@ -136,6 +201,8 @@ static TryChange *new_change(TryStore *t, StoreKind kind, size_t n_jobs) {
 
 void try_post(TryStore *t, TryChange *c) {
         store_post(t->store, &c->change);
+        if (t->each_alone)
+                t->worst = MIN(t->worst, try_wait(t));
 }
 
 /* The payload of a job tells which one it is. */
@@ -149,15 +216,15 @@ static void *payload_of(uint64_t id, size_t size) {
 }
 
 TryChange *try_submission(TryStore *t, size_t n, size_t size) {
-        TryChange *c = new_change(t, STORE_SUBMIT, n);
+        TryChange *c = try_change(t, STORE_SUBMIT, n);
 
         c->submission = (Submission){
                 .n_jobs = (uint32_t) n,
                 .n_total = (uint32_t) n,
                 .owner = 1000,
                 .first_id = t->next_id,
-                .submitted_at = usec_now(CLOCK_MONOTONIC),
-                .submitted_realtime = usec_now(CLOCK_REALTIME),
+                .submitted_at = t->base,
+                .submitted_realtime = t->base_realtime,
                 .queue_timeout = USEC_INFINITY,
                 .run_timeout = USEC_INFINITY,
         };
@@ -181,14 +248,14 @@ uint64_t try_submit(TryStore *t, size_t n, size_t size) {
 }
 
 TryChange *try_end_of(TryStore *t, uint64_t id, JobResult result, const char *output) {
-        TryChange *c = new_change(t, STORE_END, 1);
+        TryChange *c = try_change(t, STORE_END, 1);
 
         c->jobs->id = id;
         c->jobs->result = result & 0xf;
         c->jobs->state = JOB_FINISHED;
         c->jobs->data = strdup(output);
         c->jobs->size = (uint32_t) strlen(output);
-        c->jobs->due_at = usec_now(CLOCK_MONOTONIC);
+        c->jobs->due_at = t->base + 2 * USEC_PER_SEC;
         c->change.ended = c->jobs;
         return c;
 }
@@ -198,16 +265,16 @@ void try_end(TryStore *t, uint64_t id, JobResult result, const char *output) {
 }
 
 TryChange *try_wait_of(TryStore *t, uint64_t id, uint32_t attempt) {
-        TryChange *c = new_change(t, STORE_WAIT, 0);
+        TryChange *c = try_change(t, STORE_WAIT, 0);
 
         c->change.wait.id = id;
         c->change.wait.attempt = attempt;
-        c->change.wait.due_realtime = usec_now(CLOCK_REALTIME);
+        c->change.wait.due_realtime = t->base_realtime + USEC_PER_SEC;
         return c;
 }
 
 void try_priority(TryStore *t, uint64_t id, int16_t priority) {
-        TryChange *c = new_change(t, STORE_PRIORITY, 0);
+        TryChange *c = try_change(t, STORE_PRIORITY, 0);
 
         c->change.priority.id = id;
         c->change.priority.priority = priority;
@@ -215,7 +282,7 @@ void try_priority(TryStore *t, uint64_t id, int16_t priority) {
 }
 
 void try_forget(TryStore *t, uint64_t first, size_t n, uint64_t submission) {
-        TryChange *c = new_change(t, STORE_FORGET, 0);
+        TryChange *c = try_change(t, STORE_FORGET, 0);
         uint64_t *ids = calloc(n + 1, sizeof(*ids)), *submissions = calloc(1, sizeof(*ids));
 
         assert_non_null(ids);
@@ -232,7 +299,7 @@ void try_forget(TryStore *t, uint64_t first, size_t n, uint64_t submission) {
 
 static TryChange *object_change(
         TryStore *t, StoreKind kind, const char *object, const char *name, const char *settings) {
-        TryChange *c = new_change(t, kind, 0);
+        TryChange *c = try_change(t, kind, 0);
 
         c->change.object.kind = strdup(object);
         c->change.object.name = strdup(name);
@@ -250,56 +317,100 @@ void try_forget_object(TryStore *t, const char *kind, const char *name) {
 
 /* ---- what is there ---- */
 
+typedef struct Dump {
+        FILE *f;
+        usec_t base;
+} Dump;
+
 static int dump_object(void *userdata, const StoredObject *o) {
-        fprintf(userdata, "object %s %s settings=%s digest=%" PRIu64 " paused=%i draining=%i\n",
-                o->kind, o->name, o->settings, o->digest, o->paused, o->draining);
+        fprintf(((Dump *) userdata)->f,
+                "object %s %s settings=%s digest=%" PRIu64 " paused=%i draining=%i\n", o->kind,
+                o->name, o->settings, o->digest, o->paused, o->draining);
         return 0;
 }
 
-static void dump_time(FILE *f, const char *name, usec_t t) {
+static void dump_span(FILE *f, const char *name, usec_t t) {
         if (t == USEC_INFINITY)
                 fprintf(f, " %s=infinity", name);
-        else
+        else if (t > 0)
                 fprintf(f, " %s=%" PRIu64, name, t);
 }
 
-static int dump_submission(void *userdata, const StoredSubmission *s) {
-        FILE *f = userdata;
+/* Rounded, as two clocks are not read at the same moment. */
+static void dump_time(const Dump *dump, const char *name, usec_t t) {
+        if (t > 0)
+                fprintf(dump->f, " %s=%+.0f", name,
+                        ((double) t - (double) dump->base) / (double) USEC_PER_SEC);
+}
 
-        fprintf(f,
-                "submission %" PRIu64
-                " n=%u owner=%u max=%u priority=%i target=%s%s%s group=%" PRIu64 " policy=%i",
+static int dump_submission(void *userdata, const StoredSubmission *s) {
+        const Dump *dump = userdata;
+        FILE *f = dump->f;
+
+        fprintf(f, "submission %" PRIu64 " n=%u owner=%u max=%u priority=%i target=%s%s%s",
                 s->first_id, s->n_total, s->owner, s->max_attempts, s->priority, s->target,
-                s->to_pipeline ? " pipeline" : "", s->bind ? " bind" : "", s->group_id,
-                s->group_policy);
-        dump_time(f, "submitted", s->submitted_realtime);
-        dump_time(f, "delay", s->delay);
-        dump_time(f, "queue", s->queue_timeout);
-        dump_time(f, "run", s->run_timeout);
-        fprintf(f, " tag=%s key=%s", s->tag ? s->tag : "-",
-                s->concurrency_key ? s->concurrency_key : "-");
+                s->to_pipeline ? " pipeline" : "", s->bind ? " bind" : "");
+        if (s->group_id > 0)
+                fprintf(f, " group=%" PRIu64 " %s", s->group_id,
+                        group_policy_to_string(s->group_policy));
+        dump_time(dump, "submitted", s->submitted_realtime);
+        dump_span(f, "delay", s->delay);
+        dump_span(f, "queue", s->queue_timeout);
+        dump_span(f, "run", s->run_timeout);
+        if (s->tag)
+                fprintf(f, " tag=%s", s->tag);
+        if (s->concurrency_key)
+                fprintf(f, " key=%s", s->concurrency_key);
+        if (s->arguments)
+                fputs(" arguments", f);
         STRV_FOREACH (a, s->arguments)
                 fprintf(f, " \"%s\"", *a);
-        fputs(s->arguments ? " .\n" : "\n", f);
+        fputs("\n", f);
         return 0;
 }
 
-static int dump_job(void *userdata, const StoredJob *j) {
-        FILE *f = userdata;
+/* FNV-1a: of long data all of it is to be compared as well. */
+static uint64_t hash(const void *data, size_t size) {
+        const uint8_t *p = data;
+        uint64_t h = UINT64_C(0xcbf29ce484222325);
 
-        fprintf(f,
-                "job %" PRIu64 " stage=%u%s%s%s priority=%i attempt=%u asked=%u crashes=%u"
-                " result=%s worker=%i status=%i",
-                j->id, j->stage, j->finished ? " finished" : "", j->kicked ? " kicked" : "",
-                j->was_running ? " was-running" : "", j->priority, j->attempt, j->asked, j->crashes,
-                j->finished ? job_result_to_string(j->result) : "-", j->worker, j->exit_status);
-        dump_time(f, "due", j->due);
-        dump_time(f, "ready", j->ready);
-        dump_time(f, "started", j->started);
-        dump_time(f, "finished", j->finished_at);
-        dump_time(f, "duration", j->duration);
-        fprintf(f, " error=%s data=%.*s\n", j->error ? j->error : "-",
-                (int) MIN(j->size, UINT32_C(64)), j->size > 0 ? (const char *) j->data : "");
+        for (size_t i = 0; i < size; i++)
+                h = (h ^ p[i]) * UINT64_C(0x100000001b3);
+        return h;
+}
+
+static int dump_job(void *userdata, const StoredJob *j) {
+        const Dump *dump = userdata;
+        FILE *f = dump->f;
+
+        fprintf(f, "job %" PRIu64 " %s priority=%i attempt=%u", j->id,
+                j->finished ? job_result_to_string(j->result) : "waits", j->priority, j->attempt);
+        if (j->stage > 0)
+                fprintf(f, " stage=%u", j->stage);
+        if (j->asked > 0)
+                fprintf(f, " asked=%u", j->asked);
+        if (j->crashes > 0)
+                fprintf(f, " crashes=%u", j->crashes);
+        if (j->kicked)
+                fputs(" kicked", f);
+        if (j->was_running)
+                fputs(" was-running", f);
+        if (j->worker >= 0)
+                fprintf(f, " worker=%i", j->worker);
+        if (j->exit_status != 0)
+                fprintf(f, " status=%i", j->exit_status);
+        dump_time(dump, "due", j->due);
+        dump_time(dump, "ready", j->ready);
+        dump_time(dump, "started", j->started);
+        dump_time(dump, "finished", j->finished_at);
+        dump_span(f, "duration", j->duration);
+        if (j->error)
+                fprintf(f, " error=%s", j->error);
+        if (j->size > 64)
+                fprintf(f, " data=%u:%016" PRIx64 "\n", j->size, hash(j->data, j->size));
+        else
+                fprintf(f, " data=%.*s\n", (int) j->size,
+                        j->size > 0 ? (const char *) j->data : "");
         return 0;
 }
 
@@ -312,12 +423,12 @@ static const StoreReader dumper = {
 char *try_dump(TryStore *t) {
         char *text = NULL;
         size_t size;
-        FILE *f = open_memstream(&text, &size);
+        Dump dump = { .f = open_memstream(&text, &size), .base = t->base_realtime };
 
-        assert_non_null(f);
-        assert_int_equal(store_read_objects(t->store, &dumper, f), 0);
-        assert_int_equal(store_read_jobs(t->store, &dumper, f), 0);
-        (void) fclose(f);
+        assert_non_null(dump.f);
+        assert_int_equal(store_read_objects(t->store, &dumper, &dump), 0);
+        assert_int_equal(store_read_jobs(t->store, &dumper, &dump), 0);
+        (void) fclose(dump.f);
         return text;
 }
 

@@ -14,8 +14,10 @@ typedef struct TryStore TryStore;
 
 struct TryStore {
         char dir[64];
-        Store *store; /* NULL = not open */
+        usec_t base, base_realtime; /* the moment, to which all that is dumped is relative */
+        Store *store;               /* NULL = not open */
         uint64_t next_id;
+        bool each_alone; /* wait after each post */
         unsigned n_done;
         int worst; /* of what was told since the last try_reset() */
 };
@@ -44,6 +46,7 @@ int try_wait(TryStore *t);
 /* One line of each kind. try_submission() is for tests that want to change more. */
 TryChange *try_submission(TryStore *t, size_t n, size_t size);
 void try_post(TryStore *t, TryChange *change);
+TryChange *try_change(TryStore *t, StoreKind kind, size_t n_jobs); /* of any other kind */
 uint64_t try_submit(TryStore *t, size_t n, size_t size); /* posts it; returns the first id */
 TryChange *try_end_of(TryStore *t, uint64_t id, JobResult result, const char *output);
 void try_end(TryStore *t, uint64_t id, JobResult result, const char *output);
@@ -53,8 +56,21 @@ void try_forget(TryStore *t, uint64_t first, size_t n, uint64_t submission);
 void try_object(TryStore *t, const char *kind, const char *name, const char *settings);
 void try_forget_object(TryStore *t, const char *kind, const char *name);
 
-/* All that is in the state, a line each. malloc()ed. Only before the thread runs. */
+/* All that is in the state, a line each; moments in seconds after t->base. malloc()ed. Only before
+ * the thread runs. */
 char *try_dump(TryStore *t);
 size_t try_count_jobs(TryStore *t);
 
 char *try_path(const TryStore *t, const char *name); /* malloc()ed */
+bool try_has_set_aside(const TryStore *t);
+void try_remove_files(const TryStore *t);
+
+/* From try_mute() to try_unmute() the log goes into a file, of which the latter returns the text.
+ * malloc()ed. */
+void try_mute(void);
+char *try_unmute(void);
+
+int try_set_up(void **state); /* for cmocka: makes a TryStore */
+int try_tear_down(void **state);
+
+#define try_test(f) cmocka_unit_test_setup_teardown(f, try_set_up, try_tear_down)

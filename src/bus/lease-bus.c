@@ -144,12 +144,17 @@ int lease_bus_lease(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* ---- verdicts ---- */
 
-/* One and the same for all causes: nobody can find out which tokens there are. */
-static int reply_answer(sd_bus_message *m, int answer, sd_bus_error *error) {
+/* What a holder has reported is heard once it is on the disk, where the pool is durable.
+ *
+ * The error is one and the same for all causes: nobody can find out which tokens there are. */
+static int reply_answer(const Found *found, sd_bus_message *m, int answer, sd_bus_error *error) {
+        const Pool *pool = found->object;
+
         switch (answer) {
 
         case LEASE_DONE:
-                return sd_bus_reply_method_return(m, NULL);
+                return pool->store ? call_return_when_stored(client_of(found->link, m), m, error)
+                                   : sd_bus_reply_method_return(m, NULL);
 
         case LEASE_CANCELLED:
                 return bus_error(error, BUS_ERROR_JOB_CANCELLED,
@@ -201,7 +206,7 @@ int lease_bus_complete(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 r = read_verdict(m, &verdict, error);
         if (r < 0)
                 return r;
-        return reply_answer(m, complete(pool, client_of(found->link, m), &verdict), error);
+        return reply_answer(found, m, complete(pool, client_of(found->link, m), &verdict), error);
 }
 
 /* All is read before anything is changed. */
@@ -250,7 +255,10 @@ int lease_bus_complete_many(sd_bus_message *m, void *userdata, sd_bus_error *err
                 if (complete(pool, client, &verdicts[i]) != LEASE_DONE)
                         stale[n_stale++] = verdicts[i].id;
         r = sd_bus_message_append_array(reply, 't', stale, n_stale * sizeof(*stale));
-        return r < 0 ? r : sd_bus_message_send(reply);
+        if (r < 0)
+                return r;
+        return pool->store ? call_reply_when_stored(client, m, reply, error)
+                           : sd_bus_message_send(reply);
 }
 
 int lease_bus_fail(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -265,7 +273,7 @@ int lease_bus_fail(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 r = sd_bus_message_read(m, "ttbs", &id, &token, &fatal, &text);
         if (r < 0)
                 return r;
-        return reply_answer(m,
+        return reply_answer(found, m,
                 lease_fail(pool, &client_of(found->link, m)->leases, id, token, fatal, text),
                 error);
 }
@@ -284,7 +292,7 @@ int lease_bus_release(sd_bus_message *m, void *userdata, sd_bus_error *error) {
                 r = check_span("delay", delay, /* unbounded= */ false, error);
         if (r < 0)
                 return r;
-        return reply_answer(m,
+        return reply_answer(found, m,
                 lease_release(pool, &client_of(found->link, m)->leases, id, token, delay), error);
 }
 
@@ -300,7 +308,7 @@ int lease_bus_touch(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         return reply_answer(
-                m, lease_touch(pool, &client_of(found->link, m)->leases, id, token), error);
+                found, m, lease_touch(pool, &client_of(found->link, m)->leases, id, token), error);
 }
 
 /* ---- what holders are told ---- */

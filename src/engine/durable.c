@@ -129,6 +129,7 @@ static void on_submitted(StoreChange *store, int r) {
         if (submission->stored)
                 submission->stored(submission, 0);
         /* What has happened meanwhile found no job. */
+        engine_refuse_queued(engine, pool);
         if (submission->bind && !submission->client)
                 (void) engine_cancel_submission(engine, submission, "its client has gone");
         if (pool->removing && pool->scheduler.paused)
@@ -429,7 +430,8 @@ static void on_barrier(StoreChange *store, int r) {
 int engine_watch_store(Engine *engine, StoreWatch *watch) {
         Durability *d = engine->durability;
 
-        if (!d || (engine_is_stored(engine) && !d->barrier))
+        /* What was posted by a slot in this turn is told to the store at the end of it. */
+        if (!d || (engine_is_stored(engine) && !d->barrier && mailbox_is_empty(&engine->mailbox)))
                 return 1;
         if (!d->barrier)
                 d->barrier = change_new(engine, STORE_FORGET, on_barrier);

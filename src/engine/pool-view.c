@@ -39,7 +39,7 @@ bool pool_is_empty(Pool *pool) {
         pool_lock(pool);
         empty = scheduler_is_empty(&pool->scheduler);
         pool_unlock(pool);
-        return empty;
+        return empty && pool->n_unsettled == 0;
 }
 
 bool pool_has_no_jobs(Pool *pool) {

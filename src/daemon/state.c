@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "daemon/daemon-private.h"
@@ -49,18 +50,36 @@ static int find_state(const DaemonOptions *options, char **ret) {
         return 1;
 }
 
+/* The folders above that of a user may be missing in a new home. What goes wrong with them goes
+ * wrong with it. */
+static void make_parents(char *path) {
+        for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+                *slash = '\0';
+                (void) mkdir(path, 0700);
+                *slash = '/';
+        }
+}
+
+/* Could the folder just not be made or used? */
+static bool is_out_of_reach(int r) {
+        return r == -EACCES || r == -EPERM || r == -EROFS || r == -ENOENT || r == -ENOTDIR;
+}
+
 int daemon_open_store(Daemon *daemon) {
         const DaemonOptions *options = daemon->options;
+        bool is_asked_for = options->state || secure_getenv("STATE_DIRECTORY");
         _cleanup_free_ char *path = NULL, *error = NULL;
         int r;
 
         r = find_state(options, &path);
         if (r == 0)
                 return 0;
+        if (r > 0 && !is_asked_for && options->user)
+                make_parents(path);
         if (r > 0)
                 r = store_open(path, STORE_PATIENCE, &daemon->store, &error);
-        /* Nobody has asked for it: without it pools that are durable are refused. */
-        if ((r == -EACCES || r == -EROFS || r == -EPERM) && !options->state) {
+        /* Without it pools that are durable are refused. */
+        if (is_out_of_reach(r) && !is_asked_for) {
                 log_warning("No durable state: %s", error ?: strerror(-r));
                 return 0;
         }

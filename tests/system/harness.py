@@ -54,6 +54,9 @@ class Daemon:
         self.options = list(options)
         self.environment = dict(os.environ, SLUICE_MODULE_PATH=MODULES, **(environment or {}))
         self.environment.pop("JOURNAL_STREAM", None)
+        # Where it would keep its state otherwise is that of a real one.
+        if "--no-bus" not in self.options:
+            self.environment.setdefault("STATE_DIRECTORY", os.path.join(self.folder, "state"))
         self.process = None
         self.notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.notify.bind(os.path.join(self.folder, "notify"))

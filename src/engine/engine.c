@@ -142,6 +142,9 @@ void engine_turn(Engine *engine) {
         }
         if (engine->durability)
                 durable_flush(engine);
+        /* What slots have posted since it was read is for the next turn, which may be far off. */
+        if (engine->mailbox.by_main)
+                mailbox_signal(&engine->mailbox);
 }
 
 void engine_set_listener(Engine *engine, const EngineListener *listener, void *userdata) {

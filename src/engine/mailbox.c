@@ -135,6 +135,7 @@ void mailbox_take(Mailbox *mailbox, Mail *ret, bool seen) {
                 assert(errno == EAGAIN);
         if (seen)
                 mailbox->signalled = false;
+        mailbox->by_main = false;
         mail_append(ret, &mailbox->mail);
         atomic_store_explicit(&mailbox->n, 0, memory_order_release);
         mutex_unlock(&mailbox->lock);

@@ -47,6 +47,7 @@ struct Mailbox {
         bool signalled;   /* the eventfd was written since the last time that all was taken */
         _Atomic size_t n; /* mail.n, to see without the lock whether there is something */
         int fd;           /* owned: eventfd; written by any thread, read by main only */
+        bool by_main;     /* main only: it has posted something itself since it read last */
 };
 
 void mail_init(Mail *mail);

@@ -225,14 +225,17 @@ Turn pool_turn(Pool *pool, Worker *worker, usec_t now) {
         pool_settle_gates(pool);
         pool_arm_timer(pool, now);
 
-        wake = mailbox_post(pool->mailbox, &mail, urgent);
+        /* Main, which drives slots, reads it at the end of the loop's turn without being woken. */
+        if (worker_is_slot(worker))
+                pool->mailbox->by_main = true;
+        wake = mailbox_post(pool->mailbox, &mail, urgent && !worker_is_slot(worker));
         /* Such a turn is cut before it takes long. */
         is_short = turn == TURN_WORK && worker->several;
         pool_unlock(pool);
 
         if (wake)
                 mailbox_wake(pool->mailbox);
-        else
+        else if (!worker_is_slot(worker))
                 signal_mail(worker, is_short, now);
         worker_drop_leftovers(worker, n_done);
         if (turn == TURN_LEAVE)

@@ -57,21 +57,24 @@ systemd-update-utmp.service systemd-update-utmp-runlevel.service
 """.split()
 
 # "owner" is a user with rights, "stranger" one without.
-ROOT_OPTIONS = [
-    "--variant=essential",
-    "--components=main",
-    "--include=" + ",".join(PACKAGES),
-    # The clock of a build machine may be far from that of the mirror.
-    '--aptopt=Acquire::Check-Valid-Until "false"',
-    "--dpkgopt=path-exclude=/usr/share/doc/*",
-    "--dpkgopt=path-exclude=/usr/share/locale/*",
-    "--dpkgopt=path-exclude=/usr/share/man/*",
-    '--customize-hook=chroot "$1" systemctl mask ' + " ".join(MASKED),
-    '--customize-hook=chroot "$1" useradd --create-home --uid 1000 owner',
-    '--customize-hook=chroot "$1" useradd --create-home --uid 1001 stranger',
-    '--customize-hook=echo 0123456789abcdef0123456789abcdef >"$1/etc/machine-id"',
-    '--customize-hook=echo box >"$1/etc/hostname"',
+HOOKS = [
+    "systemctl mask " + " ".join(MASKED),
+    "useradd --create-home --uid 1000 owner",
+    "useradd --create-home --uid 1001 stranger",
+    "sh -c 'echo 0123456789abcdef0123456789abcdef >/etc/machine-id'",
+    "sh -c 'echo box >/etc/hostname'",
 ]
+
+# The machines that there are: suite of Debian, further packages, further commands in the new root.
+KINDS = {
+    "bookworm": ("bookworm", [], []),
+    "trixie": ("trixie", [], []),
+    "trixie-broker": (
+        "trixie",
+        ["dbus-broker"],
+        ["systemctl enable --force dbus-broker", "systemctl enable --global --force dbus-broker"],
+    ),
+}
 
 
 class NotHere(Exception):
@@ -102,7 +105,8 @@ def enter():
     missing = [tool for tool in TOOLS if not shutil.which(tool)]
     if missing:
         raise NotHere("there is no " + ", ".join(missing))
-    namespaces = "unshare --mount --propagation private --pid --fork --kill-child --mount-proc".split()
+    namespaces = "unshare --mount --propagation private --pid --fork --kill-child --mount-proc"
+    namespaces = namespaces.split()
     if subprocess.run([*namespaces, "true"], capture_output=True, check=False).returncode != 0:
         raise NotHere("this root may not make namespaces")
     CACHE.mkdir(parents=True, exist_ok=True)
@@ -191,19 +195,29 @@ def overlay(target, upper, *lower):
     run("mount", "-t", "overlay", "-o", options, "overlay", target)
 
 
-def make_root(suite):
-    """The root of a suite, made if it is not in the cache."""
-    key = hashlib.sha256("\n".join(ROOT_OPTIONS).encode()).hexdigest()[:12]
-    root = CACHE / f"{suite}-{key}"
-    with locked(f"{suite}.lock"):
+def make_root(kind):
+    """The root of a kind of machine, made if it is not in the cache."""
+    suite, packages, hooks = KINDS[kind]
+    command = [
+        *["mmdebstrap", "--quiet", "--variant=essential", "--components=main"],
+        "--include=" + ",".join(PACKAGES + packages),
+        # The clock of a build machine may be far from that of the mirror.
+        '--aptopt=Acquire::Check-Valid-Until "false"',
+        *[f"--dpkgopt=path-exclude=/usr/share/{folder}/*" for folder in ("doc", "locale", "man")],
+        *[f'--customize-hook=chroot "$1" {hook}' for hook in HOOKS + hooks],
+        suite,
+    ]
+    key = hashlib.sha256("\n".join(command).encode()).hexdigest()[:12]
+    root = CACHE / f"{kind}-{key}"
+    with locked(f"{kind}.lock"):
         if root.exists():
             return root
         begun = root.with_suffix(".begun")
         shutil.rmtree(begun, ignore_errors=True)
-        print(f"Making a root of {suite} in {root}", file=sys.stderr, flush=True)
+        print(f"Making a root of {kind} in {root}", file=sys.stderr, flush=True)
         mirror = [m for m in [os.environ.get("SLUICE_BOX_MIRROR")] if m]
         done = subprocess.run(
-            ["mmdebstrap", "--quiet", *ROOT_OPTIONS, suite, begun, *mirror],
+            [*command, begun, *mirror],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -211,7 +225,7 @@ def make_root(suite):
         )
         if done.returncode != 0:
             shutil.rmtree(begun, ignore_errors=True)
-            raise NoRoot(f"mmdebstrap could not make a root of {suite}:\n{done.stdout}")
+            raise NoRoot(f"mmdebstrap could not make a root of {kind}:\n{done.stdout}")
         begun.rename(root)
     return root
 
@@ -230,9 +244,9 @@ def chroot(root, *command):
     return run("chroot", root, *command)
 
 
-def make_layers(suite):
+def make_layers(kind):
     """What a box is put on: the root, and above it Sluice as a package would install it."""
-    root = make_root(suite)
+    root = make_root(kind)
     merged = WORK / "merged"
     overlay(merged, INSTALLED, root)
     meson_install(merged)

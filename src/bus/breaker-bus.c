@@ -240,6 +240,10 @@ static const sd_bus_vtable breaker_vtable[] = {
 
 DEFINE_OBJECT_LOOKUP(breaker, SharedBreaker, name)
 
+static bool breaker_is_from_file(const void *object) {
+        return ((const SharedBreaker *) object)->from_file;
+}
+
 static bool breaker_is_used_by(const void *object, const void *user) {
         return ((const Pool *) user)->gates.breaker == object;
 }
@@ -279,6 +283,7 @@ const ObjectKind breaker_object = {
         .all = all_breakers,
         .of_list = breaker_of_list,
         .name = breaker_name,
+        .is_from_file = breaker_is_from_file,
         .users = &pool_object,
         .is_used_by = breaker_is_used_by,
         .create = create_breaker,

@@ -39,6 +39,7 @@
 struct Listener {
         Server *server; /* borrowed */
         int fd;         /* owned */
+        bool paused;
         sd_event_source *source, *pause_source;
 };
 
@@ -242,12 +243,12 @@ int direct_link_new(Server *server, int fd) {
 static int on_accept_pause_over(sd_event_source *source, uint64_t usec, void *userdata) {
         Listener *listener = userdata;
 
-        return sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
+        return listener->paused ? 0 : sd_event_source_set_enabled(listener->source, SD_EVENT_ON);
 }
 
 /* Nobody can be accepted for lack of file descriptors or memory: the connection stays in the
  * backlog, and the loop does not spin. */
-static void listener_pause(Listener *listener) {
+static void listener_rest(Listener *listener) {
         int r;
 
         r = sd_event_source_set_enabled(listener->source, SD_EVENT_OFF);
@@ -268,7 +269,7 @@ static int on_accept(sd_event_source *source, int fd, uint32_t events, void *use
         if (client < 0) {
                 if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
                         log_warning("Cannot accept a connection: %s", strerror(errno));
-                        listener_pause(listener);
+                        listener_rest(listener);
                 }
                 return 0;
         }
@@ -276,6 +277,15 @@ static int on_accept(sd_event_source *source, int fd, uint32_t events, void *use
         if (r < 0)
                 log_debug("A connection was not taken: %s", strerror(-r));
         return 0;
+}
+
+void listener_pause(Listener *listener, bool pause) {
+        listener->paused = pause;
+        (void) sd_event_source_set_enabled(listener->source, pause ? SD_EVENT_OFF : SD_EVENT_ON);
+}
+
+bool listener_has_input(const Listener *listener) {
+        return !listener->paused && fd_is_readable(listener->fd);
 }
 
 int listener_new(Server *server, int fd, Listener **ret) {

@@ -250,6 +250,10 @@ static const sd_bus_vtable limiter_vtable[] = {
 
 DEFINE_OBJECT_LOOKUP(limiter, SharedLimiter, name)
 
+static bool limiter_is_from_file(const void *object) {
+        return ((const SharedLimiter *) object)->from_file;
+}
+
 static bool limiter_is_used_by(const void *object, const void *user) {
         return ((const Pool *) user)->gates.limiter == object;
 }
@@ -289,6 +293,7 @@ const ObjectKind limiter_object = {
         .all = all_limiters,
         .of_list = limiter_of_list,
         .name = limiter_name,
+        .is_from_file = limiter_is_from_file,
         .users = &pool_object,
         .is_used_by = limiter_is_used_by,
         .create = create_limiter,

@@ -194,6 +194,7 @@ static int check_unused(
 
 int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
         void *object = NULL;
+        bool is_from_file;
         int cancel, r;
 
         r = auth_may_manage(client_of(link, m), error);
@@ -206,7 +207,13 @@ int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
         if (r < 0)
                 return r;
         r = check_unused(kind, link->server->engine, object, error);
-        return r < 0 ? r : kind->remove(m, link, object, cancel, error);
+        if (r < 0)
+                return r;
+        is_from_file = kind->is_from_file(object);
+        r = kind->remove(m, link, object, cancel, error);
+        if (r >= 0 && is_from_file)
+                link->server->engine->misses_file = true;
+        return r;
 }
 
 /* ---- what is told to all ---- */

@@ -23,7 +23,8 @@ struct ObjectKind {
         List *(*all)(Engine *engine);
         void *(*of_list)(List *l); /* the object that is there in that list */
         const char *(*name)(const void *object);
-        const ObjectKind *users; /* what may use them; NULL: nothing */
+        bool (*is_from_file)(const void *object); /* made by a settings file */
+        const ObjectKind *users;                  /* what may use them; NULL: nothing */
         bool (*is_used_by)(const void *object, const void *user);
 
         /* Makes the one of that name, which is valid and not taken, with the settings that are next

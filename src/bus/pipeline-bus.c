@@ -199,6 +199,10 @@ static const sd_bus_vtable pipeline_vtable[] = {
 
 DEFINE_OBJECT_LOOKUP(pipeline, PoolPipeline, name)
 
+static bool pipeline_is_from_file(const void *object) {
+        return ((const PoolPipeline *) object)->from_file;
+}
+
 static int read_stages(sd_bus_message *m, PipelineConfig *config, sd_bus_error *error) {
         _cleanup_strv_ char **stages = NULL;
         char *text = NULL;
@@ -255,6 +259,7 @@ const ObjectKind pipeline_object = {
         .all = all_pipelines,
         .of_list = pipeline_of_list,
         .name = pipeline_name,
+        .is_from_file = pipeline_is_from_file,
         .create = create_pipeline,
         .remove = remove_pipeline,
 };

@@ -398,6 +398,10 @@ static const sd_bus_vtable pool_vtable[] = {
 
 DEFINE_OBJECT_LOOKUP(pool, Pool, config->name)
 
+static bool pool_is_from_file(const void *object) {
+        return ((const Pool *) object)->origin;
+}
+
 static bool pool_is_used_by(const void *object, const void *user) {
         return pipeline_uses_pool(user, object);
 }
@@ -443,6 +447,7 @@ const ObjectKind pool_object = {
         .all = all_pools,
         .of_list = pool_of_list,
         .name = pool_name,
+        .is_from_file = pool_is_from_file,
         .users = &pipeline_object,
         .is_used_by = pool_is_used_by,
         .create = create_pool,

@@ -211,6 +211,7 @@ static void name_is_ours(Link *link) {
 static int on_name_acquired(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
         uint32_t answer = 0;
 
+        ((Link *) userdata)->name_answered = true;
         if (sd_bus_message_is_method_error(reply, NULL)) {
                 log_error("The bus refused the name %s: %s", SLUICE_BUS_NAME,
                         sd_bus_message_get_error(reply)->message);
@@ -235,6 +236,16 @@ static int on_name_signal(sd_bus_message *m, void *userdata, sd_bus_error *ret_e
         if (sd_bus_message_read(m, "s", &name) < 0 || strcmp(name, SLUICE_BUS_NAME) != 0)
                 return 0;
         name_is_ours(userdata);
+        return 0;
+}
+
+static int on_name_released(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
+        Server *server = ((Link *) userdata)->server;
+
+        /* Whatever the bus says: it has read the request, and what it had for us before has come.
+         */
+        if (server->name_released)
+                server->name_released(server->ops_userdata);
         return 0;
 }
 
@@ -330,6 +341,32 @@ int server_connect_bus(Server *server, bool user) {
         return bus_connect(server);
 }
 
+static Link *living_bus_link(const Server *server) {
+        return server->bus_link && !server->bus_link->closing ? server->bus_link : NULL;
+}
+
+int server_release_name(Server *server) {
+        Link *link = living_bus_link(server);
+
+        if (!link || sd_bus_release_name_async(
+                             link->bus, NULL, SLUICE_BUS_NAME, on_name_released, link) < 0)
+                return 0;
+        link->owns_name = false;
+        return 1;
+}
+
+void server_request_name(Server *server) {
+        Link *link = living_bus_link(server);
+        int r;
+
+        if (!link)
+                return;
+        r = sd_bus_request_name_async(
+                link->bus, NULL, SLUICE_BUS_NAME, SD_BUS_NAME_QUEUE, on_name_acquired, link);
+        if (r < 0)
+                log_error_errno(r, "Cannot ask for the bus name " SLUICE_BUS_NAME);
+}
+
 bool server_owns_name(const Server *server) {
         const Link *link = server->bus_link;
 
@@ -358,12 +395,58 @@ int server_new(Engine *engine, const ServerOps *ops, void *userdata, Server **re
         return 0;
 }
 
+/* ---- idleness ---- */
+
+static bool client_is_idle(const Client *client) {
+        return client->n_calls == 0 && client->n_permits == 0 && client->n_held == 0 &&
+               !client->slot && list_is_empty(&client->leases.leases);
+}
+
+bool server_is_idle(const Server *server) {
+        const Link *link = living_bus_link(server);
+        const Client *client, *next;
+
+        if (server->n_direct > 0 || server->n_subscribed > 0 || (link && !link->name_answered))
+                return false;
+        if (link)
+                HASH_ITER (hh, link->clients, client, next)
+                        if (!client_is_idle(client))
+                                return false;
+        return true;
+}
+
+bool server_asks_who(const Server *server) {
+        const Link *link = living_bus_link(server);
+        const Client *client, *next;
+
+        if (link)
+                HASH_ITER (hh, link->clients, client, next)
+                        if (client->n_held > 0 || client->slot)
+                                return true;
+        return false;
+}
+
+bool server_has_input(const Server *server) {
+        const Link *link = living_bus_link(server);
+        uint64_t n;
+
+        if (server->listener && listener_has_input(server->listener))
+                return true;
+        return link && ((sd_bus_get_n_queued_read(link->bus, &n) >= 0 && n > 0) ||
+                               fd_is_readable(sd_bus_get_fd(link->bus)));
+}
+
 int server_listen(Server *server, int fd) {
         return listener_new(server, fd, &server->listener);
 }
 
 void server_stop_listening(Server *server) {
         server->listener = listener_free(server->listener);
+}
+
+void server_pause_listening(Server *server, bool pause) {
+        if (server->listener)
+                listener_pause(server->listener, pause);
 }
 
 void server_flush(Server *server, usec_t timeout) {

@@ -52,7 +52,8 @@ struct Server {
         Link *bus_link;        /* borrowed from links; NULL = none at the moment */
         sd_event_source *reconnect_source;
         usec_t reconnect_delay;
-        void (*name_owned)(void *userdata); /* told each time that the name has become ours */
+        void (*name_owned)(void *userdata);    /* told each time that the name has become ours */
+        void (*name_released)(void *userdata); /* by server_release_name() */
         void (*bus_lost)(void *userdata);
 };
 
@@ -90,6 +91,7 @@ struct Link {
         /* Bus links. */
         Client *clients; /* owned: by unique name */
         bool owns_name;
+        bool name_answered; /* the bus has said whether the name is ours, or whose */
 };
 
 struct Client {
@@ -123,9 +125,23 @@ int server_connect_bus(Server *server, bool user);
 
 bool server_owns_name(const Server *server); /* on a bus that is connected */
 
+/* Gives the name back. 1: name_released() is told when all that was sent to it before has come. 0:
+ * there is nothing to give back. */
+int server_release_name(Server *server);
+void server_request_name(Server *server); /* again */
+
+/* Does nobody wait for anything, and does nothing end with a client? */
+bool server_is_idle(const Server *server);
+
+bool server_asks_who(const Server *server); /* calls are held until it is known whose they are */
+
+/* Has something come that was not looked at yet? */
+bool server_has_input(const Server *server);
+
 /* Serves the listening socket `fd`, which it takes over in any case. */
 int server_listen(Server *server, int fd);
 void server_stop_listening(Server *server);
+void server_pause_listening(Server *server, bool pause); /* those who connect have to wait */
 
 /* Flushes what is still to be written, for at most `timeout`, at the very end. */
 void server_flush(Server *server, usec_t timeout);
@@ -165,3 +181,5 @@ Client *client_of(Link *link, sd_bus_message *message);
 /* Takes the fd over in any case. */
 int listener_new(Server *server, int fd, Listener **ret);
 Listener *listener_free(Listener *listener); /* returns NULL */
+void listener_pause(Listener *listener, bool pause);
+bool listener_has_input(const Listener *listener);

@@ -217,6 +217,11 @@ BreakerVerdict breaker_peek(const Breaker *b, usec_t now) {
         return BREAKER_REJECT;
 }
 
+bool breaker_is_fresh(const Breaker *b) {
+        return b->state == BREAKER_CLOSED && b->n_window == 0 && b->failures == 0 &&
+               b->doublings == 0 && b->in_flight == 0 && b->probes == 0;
+}
+
 uint64_t breaker_room(const Breaker *b, usec_t now) {
         switch (breaker_peek(b, now)) {
 

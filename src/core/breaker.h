@@ -86,6 +86,10 @@ BreakerVerdict breaker_ask(Breaker *breaker, usec_t now, uint64_t *ret_permit);
 /* What breaker_ask() would answer, without a permit. */
 BreakerVerdict breaker_peek(const Breaker *breaker, usec_t now);
 
+/* Is it as a new one but for its lifetime figures: closed, with an empty window, and no permit out?
+ */
+bool breaker_is_fresh(const Breaker *breaker);
+
 /* How many calls in a row it would let pass; UINT64_MAX while it counts none. */
 uint64_t breaker_room(const Breaker *breaker, usec_t now);
 

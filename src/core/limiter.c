@@ -201,6 +201,15 @@ uint64_t limiter_available(const Limiter *l, const LimiterWaiter *pool, usec_t n
         return pool->credit + limiter_tokens(l, now);
 }
 
+usec_t limiter_full_at(const Limiter *l) {
+        LimiterTime moment;
+
+        if (l->credit > 0 || !list_is_empty(&l->waiters) || !list_is_empty(&l->failed))
+                return USEC_INFINITY;
+        moment = (l->tat + l->forgiven + l->speed - 1) / l->speed;
+        return MAX((usec_t) MIN(moment, (LimiterTime) USEC_INFINITY), l->held_until);
+}
+
 void limiter_drain(Limiter *l, usec_t now) {
         limiter_advance(l, now);
         l->tat = MAX(l->tat, limiter_clock(l, l->latest) + l->capacity);

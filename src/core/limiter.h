@@ -106,6 +106,10 @@ uint64_t limiter_tokens(const Limiter *limiter, usec_t now);
  * before it. */
 uint64_t limiter_available(const Limiter *limiter, const LimiterWaiter *pool, usec_t now);
 
+/* From when on it is as a new one but for its counters: the bucket is full, nothing is forgiven and
+ * nothing held. USEC_INFINITY while somebody waits or has credit, and if it is held for ever. */
+usec_t limiter_full_at(const Limiter *limiter);
+
 void limiter_drain(Limiter *limiter, usec_t now); /* leaves no token in the bucket */
 
 /* No grants before `until`: 0 ends it, USEC_INFINITY never does. The bucket fills up meanwhile, and

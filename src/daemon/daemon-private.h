@@ -17,6 +17,13 @@ typedef enum StopPhase {
         STOP_DONE,
 } StopPhase;
 
+/* How far an exit for lack of work has come. */
+typedef enum LeavePhase {
+        LEAVE_NOT,
+        LEAVE_RELEASING, /* the bus was asked to take the name back */
+        LEAVE_RELEASED,  /* nothing comes to it any more */
+} LeavePhase;
+
 struct Daemon {
         const DaemonOptions *options; /* borrowed */
         sd_event *event;
@@ -31,11 +38,19 @@ struct Daemon {
         bool storage_failed;
         StopPhase phase;
         sd_event_source *stop_source; /* the deadline of the phase */
+        LeavePhase leaving;           /* while phase is STOP_NOT */
+        bool socket_was_closed;       /* for that, and can be made anew */
+        sd_event_source *idle_source; /* NULL = never exits for lack of work */
+        usec_t idle_from;             /* since when there is nothing to do, or will be */
+        bool idle_armed, idle_timer_fired;
 };
 
 /* ---- daemon.c ---- */
 
 void daemon_notify_status(Daemon *daemon);
+
+int daemon_open_socket(Daemon *daemon); /* 0 or -errno, and then it was said */
+void daemon_close_socket(Daemon *daemon);
 
 /* ---- load.c ---- */
 
@@ -97,12 +112,22 @@ void daemon_forget_wanted(Daemon *daemon);
 void daemon_make_wanted(Daemon *daemon);     /* those that can be made now */
 void daemon_tell_kept_pools(Daemon *daemon); /* logs which pools a pipeline keeps from going */
 
+/* ---- idle.c ---- */
+
+int daemon_add_idle_exit(Daemon *daemon); /* as --idle-timeout= says; 0 or -errno */
+
+/* The end of a turn of the loop: has what came in it begun or ended idleness? */
+void daemon_look_for_idle(Daemon *daemon);
+void daemon_name_released(Daemon *daemon);
+
 /* ---- stop.c ---- */
 
 void daemon_begin_stop(Daemon *daemon); /* unless it stops already */
 
 int daemon_on_stop_signal(
         sd_event_source *source, const struct signalfd_siginfo *info, void *userdata);
+
+void daemon_stop_idle(Daemon *daemon); /* there is nothing to be waited for */
 
 /* Moves on to the next phase once there is nothing left of this one. */
 void daemon_proceed_to_stop(Daemon *daemon);

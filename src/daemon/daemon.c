@@ -43,7 +43,13 @@ static void on_name_owned(void *userdata) {
         notify_ready(userdata);
 }
 
+static void on_name_released(void *userdata) {
+        daemon_name_released(userdata);
+}
+
 static void on_bus_lost(void *userdata) {
+        /* A name goes with its connection. */
+        daemon_name_released(userdata);
         daemon_notify_status(userdata);
 }
 
@@ -93,7 +99,7 @@ static int add_signals(Daemon *daemon) {
         return r < 0 ? log_error_errno(r, "Cannot serve the watchdog") : 0;
 }
 
-static int open_socket(Daemon *daemon) {
+int daemon_open_socket(Daemon *daemon) {
         const DaemonOptions *options = daemon->options;
         int fd, r;
 
@@ -109,6 +115,15 @@ static int open_socket(Daemon *daemon) {
                         r, "Cannot listen on %s", options->listen ?: "the direct socket");
         r = server_listen(daemon->server, fd);
         return r < 0 ? log_error_errno(r, "Cannot serve the direct socket") : 0;
+}
+
+void daemon_close_socket(Daemon *daemon) {
+        /* While we listen on it nobody else can have put another one there. */
+        if (daemon->socket_path) {
+                (void) unlink(daemon->socket_path);
+                free(TAKE_PTR(daemon->socket_path));
+        }
+        server_stop_listening(daemon->server);
 }
 
 static HandlerBus bus_of(const DaemonOptions *options) {
@@ -133,6 +148,8 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         if (r >= 0)
                 r = add_signals(daemon);
         if (r >= 0)
+                r = daemon_add_idle_exit(daemon);
+        if (r >= 0)
                 r = engine_new(daemon->event, &daemon->engine);
         if (r >= 0)
                 r = server_new(daemon->engine, &server_ops, daemon, &daemon->server);
@@ -141,6 +158,7 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         daemon->engine->bus = bus_of(options);
         daemon->server->fairness = daemon_fairness(options);
         daemon->server->name_owned = on_name_owned;
+        daemon->server->name_released = on_name_released;
         daemon->server->bus_lost = on_bus_lost;
 
         r = daemon_open_store(daemon);
@@ -153,7 +171,7 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
                 if (r < 0)
                         return log_error_errno(r, "Cannot read the durable state");
         }
-        r = open_socket(daemon);
+        r = daemon_open_socket(daemon);
         if (r < 0)
                 return r;
         if (options->no_bus)
@@ -175,6 +193,7 @@ int daemon_run(Daemon *daemon) {
 
                 engine_turn(daemon->engine);
                 daemon_check_store(daemon);
+                daemon_look_for_idle(daemon);
                 if (daemon->phase != STOP_NOT) {
                         daemon_proceed_to_stop(daemon);
                         if (daemon->phase == STOP_DONE)
@@ -185,10 +204,7 @@ int daemon_run(Daemon *daemon) {
                         return log_error_errno(r, "The event loop failed");
         }
 
-        /* While we listen on it nobody else can have put another one there. */
-        if (daemon->socket_path)
-                (void) unlink(daemon->socket_path);
-        server_stop_listening(daemon->server);
+        daemon_close_socket(daemon);
         server_flush(daemon->server, FLUSH_TIMEOUT);
         daemon_close_store(daemon, list_is_empty(&daemon->engine->pools));
         if (!list_is_empty(&daemon->engine->pools)) {
@@ -216,6 +232,7 @@ Daemon *daemon_free(Daemon *daemon) {
         daemon_forget_replacements(daemon);
         daemon_forget_wanted(daemon);
         sd_event_source_disable_unref(daemon->stop_source);
+        sd_event_source_disable_unref(daemon->idle_source);
         server_free(daemon->server);
         engine_free(daemon->engine);
         sd_event_unref(daemon->event);

@@ -47,6 +47,8 @@ static int load_limiter(Daemon *daemon, const ConfigLimiter *from, char ***fault
                         return daemon_add_fault(faults, from->path, strerror(-r)) < 0 ? -ENOMEM : r;
         } else if (!limiter->from_file || limiter->digest != from->digest)
                 engine_set_limiter(daemon->engine, limiter, &from->config);
+        if (!limiter->from_file || limiter->digest != from->digest)
+                limiter->touched = false;
         limiter->goes = false;
         limiter->from_file = true;
         limiter->digest = from->digest;
@@ -63,6 +65,8 @@ static int load_breaker(Daemon *daemon, const ConfigBreaker *from, char ***fault
                 r = engine_set_breaker(daemon->engine, breaker, &from->config);
         if (r < 0)
                 return daemon_add_fault(faults, from->path, strerror(-r)) < 0 ? -ENOMEM : r;
+        if (!breaker->from_file || breaker->digest != from->digest)
+                breaker->touched = false;
         breaker->goes = false;
         breaker->from_file = true;
         breaker->digest = from->digest;

@@ -44,6 +44,10 @@ static void print_help(void) {
                 "                     with --user $XDG_STATE_HOME/sluice; with --no-bus nowhere)\n"
                 "  --config=DIR       read settings from here and nowhere else; may be repeated,\n"
                 "                     the first one is the most important\n"
+                "  --idle-timeout=TIME  exit when there was nothing to do or to keep for so long, "
+                "such "
+                "as\n"
+                "                     5min; without it never\n"
                 "  --log-level=LEVEL  err, warning, notice, info or debug\n"
                 "  --check            report the faults of all settings and exit: 1 if there are "
                 "any\n"
@@ -69,6 +73,7 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 ARG_LISTEN,
                 ARG_STATE,
                 ARG_CONFIG,
+                ARG_IDLE_TIMEOUT,
                 ARG_LOG_LEVEL,
                 ARG_CHECK,
                 ARG_VERSION,
@@ -81,6 +86,7 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 { "listen", required_argument, NULL, ARG_LISTEN },
                 { "state", required_argument, NULL, ARG_STATE },
                 { "config", required_argument, NULL, ARG_CONFIG },
+                { "idle-timeout", required_argument, NULL, ARG_IDLE_TIMEOUT },
                 { "log-level", required_argument, NULL, ARG_LOG_LEVEL },
                 { "check", no_argument, NULL, ARG_CHECK },
                 { "version", no_argument, NULL, ARG_VERSION },
@@ -122,6 +128,13 @@ static int parse_arguments(int argc, char **argv, Arguments *arguments) {
                 case ARG_CONFIG:
                         if (strv_extend(&options->dirs, optarg) < 0)
                                 return -ENOMEM;
+                        break;
+
+                case ARG_IDLE_TIMEOUT:
+                        if (parse_usec(optarg, &options->idle_timeout) < 0)
+                                return usage_error("--idle-timeout takes a time such as 5min, or "
+                                                   "infinity, not ",
+                                        optarg);
                         break;
 
                 case ARG_LOG_LEVEL:
@@ -203,7 +216,10 @@ static int check(const Arguments *arguments) {
 }
 
 int main(int argc, char **argv) {
-        _cleanup_(arguments_done) Arguments arguments = { .options.log_level = -1 };
+        _cleanup_(arguments_done) Arguments arguments = {
+                .options.log_level = -1,
+                .options.idle_timeout = USEC_INFINITY,
+        };
         _cleanup_(daemon_freep) Daemon *daemon = NULL;
         int r;
 

@@ -118,8 +118,10 @@ int daemon_reload_pipeline(Daemon *daemon, ConfigPipeline *from, char ***faults)
                 return daemon_add_pipeline(daemon, from, faults);
         if (pipeline->removing || !has_stages(pipeline, from->config))
                 return replace_pipeline(daemon, pipeline, from);
-        if (!pipeline->from_file || pipeline->digest != from->digest)
+        if (!pipeline->from_file || pipeline->digest != from->digest) {
                 engine_set_pipeline(daemon->engine, pipeline, from->config);
+                pipeline->touched = false;
+        }
         pipeline->from_file = true;
         pipeline->digest = from->digest;
         return 0;

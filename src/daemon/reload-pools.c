@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "daemon/daemon-private.h"
+#include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
 #include "util/log.h"
 #include "util/strv.h"
@@ -142,6 +143,19 @@ static int replace_pool(Daemon *daemon, Pool *pool, ConfigPool *from) {
         return r;
 }
 
+/* Are the pool's own limiter and breaker what the file says? */
+static void look_at_own(Pool *pool) {
+        SharedLimiter *limiter = pool->gates.limiter;
+        SharedBreaker *breaker = pool->gates.breaker;
+
+        if (limiter && limiter->of_pool)
+                limiter->touched =
+                        !limiter_config_equal(&limiter->settings, &pool->config->limiter_config);
+        if (breaker && breaker->of_pool)
+                breaker->touched = !breaker_config_equal(
+                        &breaker->breaker.config, &pool->config->breaker_config);
+}
+
 int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         Pool *pool = engine_find_pool(daemon->engine, from->config->name);
         int r;
@@ -156,6 +170,8 @@ int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
                 return replace_pool(daemon, pool, from);
         r = engine_set_pool(daemon->engine, pool, from->config);
         pool->digest = from->digest;
+        pool->touched = false;
+        look_at_own(pool);
         if (!pool->origin)
                 (void) pool_config_copy(from->config, &pool->origin);
         return r;

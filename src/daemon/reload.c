@@ -133,6 +133,7 @@ static int reload(Daemon *daemon, char **ret_error) {
                 if (r == -ENOMEM)
                         return r;
         }
+        daemon->engine->misses_file = false;
         daemon_tell_kept_pools(daemon);
         return strv_length(faults) > 0 ? join_faults(faults, ret_error) : 0;
 }

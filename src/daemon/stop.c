@@ -63,6 +63,12 @@ void daemon_begin_stop(Daemon *daemon) {
         arm_stop_deadline(daemon, daemon->drain_timeout);
 }
 
+void daemon_stop_idle(Daemon *daemon) {
+        daemon->phase = STOP_DRAINING;
+        engine_shut_down(daemon->engine);
+        arm_stop_deadline(daemon, daemon->drain_timeout);
+}
+
 /* A second request to stop is impatience. */
 int daemon_on_stop_signal(
         sd_event_source *source, const struct signalfd_siginfo *info, void *userdata) {

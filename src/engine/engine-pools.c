@@ -275,6 +275,7 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
         r = use_stalls(engine, pool, config->scale_config.mode == SCALE_PRESSURE, &error);
         if (r < 0)
                 return r;
+        pool->touched = true;
         r = pool_apply(pool, config);
         scaling.to = pool->n_target;
         scaling.reason = scaling.to > scaling.from ? SCALE_UP_TO_MIN : SCALE_DOWN_TO_MAX;

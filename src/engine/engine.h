@@ -147,6 +147,8 @@ struct Engine {
         bool announce;         /* the listener wants all starts and ends */
         bool check_pools;      /* something that listeners or watches look for may have changed */
         bool wake_pools;       /* a pool has workers to wake */
+        bool misses_file; /* what a settings file has made was removed; whoever reads files clears
+                             it */
         bool shutting_down;
 };
 
@@ -265,4 +267,8 @@ void engine_totals(Engine *engine, EngineTotals *ret);
 void engine_shut_down(Engine *engine);
 void engine_cancel_running(Engine *engine);
 bool engine_is_quiet(Engine *engine); /* no job is live, but for durable ones that wait */
-void engine_dismiss(Engine *engine);  /* removes all pools; to be waited for until none is left */
+
+/* From when on a new engine with the same settings files would be the same but for counters, if
+ * nothing happens before; USEC_INFINITY: something has to happen. */
+usec_t engine_idle_at(Engine *engine);
+void engine_dismiss(Engine *engine); /* removes all pools; to be waited for until none is left */

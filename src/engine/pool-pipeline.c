@@ -171,6 +171,7 @@ int engine_remove_pipeline(Engine *engine, PoolPipeline *pipeline, bool cancel, 
 
 void engine_set_pipeline(Engine *engine, PoolPipeline *pipeline, const PipelineConfig *config) {
         pipeline->pipeline.max_in_flight = config->max_in_flight;
+        pipeline->touched = true;
         engine->check_pools = true;
         if (engine->listener && engine->listener->pipeline_changed)
                 engine->listener->pipeline_changed(

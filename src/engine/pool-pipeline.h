@@ -34,6 +34,7 @@ struct PoolPipeline {
         bool gone;           /* nobody finds it any more, and its pools may be gone, too */
         bool shown_draining; /* what listeners were told last */
         bool from_file;      /* made by the settings file with this digest */
+        bool touched;        /* MaxInFlight was changed since; whoever reads files clears it */
         uint64_t digest;
         UT_hash_handle by_name; /* in Engine.pipelines_by_name */
 };

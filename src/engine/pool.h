@@ -53,6 +53,7 @@ struct Pool {
         PoolConfig
                 *origin; /* owned: as the settings file had it; NULL for a pool made at run time */
         uint64_t digest; /* of that file */
+        bool touched;    /* settings were changed since; whoever reads files clears it */
         Handler *
                 handler; /* owned; used by workers without a lock, closed after the last has gone */
         Mailbox *mailbox;   /* borrowed from the engine */

@@ -175,6 +175,7 @@ int engine_set_breaker(Engine *engine, SharedBreaker *breaker, const BreakerConf
         mutex_unlock(&breaker->lock);
         if (r < 0)
                 return r;
+        breaker->touched = true;
         if (engine->listener && engine->listener->breaker_changed)
                 engine->listener->breaker_changed(engine->listener_userdata, breaker, names);
         tell(breaker);

@@ -26,9 +26,10 @@ struct SharedBreaker {
         bool goes;    /* with the last pool that uses it */
         bool of_pool; /* one pool's own */
         bool from_file;
-        uint64_t digest;         /* of that file */
-        uint32_t n_users;        /* pools */
-        List permits;            /* BreakerPermit.links: those of others than pools, by age */
+        bool touched;     /* its settings were changed since; whoever reads files clears it */
+        uint64_t digest;  /* of that file */
+        uint32_t n_users; /* pools */
+        List permits;     /* BreakerPermit.links: those of others than pools, by age */
         BreakerState told_state; /* what listeners and pools were told last */
         Engine *engine;          /* borrowed */
         sd_event_source *source; /* owned: of the timer */

@@ -179,6 +179,7 @@ void engine_set_limiter(Engine *engine, SharedLimiter *limiter, const LimiterCon
                 &limiter->limiter.config, &resolved, limiter_settings, n_limiter_settings);
 
         limiter->settings = *settings;
+        limiter->touched = true;
         mutex_lock(&limiter->lock);
         limiter_set(&limiter->limiter, &resolved, usec_now(CLOCK_MONOTONIC));
         mutex_unlock(&limiter->lock);

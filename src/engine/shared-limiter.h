@@ -27,6 +27,7 @@ struct SharedLimiter {
         bool goes;              /* with the last pool that uses it */
         bool of_pool;           /* one pool's own */
         bool from_file;         /* made by the settings file with this digest */
+        bool touched;           /* its settings were changed since; whoever reads files clears it */
         uint64_t digest;
         uint32_t n_users;        /* pools */
         Engine *engine;          /* borrowed */

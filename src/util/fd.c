@@ -37,6 +37,12 @@ int fd_close(int fd) {
         return -EBADF;
 }
 
+bool fd_is_readable(int fd) {
+        struct pollfd p = { .fd = fd, .events = POLLIN };
+
+        return poll(&p, 1, 0) > 0;
+}
+
 int fd_nonblock(int fd, int nonblock) {
         int flags;
 

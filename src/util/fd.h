@@ -4,6 +4,7 @@
 /* File descriptors: pipes, closing, whole reads and writes, and the flags that every one of ours
  * has. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
 
@@ -19,6 +20,7 @@ int pipe_open(Pipe *ret); /* 0 or -errno */
 void pipe_close(Pipe *pipe);
 
 int fd_close(int fd);                  /* closes if >= 0, keeps errno; returns -EBADF */
+bool fd_is_readable(int fd);           /* something can be read, or accepted, now */
 int fd_nonblock(int fd, int nonblock); /* 0 or -errno */
 int fd_write_all(
         int fd, const void *data, size_t size); /* 0 or -errno; waits where the fd would block */

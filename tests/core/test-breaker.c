@@ -26,6 +26,7 @@ typedef enum Call {
         TRIP,
         RESET, /* expect whether it may be done by hand */
         MODE,  /* expect is the new mode */
+        FRESH, /* expect whether it is as a new one */
         IN_FLIGHT,
         TRIPS,
 } Call;
@@ -102,6 +103,9 @@ static void walk_row(Breaker *b, uint64_t *permits, const Row *row) {
                 config.mode = (BreakerMode) row->expect;
                 assert_int_equal(breaker_set(b, &config), 0);
                 break;
+        case FRESH:
+                assert_int_equal(breaker_is_fresh(b), row->expect);
+                break;
         case IN_FLIGHT:
                 assert_int_equal(breaker_in_flight(b), row->expect);
                 break;
@@ -119,6 +123,30 @@ static void walk(const BreakerConfig *config, const Row *rows, size_t n) {
         for (size_t i = 0; i < n; i++)
                 walk_row(&b, permits, &rows[i]);
         breaker_done(&b);
+}
+
+static void it_is_fresh_until_it_has_learned_something(void **state) {
+        static const Row rows[] = {
+                { 0, FRESH, true },
+                { 0, ASK, BREAKER_PASS, 0 },
+                { 0, FRESH, false },
+                { 0, CANCEL, .id = 0 },
+                { 0, FRESH, true },
+                { 0, OKS, 1 },
+                { 0, FRESH, false },
+                { 0, RESET, true },
+                { 0, FRESH, true },
+                { 0, FAILS, 3 },
+                { 0, FRESH, false },
+                /* The next trip would be longer, or a probe is still out. */
+                { 10 * S, ASK, BREAKER_PROBE, 1 },
+                { 10 * S, RESET, true },
+                { 10 * S, FRESH, false },
+                { 10 * S, OK, .id = 1 },
+                { 10 * S, FRESH, true },
+        };
+
+        walk(&usual, rows, ELEMENTSOF(rows));
 }
 
 /* ---- closed ---- */
@@ -593,6 +621,7 @@ static void names_lead_back_to_what_they_name(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
+                cmocka_unit_test(it_is_fresh_until_it_has_learned_something),
                 cmocka_unit_test(so_many_failures_in_a_row_open_it),
                 cmocka_unit_test(half_of_the_calls_failing_open_it),
                 cmocka_unit_test(a_few_calls_say_nothing_about_the_rate),

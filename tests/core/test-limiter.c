@@ -24,6 +24,7 @@ typedef enum Call {
         CREDIT,
         TOKENS,
         WAKE_AT, /* expect `until` */
+        FULL_AT, /* the same */
         DRAIN,
         HOLD, /* until `until` */
         SET,  /* n per second, with a burst of `expect` */
@@ -95,6 +96,9 @@ static void walk_row(Fixture *f, const Row *row) {
         case WAKE_AT:
                 assert_int_equal(limiter_wake_at(l), row->until);
                 break;
+        case FULL_AT:
+                assert_int_equal(limiter_full_at(l), row->until);
+                break;
         case DRAIN:
                 limiter_drain(l, row->at);
                 break;
@@ -149,6 +153,35 @@ static void tokens_come_one_by_one_up_to_the_burst(void **state) {
                 { 3600 * S, TAKE, 3, LIMITER_TAKEN },
                 { 3600 * S, TAKE, 1, LIMITER_WAIT, .until = 3600 * S + 100000 },
                 { 3600 * S, GRANTED, .expect = 10 },
+        };
+
+        walk(3, rows, ELEMENTSOF(rows));
+}
+
+static void it_is_full_when_all_has_come_back_and_nobody_wants_any(void **state) {
+        static const Row rows[] = {
+                { 0, FULL_AT, .until = 0 },
+                { 0, TAKE, 3, LIMITER_TAKEN },
+                { 0, FULL_AT, .until = 300000 },
+                { 100000, FULL_AT, .until = 300000 },
+                { 100000, HOLD, .until = 500000 },
+                { 100000, FULL_AT, .until = 500000 },
+                { 100000, HOLD, .until = NEVER },
+                { 100000, FULL_AT, .until = NEVER },
+                { 100000, HOLD, .until = 0 },
+                { 100000, WAIT, 3, .who = 1 },
+                { 100000, FULL_AT, .until = NEVER },
+                { 300000, SERVE, .expect = 1 },
+                { 300000, FULL_AT, .until = 600000 },
+                { 300000, WAIT, 1, .who = 3 },
+                { 400000, SERVE, .expect = 3 },
+                /* Its credit may still be used, or come back. */
+                { 400000, FULL_AT, .until = NEVER },
+                { 400000, USE, .expect = 1, .who = 3 },
+                { 400000, FULL_AT, .until = 700000 },
+                /* What a smaller burst forgives is remembered for as long as it is due. */
+                { 400000, SET, 10, 1 },
+                { 400000, FULL_AT, .until = 700000 },
         };
 
         walk(3, rows, ELEMENTSOF(rows));
@@ -591,6 +624,7 @@ static void any_history_is_that_of_the_textbook_bucket(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(tokens_come_one_by_one_up_to_the_burst),
+                cmocka_unit_test(it_is_full_when_all_has_come_back_and_nobody_wants_any),
                 cmocka_unit_test(a_refusal_changes_nothing),
                 cmocka_unit_test(more_than_the_burst_is_never_waited_for),
                 cmocka_unit_test(a_clock_that_goes_back_gives_nothing),

@@ -213,14 +213,13 @@ void engine_cancel_running(Engine *engine) {
                 sweep->interrupts = true;
 }
 
+/* What ends in a pool is in the mail by the time that nothing runs there, so that comes last. */
 bool engine_is_quiet(Engine *engine) {
-        if (!list_is_empty(&engine->sweeps) || !mailbox_is_empty(&engine->mailbox) ||
-                !engine_is_stored(engine))
-                return false;
         list_for_each (l, &engine->pools)
                 if (!pool_is_quiet(list_entry(l, Pool, links)))
                         return false;
-        return true;
+        return list_is_empty(&engine->sweeps) && mailbox_is_empty(&engine->mailbox) &&
+               engine_is_stored(engine);
 }
 
 void engine_dismiss(Engine *engine) {

@@ -149,6 +149,7 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
                 pool_name_stage(pool, job);
         /* The end of a durable job is one only once it is on the disk. */
         if (unlikely(submission->pipeline || submission->durable)) {
+                job->unsettled = submission->durable;
                 mail_add_job(mail, job);
                 return urgent || cancels_group(job);
         }

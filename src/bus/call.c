@@ -7,18 +7,9 @@
 #include "bus/error.h"
 #include "bus/quota-bus.h"
 
-int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *error) {
-        Call *call;
-        int r;
+static int make_call(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *error) {
+        Call *call = malloc(sizeof(*call));
 
-        r = quota_check(client->account, QUOTA_CALLS, 1, error);
-        if (r < 0)
-                return r;
-        if (client->n_calls >= CALLS_MAX)
-                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED,
-                        "%d calls of this connection wait for their answers, no more are allowed",
-                        CALLS_MAX);
-        call = malloc(sizeof(*call));
         if (!call)
                 return bus_error_oom(error);
         *call = (Call){
@@ -36,6 +27,19 @@ int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *
         account_charge(client->account, QUOTA_CALLS, 1);
         *ret = call;
         return 0;
+}
+
+int call_new(Client *client, sd_bus_message *message, Call **ret, sd_bus_error *error) {
+        int r;
+
+        r = quota_check(client->account, QUOTA_CALLS, 1, error);
+        if (r < 0)
+                return r;
+        if (client->n_calls >= CALLS_MAX)
+                return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED,
+                        "%d calls of this connection wait for their answers, no more are allowed",
+                        CALLS_MAX);
+        return make_call(client, message, ret, error);
 }
 
 Call *call_free(Call *call) {
@@ -78,23 +82,35 @@ static void on_stored(StoreWatch *watch, int r) {
         call_free(call);
 }
 
-int call_reply_when_stored(
-        Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error) {
-        Engine *engine = client->link->server->engine;
-        _cleanup_(call_freep) Call *call = NULL;
+void call_answer_when_stored(Call *call, sd_bus_message *reply) {
+        Engine *engine = call->client->link->server->engine;
         int r;
 
-        if (!engine->store)
-                return sd_bus_message_send(reply);
-        r = call_new(client, message, &call, error);
-        if (r < 0)
-                return r;
         call->store_watch.stored = on_stored;
         r = engine_watch_store(engine, &call->store_watch);
-        if (r != 0)
-                return r > 0 ? sd_bus_message_send(reply) : bus_error_oom(error);
-        call->reply = sd_bus_message_ref(reply);
-        TAKE_PTR(call);
+        if (r == 0) {
+                call->reply = sd_bus_message_ref(reply);
+                return;
+        }
+        if (r > 0)
+                (void) sd_bus_message_send(reply);
+        else
+                bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+        call_free(call);
+}
+
+/* The change was made, so it is too late to say that too many calls wait. */
+int call_reply_when_stored(
+        Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error) {
+        Call *call;
+        int r;
+
+        if (!client->link->server->engine->store)
+                return sd_bus_message_send(reply);
+        r = make_call(client, message, &call, error);
+        if (r < 0)
+                return r;
+        call_answer_when_stored(call, reply);
         return 1;
 }
 
@@ -104,6 +120,22 @@ int call_return_when_stored(Client *client, sd_bus_message *message, sd_bus_erro
 
         r = sd_bus_message_new_method_return(message, &reply);
         return r < 0 ? r : call_reply_when_stored(client, message, reply, error);
+}
+
+void call_end_sweep(Call *call, const uint32_t *count) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        call->sweep = NULL;
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0 && count)
+                r = sd_bus_message_append_basic(reply, 'u', count);
+        if (r >= 0) {
+                call_answer_when_stored(call, reply);
+                return;
+        }
+        bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+        call_free(call);
 }
 
 /* ---- the end ---- */

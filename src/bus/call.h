@@ -51,9 +51,16 @@ Call *call_free(Call *call);
 
 DEFINE_CLEANUP(Call *, call_free)
 
+/* The sweep that the call has waited for is over: answers how many were cancelled, or nothing
+ * without `count`, once that is on the disk. */
+void call_end_sweep(Call *call, const uint32_t *count);
+
 /* Sends the reply to `message` once what was changed before is on the disk. As a D-Bus method. */
 int call_reply_when_stored(
         Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error);
+
+/* The same for a call that has waited for something else before, which ends with that. */
+void call_answer_when_stored(Call *call, sd_bus_message *reply);
 
 /* The same for a reply of nothing. */
 int call_return_when_stored(Client *client, sd_bus_message *message, sd_bus_error *error);

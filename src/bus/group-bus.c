@@ -124,11 +124,7 @@ static int method_get_results(sd_bus_message *m, void *userdata, sd_bus_error *e
 }
 
 static void on_cancelled(Sweep *sweep) {
-        Call *call = sweep->userdata;
-
-        (void) sd_bus_reply_method_return(call->message, NULL);
-        call->sweep = NULL;
-        call_free(call);
+        call_end_sweep(sweep->userdata, NULL);
 }
 
 static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -160,7 +156,7 @@ static int method_forget(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 return bus_error(error, BUS_ERROR_INVALID_STATE,
                         "Group %" PRIu64 " has not finished", group->id);
         engine_forget_group(found->link->server->engine, group);
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */

@@ -41,12 +41,16 @@ static int find_job(sd_bus *bus, const char *path, const char *interface, void *
 
 /* ---- methods ---- */
 
-int job_bus_cancel(sd_bus_message *m, Job *job, sd_bus_error *error) {
+int job_bus_cancel(sd_bus_message *m, Link *link, Job *job, sd_bus_error *error) {
         JobView view;
 
         switch (pool_cancel(job_pool(job), job)) {
 
         case CANCEL_FINISHED:
+                if (job->submission->durable)
+                        return call_return_when_stored(client_of(link, m), m, error);
+                return sd_bus_reply_method_return(m, NULL);
+
         case CANCEL_ASKED:
         case CANCEL_NOTED:
                 return sd_bus_reply_method_return(m, NULL);
@@ -132,7 +136,7 @@ int job_bus_wait(sd_bus_message *m, Link *link, Job *job, usec_t timeout, sd_bus
 static int method_cancel(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
 
-        return job_bus_cancel(m, found->object, error);
+        return job_bus_cancel(m, found->link, found->object, error);
 }
 
 static int method_wait(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -15,7 +15,7 @@ int job_bus_add(Link *link); /* adds the interface to the connection */
 char *job_bus_path(char buf[static JOB_PATH_MAX], uint64_t id); /* returns buf */
 
 /* What is common to methods of Job and of Manager that name a job. */
-int job_bus_cancel(sd_bus_message *m, Job *job, sd_bus_error *error);
+int job_bus_cancel(sd_bus_message *m, Link *link, Job *job, sd_bus_error *error);
 int job_bus_wait(sd_bus_message *m, Link *link, Job *job, usec_t timeout, sd_bus_error *error);
 
 /* Cuts an output that does not fit into a reply: outputs of one reply are at most so many bytes. */

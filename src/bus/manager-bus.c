@@ -171,15 +171,11 @@ static int method_cancel_job(sd_bus_message *m, void *userdata, sd_bus_error *er
         int r;
 
         r = read_job(m, userdata, &job, error);
-        return r < 0 ? r : job_bus_cancel(m, job, error);
+        return r < 0 ? r : job_bus_cancel(m, userdata, job, error);
 }
 
 static void on_jobs_cancelled(Sweep *sweep) {
-        Call *call = sweep->userdata;
-
-        (void) sd_bus_reply_method_return(call->message, "u", sweep->n_cancelled);
-        call->sweep = NULL;
-        call_free(call);
+        call_end_sweep(sweep->userdata, &sweep->n_cancelled);
 }
 
 static int method_cancel_jobs(sd_bus_message *m, void *userdata, sd_bus_error *error) {

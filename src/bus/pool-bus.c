@@ -77,11 +77,7 @@ static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) 
 }
 
 static void on_cleared(Sweep *sweep) {
-        Call *call = sweep->userdata;
-
-        (void) sd_bus_reply_method_return(call->message, "u", sweep->n_cancelled);
-        call->sweep = NULL;
-        call_free(call);
+        call_end_sweep(sweep->userdata, &sweep->n_cancelled);
 }
 
 static int method_clear(sd_bus_message *m, void *userdata, sd_bus_error *error) {

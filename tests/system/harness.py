@@ -17,6 +17,7 @@ import unittest
 BUILD = os.environ["SLUICE_BUILD_ROOT"]
 SLUICED = os.path.join(BUILD, "src/daemon/sluiced")
 MODULES = os.path.join(BUILD, "src/modules")
+TEST_MODULES = os.path.join(BUILD, "tests/system")
 NAME = "org.sluice1"
 MANAGER = "/org/sluice1"
 LIMIT = 30.0
@@ -45,14 +46,18 @@ def until(true, what="it"):
 class Daemon:
     """A sluiced with settings, socket and log in a folder that goes away with it."""
 
-    def __init__(self, files=None, options=("--no-bus",), environment=None, start=True):
+    def __init__(self, files=None, options=("--no-bus",), environment=None, start=True,
+                 durable=False):
         self.folder = tempfile.mkdtemp(prefix="sluice-test.")
         os.chmod(self.folder, 0o755)
         self.config = os.path.join(self.folder, "config")
         self.socket = os.path.join(self.folder, "bus")
         self.address = "unix:path=" + self.socket
         self.options = list(options)
-        self.environment = dict(os.environ, SLUICE_MODULE_PATH=MODULES, **(environment or {}))
+        self.state = os.path.join(self.folder, "state")
+        self.options += ["--state=" + self.state] if durable else []
+        self.environment = dict(os.environ, SLUICE_MODULE_PATH=f"{MODULES}:{TEST_MODULES}",
+                                **(environment or {}))
         self.environment.pop("JOURNAL_STREAM", None)
         # Where it would keep its state otherwise is that of a real one.
         if "--no-bus" not in self.options:
@@ -125,6 +130,17 @@ class Daemon:
             self.process.kill()
         if self.process:
             self.process.wait()
+
+    def crash(self):
+        """Ends it as the kernel does that is out of memory, and starts it again."""
+        self.kill()
+        return self.start()
+
+    def restart(self):
+        """Ends it as systemd would, and starts it again."""
+        self.signal(signal.SIGTERM)
+        assert self.wait() == 0, self.text()
+        return self.start()
 
     def stop(self):
         """Stops it as systemd would, and looks for what sanitizers found."""

@@ -267,6 +267,9 @@ int store_open(const char *dir, usec_t patience, Store **ret, char **ret_error) 
                 .dir = strdup(dir),
                 .dir_fd = -EBADF,
                 .lock_fd = -EBADF,
+                .log_limit = LOG_PAGES,
+                .spare_pages = SPARE_PAGES,
+                .retry_interval = RETRY_INTERVAL,
                 .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK),
         };
         init_lock(store);

@@ -358,17 +358,57 @@ static int identify(const Sql *sql, int *ret_version, char **ret_error) {
         return 0;
 }
 
-static int check(const Sql *sql, char **ret_error) {
-        _cleanup_free_ char *finding = NULL;
+/* Reads all of a file. 0, or an SQLite code. */
+static int read_whole(sqlite3_file *file) {
+        char buffer[4096];
+        sqlite3_int64 size;
         int code;
 
-        code = ask_text(sql, "PRAGMA quick_check(1)", &finding);
-        if (code != SQLITE_OK)
-                return describe(sql, code, "cannot check it", ret_error);
-        if (strcmp(finding, "ok") == 0)
-                return 0;
-        *ret_error = TAKE_PTR(finding);
-        return -EBADMSG;
+        if (!file || !file->pMethods)
+                return SQLITE_OK;
+        code = file->pMethods->xFileSize(file, &size);
+        for (sqlite3_int64 at = 0; code == SQLITE_OK && at < size; at += (int) sizeof(buffer)) {
+                int n = (int) MIN(size - at, (sqlite3_int64) sizeof(buffer));
+
+                code = file->pMethods->xRead(file, buffer, n, at);
+        }
+        return code;
+}
+
+static int read_files(const Sql *sql) {
+        static const int pointers[] = { SQLITE_FCNTL_FILE_POINTER, SQLITE_FCNTL_JOURNAL_POINTER };
+        int code = SQLITE_OK;
+
+        for (size_t i = 0; i < ELEMENTSOF(pointers) && code == SQLITE_OK; i++) {
+                sqlite3_file *file = NULL;
+
+                code = sqlite3_file_control(sql->db, "main", pointers[i], &file);
+                if (code == SQLITE_OK)
+                        code = read_whole(file);
+        }
+        return code;
+}
+
+/* To this check a page that cannot be read is like one that is damaged. Only of files that can be
+ * read from end to end is its word taken, and only the second time. */
+static int check(const Sql *sql, char **ret_error) {
+        for (unsigned n = 0;; n++) {
+                _cleanup_free_ char *finding = NULL;
+                int code;
+
+                code = ask_text(sql, "PRAGMA quick_check(1)", &finding);
+                if (code != SQLITE_OK)
+                        return describe(sql, code, "cannot check it", ret_error);
+                if (strcmp(finding, "ok") == 0)
+                        return 0;
+                if (n > 0) {
+                        *ret_error = TAKE_PTR(finding);
+                        return -EBADMSG;
+                }
+                code = read_files(sql);
+                if (code != SQLITE_OK)
+                        return describe(sql, code, "cannot read it", ret_error);
+        }
 }
 
 static int migrate(const Sql *sql, int version, char **ret_error) {

@@ -19,6 +19,12 @@
 /* 4 MiB: after so many pages the log is copied into the database. */
 #define LOG_PAGES 1024
 
+/* Room that is kept inside the database for the next jobs. */
+#define SPARE_PAGES 256
+
+/* While something waits for room that somebody else may make. */
+#define RETRY_INTERVAL USEC_PER_SEC
+
 #define META_ID_LIMIT "id limit"
 #define META_CLEAN "clean"
 
@@ -55,12 +61,14 @@ struct Store {
         Sql sql;
         List pending; /* changes that are being written, or wait for room or memory */
         List pending_sheets;
-        int64_t realtime_offset;  /* CLOCK_REALTIME less CLOCK_MONOTONIC, of this transaction */
-        uint64_t database, log;   /* inodes */
-        bool is_tight;            /* the reserve is used up */
-        bool waits;               /* what is pending did not fit */
-        bool must_forget_crashed; /* some jobs are marked as having crashed us */
-        int log_pages;            /* of the WAL, after the last commit */
+        int log_limit, spare_pages; /* LOG_PAGES and SPARE_PAGES, but in tests */
+        usec_t retry_interval;      /* RETRY_INTERVAL, but in tests */
+        int64_t realtime_offset;    /* CLOCK_REALTIME less CLOCK_MONOTONIC, of this transaction */
+        uint64_t database, log;     /* inodes */
+        bool is_tight;              /* the reserve is used up */
+        bool waits;                 /* what is pending did not fit */
+        bool must_forget_crashed;   /* some jobs are marked as having crashed us */
+        int log_pages;              /* of the WAL, after the last commit */
         uint64_t n_commits;
         char why[256]; /* the last error */
 };

@@ -13,9 +13,6 @@
 #include "store/store-private.h"
 #include "util/fd.h"
 
-/* While something waits for room that somebody else may make. */
-#define RETRY_INTERVAL USEC_PER_SEC
-
 /* ---- the thread ---- */
 
 static bool has_work(const Store *store) {
@@ -24,11 +21,13 @@ static bool has_work(const Store *store) {
 }
 
 static void wait_for_work(Store *store) {
-        struct timespec until;
+        usec_t at = usec_now(CLOCK_MONOTONIC) + store->retry_interval;
+        struct timespec until = {
+                .tv_sec = (time_t) (at / USEC_PER_SEC),
+                .tv_nsec = (long) (at % USEC_PER_SEC) * 1000,
+        };
         int r = 0;
 
-        (void) clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += (time_t) (RETRY_INTERVAL / USEC_PER_SEC);
         while (r == 0 && !has_work(store)) {
                 store->sleeps = true;
                 if (store->waits)
@@ -255,7 +254,7 @@ Store *store_close(Store *store, bool orderly) {
                 if (write_rest(store) && orderly)
                         end_in_order(store);
         }
-        sql_close(&store->sql, !store_has_failed(store));
+        sql_close(&store->sql, store->is_open && !store_has_failed(store));
         marks_close(store->marks);
         fd_close(store->fd);
         fd_close(store->lock_fd);

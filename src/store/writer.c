@@ -25,11 +25,8 @@
 #include "util/log.h"
 #include "util/strv.h"
 
-/* A log that has become so much longer by one transaction is cut. */
-#define TRUNCATE_PAGES (4 * LOG_PAGES)
-
-/* Room that is kept inside the database for the next jobs, in pages. */
-#define SPARE_PAGES 256
+/* A log that has become so many times longer by one transaction is cut. */
+#define LOG_EXCESS 4
 
 static usec_t realtime_of(const Store *store, usec_t monotonic) {
         if (monotonic == USEC_INFINITY)
@@ -421,6 +418,7 @@ static int copy_once(Store *store, bool cut) {
 int writer_copy_log(Store *store, bool cut) {
         int r;
 
+        cut |= store->log_pages > LOG_EXCESS * store->log_limit;
         r = copy_once(store, cut);
         if (r == -ENOSPC) {
                 writer_use_reserve(store);
@@ -454,7 +452,7 @@ static int commit_without_room(Store *store, List *told) {
         if (list_is_empty(&store->pending))
                 return 0;
         writer_use_reserve(store);
-        r = writer_copy_log(store, store->log_pages > TRUNCATE_PAGES);
+        r = writer_copy_log(store, /* cut= */ false);
         return r < 0 ? r : commit_all(store);
 }
 
@@ -513,7 +511,7 @@ int writer_run(Store *store, int (*change)(Store *store, void *userdata), void *
                 if (r != -ENOSPC || n > 0)
                         return r;
                 writer_use_reserve(store);
-                r = writer_copy_log(store, store->log_pages > TRUNCATE_PAGES);
+                r = writer_copy_log(store, /* cut= */ false);
                 if (r < 0)
                         return r;
         }
@@ -538,7 +536,7 @@ static int give_room_back(Store *store) {
                 r = ask(store, SQL_PAGES, &n_pages);
         if (r < 0)
                 return r;
-        if (n_free <= SPARE_PAGES || n_free <= n_pages / 4)
+        if (n_free <= store->spare_pages || n_free <= n_pages / 4)
                 return 0;
         r = begin(store);
         if (r >= 0)
@@ -552,8 +550,8 @@ bool writer_tidy(Store *store) {
 
         if (atomic_load(&store->has_failed))
                 return false;
-        if (store->log_pages >= LOG_PAGES)
-                r = writer_copy_log(store, store->log_pages > TRUNCATE_PAGES);
+        if (store->log_pages >= store->log_limit)
+                r = writer_copy_log(store, /* cut= */ false);
         if (r >= 0 && !store->waits && remake_reserve(store))
                 r = give_room_back(store);
         if (r < 0 && r != -ENOSPC && r != -ENOMEM)

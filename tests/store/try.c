@@ -130,10 +130,24 @@ void try_close(TryStore *t, bool orderly) {
         t->store = store_close(t->store, orderly);
 }
 
+/* What the thread would do. */
+static void commit(Store *store) {
+        List told = LIST_INIT(told);
+
+        store_flush(store);
+        list_splice(&store->pending, &store->queue);
+        writer_commit(store, &told);
+        (void) writer_tidy(store);
+        list_splice(&store->done, &told);
+        store_dispatch(store);
+}
+
 int try_wait(TryStore *t) {
         int worst;
 
         store_flush(t->store);
+        while (!t->store->has_thread && !store_is_idle(t->store))
+                commit(t->store);
         while (!store_is_idle(t->store)) {
                 struct pollfd p = { .fd = store_fd(t->store), .events = POLLIN };
 
@@ -200,6 +214,12 @@ TryChange *try_change(TryStore *t, StoreKind kind, size_t n_jobs) {
 }
 
 void try_post(TryStore *t, TryChange *c) {
+        bool may_be_refused = c->change.kind == STORE_SUBMIT || c->change.kind == STORE_OBJECT;
+
+        if (t->refuses && may_be_refused) {
+                c->change.done(&c->change, 0);
+                return;
+        }
         store_post(t->store, &c->change);
         if (t->each_alone)
                 t->worst = MIN(t->worst, try_wait(t));

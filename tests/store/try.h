@@ -18,6 +18,7 @@ struct TryStore {
         Store *store;               /* NULL = not open */
         uint64_t next_id;
         bool each_alone; /* wait after each post */
+        bool refuses;    /* what may be refused is not even posted */
         unsigned n_done;
         int worst; /* of what was told since the last try_reset() */
 };

@@ -43,6 +43,8 @@ struct Daemon {
         sd_event_source *idle_source; /* NULL = never exits for lack of work */
         usec_t idle_from;             /* since when there is nothing to do, or will be */
         bool idle_armed, idle_timer_fired;
+        sd_event_source *watchdog_source;
+        uint64_t watchdog_usec; /* WatchdogSec= of the unit */
 };
 
 /* ---- daemon.c ---- */
@@ -119,6 +121,10 @@ int daemon_add_idle_exit(Daemon *daemon); /* as --idle-timeout= says; 0 or -errn
 /* The end of a turn of the loop: has what came in it begun or ended idleness? */
 void daemon_look_for_idle(Daemon *daemon);
 void daemon_name_released(Daemon *daemon);
+
+/* ---- watchdog.c ---- */
+
+int daemon_add_watchdog(Daemon *daemon); /* where the service manager wants it; 0 or -errno */
 
 /* ---- stop.c ---- */
 

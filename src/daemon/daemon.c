@@ -92,11 +92,7 @@ static int add_signals(Daemon *daemon) {
                 r = sd_event_add_signal(daemon->event, NULL, SIGINT, daemon_on_stop_signal, daemon);
         if (r >= 0)
                 r = sd_event_add_signal(daemon->event, NULL, SIGHUP, on_reload_signal, daemon);
-        if (r < 0)
-                return log_error_errno(r, "Cannot watch for signals");
-        /* By WatchdogSec= of the unit; nothing without it. */
-        r = sd_event_set_watchdog(daemon->event, true);
-        return r < 0 ? log_error_errno(r, "Cannot serve the watchdog") : 0;
+        return r < 0 ? log_error_errno(r, "Cannot watch for signals") : 0;
 }
 
 int daemon_open_socket(Daemon *daemon) {
@@ -151,6 +147,8 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
                 r = daemon_add_idle_exit(daemon);
         if (r >= 0)
                 r = engine_new(daemon->event, &daemon->engine);
+        if (r >= 0)
+                r = daemon_add_watchdog(daemon);
         if (r >= 0)
                 r = server_new(daemon->engine, &server_ops, daemon, &daemon->server);
         if (r < 0)
@@ -233,6 +231,7 @@ Daemon *daemon_free(Daemon *daemon) {
         daemon_forget_wanted(daemon);
         sd_event_source_disable_unref(daemon->stop_source);
         sd_event_source_disable_unref(daemon->idle_source);
+        sd_event_source_disable_unref(daemon->watchdog_source);
         server_free(daemon->server);
         engine_free(daemon->engine);
         sd_event_unref(daemon->event);

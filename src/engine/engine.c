@@ -222,6 +222,14 @@ bool engine_is_quiet(Engine *engine) {
                engine_is_stored(engine);
 }
 
+bool engine_workers_are_in_time(Engine *engine) {
+        bool in_time = true;
+
+        list_for_each (l, &engine->pools)
+                in_time &= pool_workers_are_in_time(list_entry(l, Pool, links));
+        return in_time;
+}
+
 void engine_dismiss(Engine *engine) {
         list_for_each (l, &engine->pipelines)
                 (void) engine_remove_pipeline(

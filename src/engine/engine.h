@@ -268,6 +268,10 @@ void engine_shut_down(Engine *engine);
 void engine_cancel_running(Engine *engine);
 bool engine_is_quiet(Engine *engine); /* no job is live, but for durable ones that wait */
 
+/* Has each worker that was outside of its handler at the last call, and was not asleep, come on
+ * since then? Blocks where one keeps a pool locked, which says no as well. */
+bool engine_workers_are_in_time(Engine *engine);
+
 /* From when on a new engine with the same settings files would be the same but for counters, if
  * nothing happens before; USEC_INFINITY: something has to happen. */
 usec_t engine_idle_at(Engine *engine);

@@ -253,9 +253,10 @@ void pool_timer(Pool *pool, usec_t now);
 /* A worker's message `gone` was read: joins its thread and frees it. */
 void pool_join(Pool *pool, Worker *worker);
 
-bool pool_is_empty(Pool *pool);    /* nothing queued or running */
-bool pool_has_no_jobs(Pool *pool); /* and nothing scheduled, nor unsettled */
-bool pool_is_quiet(Pool *pool);    /* of durable jobs those that wait do not matter */
+bool pool_workers_are_in_time(Pool *pool); /* engine_workers_are_in_time() */
+bool pool_is_empty(Pool *pool);            /* nothing queued, running or unsettled */
+bool pool_has_no_jobs(Pool *pool);         /* and nothing scheduled */
+bool pool_is_quiet(Pool *pool);            /* of durable jobs those that wait do not matter */
 PoolState pool_state(Pool *pool);
 void pool_shape(Pool *pool, PoolState *ret_state, uint32_t *ret_n_workers); /* what listeners see */
 void pool_view(Pool *pool, PoolView *ret);

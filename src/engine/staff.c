@@ -187,3 +187,21 @@ void pool_join(Pool *pool, Worker *worker) {
         worker_free(worker);
         pool->n_threads--;
 }
+
+/* ---- watching ---- */
+
+bool pool_workers_are_in_time(Pool *pool) {
+        bool in_time = true;
+
+        pool_lock(pool);
+        list_for_each (l, &pool->workers) {
+                Worker *worker = list_entry(l, Worker, links);
+                uint64_t pulse = atomic_load_explicit(&worker->pulse, memory_order_relaxed);
+
+                if (pulse % 2 == 1 && pulse == worker->seen_pulse)
+                        in_time = false;
+                worker->seen_pulse = pulse;
+        }
+        pool_unlock(pool);
+        return in_time;
+}

@@ -127,6 +127,21 @@ static void worker_run_turn(Worker *worker) {
         } while (worker_begin_next(worker));
 }
 
+static void worker_beat(Worker *worker) {
+        uint64_t pulse = atomic_load_explicit(&worker->pulse, memory_order_relaxed);
+
+        atomic_store_explicit(&worker->pulse, pulse + 1, memory_order_relaxed);
+}
+
+static Turn worker_turn(Worker *worker) {
+        Turn turn;
+
+        worker_beat(worker);
+        turn = pool_turn(worker->pool, worker, usec_now(CLOCK_MONOTONIC));
+        worker_beat(worker);
+        return turn;
+}
+
 static void *worker_main(void *userdata) {
         Worker *worker = userdata;
         Pool *pool = worker->pool;
@@ -141,7 +156,7 @@ static void *worker_main(void *userdata) {
         (void) worker_open(worker);
 
         for (;;) {
-                switch (pool_turn(pool, worker, usec_now(CLOCK_MONOTONIC))) {
+                switch (worker_turn(worker)) {
 
                 case TURN_WORK:
                         worker_run_turn(worker);

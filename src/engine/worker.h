@@ -84,6 +84,12 @@ struct Worker {
         atomic_int *stops;       /* owned: JobStop per job of the turn */
         _Atomic double progress; /* of the job that has begun last */
 
+        /* Goes up when the worker leaves its handler or its sleep, and when it goes back: so it is
+         * odd while it is at neither. Written by the worker alone; main only compares it with what
+         * it has seen before, which orders nothing. */
+        _Atomic uint64_t pulse;
+        uint64_t seen_pulse; /* main thread only */
+
         /* Constant for the time of a turn. */
         usec_t turn_started_at;
 

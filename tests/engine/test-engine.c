@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
+#include "engine/worker.h"
 #include "try.h"
 #include "util/fd.h"
 
@@ -580,9 +581,38 @@ static void no_wait_begins_after_mail_that_was_not_signalled_yet(void **state) {
         sd_event_source_disable_unref(worker);
 }
 
+static void who_makes_no_progress_outside_of_its_handler_is_noticed(void **state) {
+        Try *t = *state;
+        Pool *pool = try_pool(t, "p", &try_singly, 1);
+        Worker *worker;
+
+        (void) try_submit(t, pool, TRY_GATE(0), 1);
+        engine_turn(t->engine);
+        gate_wait_begun(0, 1);
+        /* It is in its handler, for as long as that likes. */
+        for (unsigned i = 0; i < 3; i++)
+                assert_true(engine_workers_are_in_time(t->engine));
+
+        pool_lock(pool);
+        worker = list_entry(list_first(&pool->workers), Worker, links);
+        pool_unlock(pool);
+        /* As if it had come out of it and got stuck. */
+        (void) atomic_fetch_add(&worker->pulse, 1);
+        assert_true(engine_workers_are_in_time(t->engine));
+        assert_false(engine_workers_are_in_time(t->engine));
+        assert_false(engine_workers_are_in_time(t->engine));
+        (void) atomic_fetch_add(&worker->pulse, 2);
+        assert_true(engine_workers_are_in_time(t->engine));
+        (void) atomic_fetch_sub(&worker->pulse, 3);
+        assert_true(engine_workers_are_in_time(t->engine));
+        gate_open(0);
+        try_until(t, t->n_finished == 1);
+}
+
 int main(void) {
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
         const struct CMUnitTest tests[] = {
+                TEST(who_makes_no_progress_outside_of_its_handler_is_noticed),
                 TEST(a_bulk_call_is_told_once_with_all_outputs),
                 TEST(an_abandoned_call_keeps_its_results),
                 TEST(an_output_that_did_not_fit_is_kept),

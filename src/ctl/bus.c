@@ -54,6 +54,17 @@ static int open_address(const char *address, sd_bus **ret) {
         return 0;
 }
 
+/* Does the daemon run? To ask does not start it. */
+static bool daemon_runs(sd_bus *bus) {
+        _cleanup_message_ sd_bus_message *reply = NULL;
+        int owned = 0;
+
+        return sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                       "org.freedesktop.DBus", "NameHasOwner", NULL, &reply, "s",
+                       SLUICE_NAME) >= 0 &&
+               sd_bus_message_read(reply, "b", &owned) >= 0 && owned;
+}
+
 /* Is the daemon on this bus, or was it started by asking? */
 static bool daemon_is_on_bus(sd_bus *bus) {
         return sd_bus_call_method(bus, "org.freedesktop.DBus", "/org/freedesktop/DBus",
@@ -90,6 +101,12 @@ static int open_bus(Ctl *ctl) {
         int r, k;
 
         r = ctl->user ? sd_bus_open_user(&bus) : sd_bus_open_system(&bus);
+        if (r >= 0 && ctl->no_start && !daemon_runs(bus)) {
+                /* Behind the socket there may be systemd, which would start it as well. */
+                (void) fflush(stdout);
+                fprintf(stderr, "Failed to reach sluiced: it is not running\n");
+                return -EHOSTDOWN;
+        }
         if (r >= 0 && (!path || access(path, F_OK) < 0 || daemon_is_on_bus(bus))) {
                 ctl->bus = TAKE_PTR(bus);
                 return 0;

@@ -29,6 +29,7 @@ typedef enum JsonMode { JSON_OFF, JSON_SHORT, JSON_PRETTY } JsonMode;
 struct Ctl {
         bool system, user;
         char *address; /* borrowed from argv */
+        bool no_start; /* a daemon that does not run stays so */
         JsonMode json;
         bool no_pager, no_legend, quiet;
         size_t first_literal; /* index of the first argument that stood after "--" */

@@ -24,6 +24,7 @@ static const Option globals[] = {
         { "user", 0, NULL, &option_flag, &ctl.user, "Talk to the one of this user" },
         { "address", 0, "ADDRESS", &option_text, &ctl.address,
                 "Talk to the one at a D-Bus address or socket path" },
+        { "no-start", 0, NULL, &option_flag, &ctl.no_start, "Fail where the bus would start it" },
         { "json", 0, "MODE", &option_json, &ctl.json, "Print JSON: short, pretty or off" },
         { "no-pager", 0, NULL, &option_flag, &ctl.no_pager, "Never start a pager" },
         { "no-legend", 0, NULL, &option_flag, &ctl.no_legend, "Print no headers and no totals" },
@@ -32,11 +33,13 @@ static const Option globals[] = {
         { "version", 0, NULL, &option_flag, &arg_version, "Show the version" },
 };
 
+static const Verb verb_help;
+
 static const struct {
         const char *title;
         const Verb *verbs[8];
 } groups[] = {
-        { "Look", { &verb_list, &verb_status, &verb_jobs, &verb_monitor } },
+        { "Look", { &verb_list, &verb_status, &verb_jobs, &verb_monitor, &verb_help } },
         { "Work", { &verb_submit, &verb_run, &verb_map, &verb_wait, &verb_result, &verb_cancel } },
         { "Pools", { &verb_pause, &verb_resume, &verb_drain, &verb_clear, &verb_kick } },
         { "Limiters and breakers", { &verb_acquire, &verb_trip, &verb_reset } },
@@ -52,6 +55,9 @@ static size_t collect_verbs(const Verb **verbs) {
                         verbs[n++] = groups[i].verbs[j];
         return n;
 }
+
+/* Room for all of them. */
+#define VERBS_MAX (ELEMENTSOF(groups) * ELEMENTSOF(groups[0].verbs))
 
 static int print_help(void) {
         printf("sluicectl [OPTION…] VERB [ARGUMENT…]\n\n"
@@ -92,6 +98,26 @@ static int print_verb_help(const Verb *verb) {
         return 0;
 }
 
+static int help(Ctl *c, char **arguments) {
+        const Verb *verbs[VERBS_MAX], *verb;
+        int r;
+
+        if (strv_length(arguments) == 0)
+                return print_help();
+        r = verb_find(verbs, collect_verbs(verbs), arguments[0], &verb);
+        return r < 0 ? r : print_verb_help(verb);
+}
+
+static const Verb verb_help = {
+        .name = "help",
+        .arguments = "[VERB]",
+        .summary = "Show this, or the help of a verb",
+        .details = "As \"sluicectl VERB --help\" does.",
+        .example = "sluicectl help map",
+        .max_arguments = 1,
+        .run = help,
+};
+
 static int check_arguments(const Verb *verb, char *const *arguments) {
         size_t n = strv_length(arguments);
 
@@ -107,7 +133,7 @@ static int check_arguments(const Verb *verb, char *const *arguments) {
 }
 
 static int run(int argc, char **argv) {
-        const Verb *verbs[ELEMENTSOF(groups) * ELEMENTSOF(groups[0].verbs)], *verb = NULL;
+        const Verb *verbs[VERBS_MAX], *verb = NULL;
         _cleanup_strv_ char **arguments = NULL;
         int r;
 

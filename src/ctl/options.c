@@ -198,7 +198,7 @@ static int parse_letters(const Tables *tables, const char *word, const char *nex
         return 0;
 }
 
-static int find_verb(const Verb *const *verbs, size_t n_verbs, const char *word, const Verb **ret) {
+int verb_find(const Verb *const *verbs, size_t n_verbs, const char *word, const Verb **ret) {
         _cleanup_free_ const char **names = calloc(n_verbs, sizeof(char *));
         const char *close;
 
@@ -236,7 +236,7 @@ int options_parse(Ctl *ctl, int argc, char **argv, const Option *globals, size_t
                 else if (!literal && word[0] == '-' && word[1])
                         r = parse_letters(&tables, word, argv[i + 1]);
                 else if (!tables.verb)
-                        r = find_verb(verbs, n_verbs, word, &tables.verb);
+                        r = verb_find(verbs, n_verbs, word, &tables.verb);
                 else if (strv_extend(&arguments, word) < 0)
                         text_out_of_memory();
                 if (r < 0)

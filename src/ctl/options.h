@@ -54,4 +54,7 @@ struct Option {
 int options_parse(Ctl *ctl, int argc, char **argv, const Option *globals, size_t n_globals,
         const Verb *const *verbs, size_t n_verbs, const Verb **ret_verb, char ***ret_arguments);
 
+/* The verb of that name. 0, or -EINVAL after it was said that there is none. */
+int verb_find(const Verb *const *verbs, size_t n_verbs, const char *word, const Verb **ret);
+
 void options_print_help(const Option *options, size_t n_options);

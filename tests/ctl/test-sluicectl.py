@@ -149,7 +149,7 @@ class SluicectlTest(unittest.TestCase):
         self.assertEqual(sorted(verbs), sorted(
             'acquire trip reset list status submit run map jobs wait result cancel pause resume drain '
             'clear kick set create '
-            'remove cat reload monitor check'.split()))
+            'remove cat reload monitor check help'.split()))
         self.assertLessEqual(max(map(len, overview.splitlines())), 80)
         for verb in verbs:
             text = self.ctl(verb, '--help').out
@@ -157,6 +157,11 @@ class SluicectlTest(unittest.TestCase):
             self.assertIn('\nExample:\n  sluicectl ', text)
             body = text[:text.index('\nExample:')]
             self.assertLessEqual(max(map(len, body.splitlines())), 80, text)
+
+    def test_help_is_a_verb_as_well(self):
+        self.assertEqual(self.ctl('help').out, self.ctl('--help').out)
+        self.assertEqual(self.ctl('help', 'map').out, self.ctl('map', '--help').out)
+        self.assertIn('did you mean "map"?', self.ctl('help', 'mpa', status=2).err)
 
     def test_global_options_stand_before_or_after_the_verb(self):
         self.assertEqual(self.ctl('--json=short', 'list').out,
@@ -210,6 +215,32 @@ class SluicectlTest(unittest.TestCase):
     def test_user_is_the_session_bus(self):
         result = self.run_raw([SLUICECTL, '--user'], env={'DBUS_SESSION_BUS_ADDRESS': self.address})
         self.assertEqual(result.status, 0, result.err)
+
+    def test_no_start_starts_nothing(self):
+        env = {'DBUS_SESSION_BUS_ADDRESS': self.address}
+        result = self.run_raw([SLUICECTL, '--user', '--no-start'], env=env)
+        self.assertEqual(result.status, 0, result.err)
+
+        with tempfile.TemporaryDirectory() as folder:
+            started = f'{folder}/started'
+            os.makedirs(f'{folder}/dbus-1/services')
+            with open(f'{folder}/dbus-1/services/org.sluice1.service', 'w') as f:
+                f.write(f'[D-BUS Service]\nName=org.sluice1\nExec=/usr/bin/touch {started}\n')
+            bus = subprocess.Popen(
+                ['dbus-daemon', '--session', '--nofork', '--print-address',
+                 f'--address=unix:path={folder}/bus'],
+                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL,
+                env={**ENVIRONMENT, 'XDG_DATA_HOME': folder})
+            env = {'DBUS_SESSION_BUS_ADDRESS': bus.stdout.readline().decode().strip()}
+            result = self.run_raw([SLUICECTL, '--user', '--no-start'], env=env)
+            self.assertEqual(result.status, 1)
+            self.assertEqual(result.err, 'Failed to reach sluiced: it is not running\n')
+            self.assertFalse(os.path.exists(started))
+            self.run_raw([SLUICECTL, '--user'], env=env)
+            self.assertTrue(os.path.exists(started))
+            bus.terminate()
+            bus.wait()
+            bus.stdout.close()
 
     def direct(self, *arguments, stdin=b''):
         result = self.run_raw([SLUICECTL, f'--address={self.socket}', *arguments], stdin)

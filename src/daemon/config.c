@@ -386,12 +386,7 @@ static int load_pipeline(const Loading *loading, const char *path) {
         return r;
 }
 
-/* What sluiced.conf says. */
-typedef struct DaemonSettings {
-        int log_level;
-        usec_t drain_timeout;
-        QuotaConfig quota;
-} DaemonSettings;
+/* ---- sluiced.conf ---- */
 
 static int set_log_level(const Assignment *a) {
         char value[SETTING_QUOTE_SIZE];
@@ -412,7 +407,7 @@ static const SettingType type_log_level = { "a level", STORED_PLAIN, sizeof(int)
 #define CAP(name, kind, type) \
         { name, "Quota", name, type, 0, QUOTA_MAX, .unbounded = true, PLACE(quota.max[kind]) }
 
-static const Setting daemon_settings[] = {
+const Setting daemon_settings[] = {
         { "LogLevel", "Daemon", "LogLevel", &type_log_level, PLACE(log_level) },
         { "DrainTimeoutUSec", "Daemon", "DrainTimeout", &setting_time, 0, DRAIN_TIMEOUT_MAX,
                 PLACE(drain_timeout) },
@@ -424,15 +419,16 @@ static const Setting daemon_settings[] = {
         CAP("ConnectionsMax", QUOTA_CONNECTIONS, &setting_count),
 };
 
+const size_t n_daemon_settings = ELEMENTSOF(daemon_settings);
+
 static int open_in_daemon(void *target, const char *section, char **ret_error) {
-        return setting_check_section(
-                daemon_settings, ELEMENTSOF(daemon_settings), section, ret_error);
+        return setting_check_section(daemon_settings, n_daemon_settings, section, ret_error);
 }
 
 static int set_in_daemon(
         void *target, const char *section, const char *key, const char *value, char **ret_error) {
-        return setting_assign_in_section(target, daemon_settings, ELEMENTSOF(daemon_settings),
-                section, key, value, ret_error);
+        return setting_assign_in_section(
+                target, daemon_settings, n_daemon_settings, section, key, value, ret_error);
 }
 
 static int load_daemon(Config *config, char *const *dirs) {
@@ -504,6 +500,7 @@ int config_search_path(bool user, char ***ret) {
 }
 
 int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Config **ret) {
+        const DaemonSettings defaults = DAEMON_SETTINGS_DEFAULT;
         _cleanup_(config_freep) Config *config = NULL;
         Loading loading;
         int r;
@@ -512,9 +509,9 @@ int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Co
         if (!config)
                 return -ENOMEM;
         *config = (Config){
-                .log_level = -EINVAL,
-                .drain_timeout = DRAIN_TIMEOUT_MAX,
-                .quota = QUOTA_CONFIG_DEFAULT,
+                .log_level = defaults.log_level,
+                .drain_timeout = defaults.drain_timeout,
+                .quota = defaults.quota,
         };
 
         r = load_daemon(config, dirs);

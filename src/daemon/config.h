@@ -23,8 +23,22 @@ typedef struct ConfigLimiter ConfigLimiter;
 typedef struct ConfigMade ConfigMade;
 typedef struct ConfigPipeline ConfigPipeline;
 typedef struct ConfigPool ConfigPool;
+typedef struct DaemonSettings DaemonSettings;
 
 #define DRAIN_TIMEOUT_MAX (25 * USEC_PER_SEC)
+
+/* What sluiced.conf says. */
+struct DaemonSettings {
+        int log_level; /* negative where it does not say */
+        usec_t drain_timeout;
+        QuotaConfig quota;
+};
+
+#define DAEMON_SETTINGS_DEFAULT \
+        ((DaemonSettings){ -EINVAL, DRAIN_TIMEOUT_MAX, QUOTA_CONFIG_DEFAULT })
+
+extern const Setting daemon_settings[];
+extern const size_t n_daemon_settings;
 
 /* A pool without a fault in its file and drop-ins, complete; its handler has been tried. */
 struct ConfigPool {

@@ -28,6 +28,7 @@ typedef struct JobDetails JobDetails;
 typedef struct Key Key;
 typedef struct Pipeline Pipeline;
 typedef struct Submission Submission;
+typedef struct SubmitKey SubmitKey;
 
 #define JOB_ID_MAX ((UINT64_C(1) << 58) - 1)
 #define PRIORITY_MIN (-1000)
@@ -207,6 +208,7 @@ struct Submission {
         void *pool;                             /* borrowed: the pool that it went to; or else */
         Pipeline *pipeline; /* borrowed: the pipeline, in which its jobs are items */
         void *group; /* borrowed: the JobGroup that it is; NULL = none. Workers only ask whether */
+        SubmitKey *key; /* owned: see engine/submit-key.h; NULL = none. Workers do not look at it */
 
         /* Main thread only: what of it counts against the quota of its owner, see engine/quota.h.
          */

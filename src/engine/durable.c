@@ -79,13 +79,6 @@ static usec_t to_realtime(const Engine *engine, usec_t monotonic) {
 
 /* ---- submits ---- */
 
-/* Where the jobs of the submission go to first. */
-static Pool *first_pool(const Submission *submission) {
-        return submission->pipeline
-                       ? container_of(submission->pipeline, PoolPipeline, pipeline)->stages[0]
-                       : submission->pool;
-}
-
 /* The jobs have their places from now on, instead of the promise of them. */
 static void hand_over(Engine *engine, Pool *pool, Job *first, usec_t now) {
         while (first) {
@@ -106,7 +99,7 @@ static void on_submitted(StoreChange *store, int r) {
         Submission *submission = store->submit.submission;
         uint32_t n = submission->n_total;
         Engine *engine = change_of(store)->engine;
-        Pool *pool = first_pool(submission);
+        Pool *pool = submission_first_pool(submission);
         Job *first = store->submit.first;
 
         free(change_of(store));

@@ -16,6 +16,9 @@
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         const struct iovec *payloads, size_t n, bool borrow);
 
+/* Where the jobs of the submission go to first. */
+Pool *submission_first_pool(const Submission *submission);
+
 /* Forgets jobs that were made for the submission and are not accepted after all. */
 void engine_discard_submission(Engine *engine, Submission *submission, Job *first);
 
@@ -65,6 +68,12 @@ void engine_drop_group(Engine *engine, JobGroup *group);
 
 /* The same for those of the pool, which goes, that go on after the next start. */
 void engine_forget_unfinished_groups(Engine *engine, const Pool *pool);
+
+/* ---- submit-key.c ---- */
+
+/* Forgets the calls to the pool, which goes, that were to have all results as one, and go on after
+ * the next start. */
+void engine_forget_unfinished_calls(Engine *engine, const Pool *pool);
 
 /* ---- pool-pipeline.c ---- */
 

@@ -135,6 +135,7 @@ struct Engine {
         Durability *durability; /* owned; NULL = pools cannot be durable */
         Store *store;           /* borrowed: its; NULL likewise */
         Quota quota; /* who has how much of all that */
+        SubmitKey *submit_keys; /* borrowed from the submissions: hash by scope and text */
         uint64_t next_id;
         usec_t started_realtime;
         JobCounters gone; /* of pools that were removed, so that totals never go back */

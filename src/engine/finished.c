@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What becomes of a finished job: it is kept for ResultRetention or, if a caller waits for all
- * results of its call, until that call was answered, or as long as its group; or it is put back
- * into the queue. */
+/* What becomes of a finished job: it is kept for ResultRetention, which begins when all of its call
+ * have ended if callers with a Key wait for these; or, if a caller waits for all results of its
+ * call, until that call was answered; or as long as its group; or it is put back into the queue. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -10,6 +10,7 @@
 
 #include "engine/engine-private.h"
 #include "engine/job-group.h"
+#include "engine/submit-key.h"
 #include "util/fd.h"
 
 /* Results may be kept by this much longer than asked, so that forgetting them wakes us rarely. */
@@ -96,6 +97,7 @@ void engine_retain_group(Engine *engine, JobGroup *group, usec_t now) {
 void engine_forget_results(Engine *engine, Pool *pool) {
         engine_forget_groups_through(engine, pool);
         engine_forget_unfinished_groups(engine, pool);
+        engine_forget_unfinished_calls(engine, pool);
         while (pool->n_groups > 0)
                 engine_forget_group(engine, oldest_group(pool));
         while (pool->n_retained > 0)
@@ -143,6 +145,27 @@ static void close_fds(Job *job) {
                 submission->payload_fd = fd_close(submission->payload_fd);
 }
 
+/* All of them are kept one by one from now on. With the last one the submission may go. */
+static void retain_all(Engine *engine, const Submission *submission, usec_t now) {
+        for (size_t i = 0, n = submission->n_total, first = submission->first_id; i < n; i++)
+                retain(engine, job_table_get(&engine->jobs, first + i), now);
+}
+
+/* One of a submission with a key has ended; who waits for all of them is told before any is
+ * forgotten. */
+static void keyed_job_ended(Engine *engine, Job *job, usec_t now) {
+        Submission *submission = job->submission;
+        SubmitKey *key = submission->key;
+
+        submit_key_job_ended(key);
+        if (!key->as_one)
+                retain(engine, job, now);
+        else if (key->n_unfinished == 0) {
+                key->as_one = false;
+                retain_all(engine, submission, now);
+        }
+}
+
 void engine_job_ended(Engine *engine, Job *job, usec_t now) {
         if (unlikely(job->submission->durable))
                 durable_job_ended(engine, job);
@@ -163,12 +186,9 @@ void engine_restore_finished(Engine *engine, Job *job) {
 
 /* Among the results, of which none is forgotten any more. */
 void engine_keep_interrupted(Job *job) {
-        Pool *pool = job_pool(job);
-
-        /* A group forgets its own. */
-        if (job->submission->group)
-                return;
-        keep_last(pool, job);
+        /* A group forgets its own, as does a call that was to have all results as one. */
+        if (!job->submission->group && !submission_is_as_one(job->submission))
+                keep_last(job_pool(job), job);
 }
 
 void engine_conclude_job(Engine *engine, Job *job, usec_t now) {
@@ -195,6 +215,8 @@ void engine_conclude_job(Engine *engine, Job *job, usec_t now) {
                 engine->listener->job_finished(engine->listener_userdata, job);
         if (submission->group)
                 engine_member_ended(engine, job, now);
+        else if (unlikely(submission->key))
+                keyed_job_ended(engine, job, now);
         else if (!submission->bulk)
                 retain(engine, job, now);
         if (is_last)
@@ -238,8 +260,7 @@ void engine_submission_ended(Engine *engine, Submission *submission, usec_t now)
         }
         /* Nobody waits any more: from now on they are jobs like others. */
         submission->bulk = false;
-        for (size_t i = 0, n = submission->n_total, first = submission->first_id; i < n; i++)
-                retain(engine, job_table_get(&engine->jobs, first + i), now);
+        retain_all(engine, submission, now);
 }
 
 void engine_abandon(Submission *submission) {
@@ -307,12 +328,15 @@ static int retry_retained(Engine *engine, Pool *pool, Job *job) {
         if (job->submission->pipeline)
                 pipeline_enter(job->submission->pipeline, 1);
         submission_charge_again(job->submission, size);
+        if (job->submission->key)
+                submit_key_job_back(job->submission->key);
         return RETRY_DONE;
 }
 
-/* Can it not have another life? The caller of a bulk call is told how its jobs have ended. */
+/* Can it not have another life? Who waits for all jobs of a call is told how they have ended. */
 static bool is_over(const Job *job) {
-        return job_is_once(job) || job->submission->bulk || job->interrupted;
+        return job_is_once(job) || job->submission->bulk || job->interrupted ||
+               submission_is_as_one(job->submission);
 }
 
 int engine_retry(Engine *engine, uint64_t id) {

@@ -12,6 +12,7 @@
 
 #include "engine/engine-private.h"
 #include "engine/job-group.h"
+#include "engine/submit-key.h"
 #include "util/fd.h"
 
 /* Changes of many groups are told together, this far apart. */
@@ -210,15 +211,23 @@ static void group_free(Engine *engine, JobGroup *group) {
         free(group);
 }
 
-/* It has nothing to wait for; but who submits it is to know its id before its end is told. */
-static void accept_empty(Engine *engine, JobGroup *group, PoolPipeline *pipeline, usec_t now) {
+/* It has nothing to wait for; but who submits it is to know its id before its end is told. As
+ * engine_submit(). */
+static int accept_empty(Engine *engine, JobGroup *group, PoolPipeline *pipeline, usec_t now) {
         Submission *submission = group->submission;
+        int r;
 
-        if (pipeline) {
+        if (pipeline)
                 submission->pipeline = &pipeline->pipeline;
-                pipeline->n_submissions++;
-        } else
+        else
                 submission->pool = group->pool;
+        r = submission->key ? submit_key_enter(submission->key, engine, 0) : 0;
+        if (r < 0) {
+                submission->pipeline = NULL;
+                return r;
+        }
+        if (pipeline)
+                pipeline->n_submissions++;
         submission->first_id = engine->next_id;
         submission->submitted_at = now;
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
@@ -227,6 +236,7 @@ static void accept_empty(Engine *engine, JobGroup *group, PoolPipeline *pipeline
         end(engine, group, now);
         tell_later(engine, group, now);
         engine_retain_group(engine, group, now);
+        return ADMIT_YES;
 }
 
 int engine_submit_group(Engine *engine, Pool *pool, PoolPipeline *pipeline, Submission *submission,
@@ -239,12 +249,12 @@ int engine_submit_group(Engine *engine, Pool *pool, PoolPipeline *pipeline, Subm
         if (r < 0)
                 return r;
         engine->next_id++;
-        if (n == 0) {
-                accept_empty(engine, group, pipeline, usec_now(CLOCK_MONOTONIC));
-                return ADMIT_YES;
-        }
-        r = pipeline ? engine_submit_items(engine, pipeline, submission, payloads, n, borrow, flags)
-                     : engine_submit(engine, pool, submission, payloads, n, borrow, flags);
+        if (n == 0)
+                r = accept_empty(engine, group, pipeline, usec_now(CLOCK_MONOTONIC));
+        else if (pipeline)
+                r = engine_submit_items(engine, pipeline, submission, payloads, n, borrow, flags);
+        else
+                r = engine_submit(engine, pool, submission, payloads, n, borrow, flags);
         if (r == ADMIT_YES)
                 return r;
         engine->next_id--;

@@ -160,7 +160,7 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
                 mail->n++;
                 urgent = true;
         }
-        if (unlikely(submission->group))
+        if (unlikely(submission->group || submission->key))
                 urgent |= submission->n_pending == 0 || cancels_group(job);
         return urgent;
 }

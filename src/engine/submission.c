@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "engine/engine-private.h"
+#include "engine/submit-key.h"
 #include "store/store.h"
 #include "util/fd.h"
 #include "util/strv.h"
@@ -20,6 +21,12 @@ Pool *job_pool(const Job *job) {
         const PoolPipeline *pipeline = job_pipeline(job);
 
         return unlikely(pipeline) ? pipeline->stages[job->stage] : job->submission->pool;
+}
+
+Pool *submission_first_pool(const Submission *submission) {
+        return submission->pipeline
+                       ? container_of(submission->pipeline, PoolPipeline, pipeline)->stages[0]
+                       : submission->pool;
 }
 
 /* ---- submissions ---- */
@@ -42,6 +49,7 @@ Submission *submission_free(Submission *submission) {
         assert(submission->n_jobs == 0);
         list_remove(&submission->links);
         submission_discharge(submission);
+        submission->key = submit_key_free(submission->key);
         if (submission->pipeline)
                 pipeline_submission_gone(submission->pipeline);
         if (submission->backing)
@@ -274,6 +282,9 @@ int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         if (r < 0)
                 return r;
         r = job_table_reserve(&engine->jobs, engine->next_id, n);
+        if (r < 0)
+                return r;
+        r = submission->key ? submit_key_enter(submission->key, engine, (uint32_t) n) : 0;
         if (r < 0)
                 return r;
 

@@ -12,6 +12,7 @@
 #include <sys/mman.h>
 
 #include "engine/lease.h"
+#include "engine/submit-key.h"
 
 /* Only what the main thread asks for between arm() and disarm() is counted. */
 static _Thread_local unsigned n_left; /* requests until the one that fails; 0 = none does */
@@ -93,6 +94,7 @@ typedef struct Way {
         bool bulk, borrow, group;
         usec_t delay, queue_timeout;
         bool has_key; /* one that the pool does not know yet */
+        bool has_submit_key;
 } Way;
 
 static Submission *submission_of(Try *t, const Way *way, unsigned round) {
@@ -111,6 +113,10 @@ static Submission *submission_of(Try *t, const Way *way, unsigned round) {
                 submission->concurrency_key = strdup(key);
                 assert_non_null(submission->concurrency_key);
         }
+        if (way->has_submit_key) {
+                assert_int_equal(submission_set_key(submission, "key"), 0);
+                submission->key->as_one = true;
+        }
         if (way->bulk) {
                 submission->finished = on_finished;
                 submission->userdata = t;
@@ -126,6 +132,8 @@ static void a_submit_without_memory_changes_nothing(void **state) {
                 { "delayed", true, true, false, USEC_PER_MSEC, USEC_PER_HOUR },
                 { "keyed", true, true, false, 0, USEC_INFINITY, true },
                 { "group", false, true, true, 0, USEC_INFINITY },
+                { "with a Key", false, true, false, 0, USEC_INFINITY, false, true },
+                { "group with a Key", false, true, true, 0, USEC_INFINITY, false, true },
         };
         static struct iovec payloads[N];
         char echo[] = TRY_ECHO;
@@ -173,6 +181,7 @@ static void a_submit_without_memory_changes_nothing(void **state) {
                                 &before.counters, &after.counters, sizeof(before.counters));
                         assert_int_equal(after.n_queued + after.n_scheduled, 0);
                         submission_free(submission);
+                        assert_null(t->engine->submit_keys);
 
                         /* The ids that it would have had are found when somebody gets them. */
                         (void) try_submit(t, pool, TRY_ECHO, 3);

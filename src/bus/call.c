@@ -19,6 +19,7 @@ static int make_call(Client *client, sd_bus_message *message, Call **ret, sd_bus
         list_init(&call->job_watch.links);
         list_init(&call->pool_watch.links);
         list_init(&call->group_watch.links);
+        list_init(&call->submission_watch.links);
         acquire_watch_init(&call->acquire_watch, NULL);
         lease_watch_init(&call->lease_watch);
         list_init(&call->store_watch.links);
@@ -51,6 +52,7 @@ Call *call_free(Call *call) {
         engine_unwatch(&call->job_watch);
         pool_unwatch(&call->pool_watch);
         group_unwatch(&call->group_watch);
+        submission_unwatch(&call->submission_watch);
         acquire_leave(&call->acquire_watch);
         lease_unwatch(&call->lease_watch);
         engine_unwatch_store(&call->store_watch);
@@ -63,7 +65,7 @@ Call *call_free(Call *call) {
         if (call->submission)
                 engine_abandon(call->submission);
         sd_event_source_disable_unref(call->timeout_source);
-        sd_bus_message_unref(call->reply);
+        sd_bus_message_unref(call->kept_reply);
         sd_bus_message_unref(call->message);
         free(call);
         return NULL;
@@ -78,7 +80,7 @@ static void on_stored(StoreWatch *watch, int r) {
                 bus_reply_error(
                         call->message, BUS_ERROR_STORAGE_FAILED, "The disk has failed: not kept");
         else
-                (void) sd_bus_message_send(call->reply);
+                (void) sd_bus_message_send(call->kept_reply);
         call_free(call);
 }
 
@@ -89,7 +91,7 @@ void call_answer_when_stored(Call *call, sd_bus_message *reply) {
         call->store_watch.stored = on_stored;
         r = engine_watch_store(engine, &call->store_watch);
         if (r == 0) {
-                call->reply = sd_bus_message_ref(reply);
+                call->kept_reply = sd_bus_message_ref(reply);
                 return;
         }
         if (r > 0)

@@ -10,6 +10,7 @@
 #include "engine/durable.h"
 #include "engine/engine.h"
 #include "engine/job-group.h"
+#include "engine/submit-key.h"
 
 typedef struct Call Call;
 
@@ -25,14 +26,17 @@ struct Call {
         uint64_t job_id;
         PoolWatch pool_watch;
         GroupWatch group_watch;
+        SubmissionWatch submission_watch;
         AcquireWatch acquire_watch;
         LeaseWatch lease_watch;
         Sweep *sweep;           /* borrowed */
         Submission *submission; /* borrowed */
-        /* How the call is answered once that is on the disk. */
-        int (*accepted)(sd_bus_message *m, Submission *submission);
+        /* What comes when that, or another one that the call repeats, is on the disk. */
+        int (*accepted)(sd_bus_message *m, Call *call, Submission *submission);
+        int (*reply)(Call *call, const Submission *submission); /* of a submission: all results */
+        bool goes_on;                                           /* it waits for these */
         StoreWatch store_watch;
-        sd_bus_message *reply;               /* owned: what is sent then */
+        sd_bus_message *kept_reply;          /* owned: what is sent when that is told */
         void *waiting;                       /* owned: a submit that waits for room; … */
         void (*waiting_free)(void *waiting); /* … and how it is let go */
 };

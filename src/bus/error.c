@@ -30,6 +30,7 @@ static const char *const names[_BUS_ERROR_MAX] = {
         [BUS_ERROR_JOB_LOST] = "org.sluice1.Error.JobLost",
         [BUS_ERROR_TOO_LARGE] = "org.sluice1.Error.TooLarge",
         [BUS_ERROR_QUOTA_EXCEEDED] = "org.sluice1.Error.QuotaExceeded",
+        [BUS_ERROR_KEY_CONFLICT] = "org.sluice1.Error.KeyConflict",
         [BUS_ERROR_STALE_LEASE] = "org.sluice1.Error.StaleLease",
         [BUS_ERROR_INVALID_STATE] = "org.sluice1.Error.InvalidState",
         [BUS_ERROR_INVALID_COMMAND] = "org.sluice1.Error.InvalidCommand",

@@ -9,6 +9,8 @@
 #include "bus/error.h"
 #include "bus/options.h"
 #include "engine/job-group.h"
+#include "engine/submit-key.h"
+#include "util/parse.h"
 #include "util/strv.h"
 
 #define TAG_MAX 255
@@ -206,6 +208,26 @@ static int read_tag(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         return reader->submission->tag ? 0 : bus_error_oom(error);
 }
 
+/* Keys are for programs to make up and for people to read. */
+static bool key_is_valid(const char *key) {
+        return *key && strlen(key) <= SUBMIT_KEY_MAX && text_is_valid(key) && !strchr(key, '\t');
+}
+
+static int read_key(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        const char *key;
+        int r;
+
+        r = sd_bus_message_read_basic(m, 's', &key);
+        if (r < 0)
+                return r;
+        if (!key_is_valid(key))
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Key\" is not 1 to %d bytes of valid UTF-8 without control "
+                        "characters",
+                        SUBMIT_KEY_MAX);
+        return submission_set_key(reader->submission, key) < 0 ? bus_error_oom(error) : 0;
+}
+
 static int read_concurrency_key(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
         const char *key;
         size_t size;
@@ -349,6 +371,7 @@ static const Option submit_options[] = {
         { "QueueTimeoutUSec", "t", read_queue_timeout },
         { "RunTimeoutUSec", "t", read_run_timeout },
         { "MaxAttempts", "u", read_max_attempts },
+        { "Key", "s", read_key },
         { "ConcurrencyKey", "s", read_concurrency_key },
         { "Tag", "s", read_tag },
         { "Arguments", "as", read_arguments },

@@ -11,6 +11,7 @@
 #include <sys/stat.h>
 
 #include "bus/auth.h"
+#include "bus/body-digest.h"
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/group-bus.h"
@@ -18,12 +19,13 @@
 #include "bus/options.h"
 #include "bus/quota-bus.h"
 #include "bus/submit.h"
+#include "engine/submit-key.h"
 #include "util/fd.h"
 
 /* SubmitMany keeps the whole message if its payloads are no larger than this on average. */
 #define BORROW_MEAN_MAX 256
 
-static const char too_large[] = "too large: use GetResult";
+static const char too_large[] = "too large: use GetResult", forgotten[] = "its result is not kept";
 
 /* What is read from a call before anything is changed. */
 typedef struct Request {
@@ -242,15 +244,74 @@ static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *er
 }
 
 /* Ties the jobs to the client where it matters that it stays. */
-static void tie_to_client(Request *request, Submission *submission) {
+static void tie_to_client(const Request *request, Submission *submission) {
         if (!submission->bind && !submission->notify && !submission->group)
                 return;
         submission->client = request->client;
         list_append(&request->client->submissions, &submission->links);
 }
 
-/* What is done when jobs were accepted. Returns as a D-Bus method. */
-typedef int (*Accepted)(sd_bus_message *m, Submission *submission);
+/* What is done when jobs were accepted, now or when the same call was made before. `call` is the
+ * one that goes on, if any. Returns as a D-Bus method. */
+typedef int (*Accepted)(sd_bus_message *m, Call *call, Submission *submission);
+
+/* ---- calls with a Key ---- */
+
+/* Looks for the call that this one repeats: *ret is what was accepted then, NULL if there is none.
+ * What has to be said of two calls with one key that are not the same is an error. */
+static int find_repeated(const Request *request, Submission **ret, sd_bus_error *error) {
+        Submission *submission = request->submission, *known = NULL;
+        KeyVerdict verdict = engine_ask_key(request->link->server->engine, request->target.pool,
+                request->target.pipeline, submission, &known);
+
+        if (verdict == KEY_IS_TAKEN)
+                return bus_error(error, BUS_ERROR_KEY_CONFLICT,
+                        "Key \"%s\" was given with another body before", submission->key->text);
+        if (known && known->n_total < request->n && !request->options.partial)
+                return bus_error(error, BUS_ERROR_KEY_CONFLICT,
+                        "Of the call with the key \"%s\" only %" PRIu32
+                        " of %zu jobs were accepted (Partial)",
+                        submission->key->text, known->n_total, request->n);
+        *ret = known;
+        return 0;
+}
+
+/* The same for a call that has just been read. */
+static int ask_key(Request *request, Submission **ret, sd_bus_error *error) {
+        const Submission *submission = request->submission;
+        Body body;
+        int r;
+
+        *ret = NULL;
+        if (likely(!submission->key))
+                return 0;
+        if (submission->payload_fd >= 0 && submission->once)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS,
+                        "Option \"Key\": what comes out of a pipe cannot be compared with that of "
+                        "another call; regular files and memfds can");
+        body = (Body){
+                .payloads = request->payloads,
+                .n_payloads = request->n,
+                .payload_fd = submission->payload_fd,
+                .arguments = submission->arguments,
+                .group = request->group,
+        };
+        r = body_digest(&body, submission->key->digest);
+        if (r == -ENOMEM)
+                return bus_error_oom(error);
+        if (r < 0)
+                return bus_error(error, BUS_ERROR_INVALID_ARGS, "Cannot look at the payload: %s",
+                        strerror(-r));
+        return find_repeated(request, ret, error);
+}
+
+/* Whoever comes back after its connection was lost hears again of its jobs. */
+static void welcome_back(const Request *request, Submission *known) {
+        if (!known->client)
+                tie_to_client(request, known);
+}
+
+/* ---- waiting for room ---- */
 
 /* A request that waits for room. Belongs to its call. */
 typedef struct Waiting {
@@ -258,7 +319,6 @@ typedef struct Waiting {
         Request request;
         Call *call; /* borrowed */
         Accepted accepted;
-        bool call_goes_on; /* the call waits for more than room */
 } Waiting;
 
 static void waiting_free(void *p) {
@@ -279,18 +339,17 @@ static int submit_error(int r, sd_bus_error *error) {
         return bus_error_oom(error);
 }
 
-/* The jobs are on the disk, or never will be. */
-static void on_stored(Submission *submission, int r) {
-        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
-        Call *call = submission->userdata;
+/* ---- waiting for the disk ---- */
 
-        /* One that waits for their results goes on with them. */
-        if (r >= 0 && submission->bulk)
-                return;
-        call->submission = NULL;
+/* The jobs that the call is about are on the disk, or never will be. */
+static void go_on(Call *call, Submission *submission, int r) {
+        _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
+        bool goes_on = call->goes_on;
+
         if (r >= 0) {
-                submission->userdata = NULL;
-                (void) call->accepted(call->message, submission);
+                (void) call->accepted(call->message, call, submission);
+                if (goes_on)
+                        return;
         } else {
                 (void) submit_error(r, &error);
                 (void) sd_bus_reply_method_error(call->message, &error);
@@ -298,13 +357,31 @@ static void on_stored(Submission *submission, int r) {
         call_free(call);
 }
 
-/* The call is answered when the jobs are on the disk, and goes with them until then. */
-static int await_stored(Call *call, Submission *submission, Accepted accepted) {
-        call->submission = submission;
+static void on_stored(Submission *submission, int r) {
+        Call *call = submission->userdata;
+
+        call->submission = NULL;
+        /* One that waits for the results is found by it when these are there. */
+        if (!submission->bulk)
+                submission->userdata = NULL;
+        go_on(call, submission, r);
+}
+
+static void on_known_stored(SubmissionWatch *watch, Submission *submission, int r) {
+        go_on(container_of(watch, Call, submission_watch), submission, r);
+}
+
+/* The call goes on when its jobs are on the disk, or those of the one that it repeats. */
+static void await_stored(Call *call, Submission *submission, bool is_own, Accepted accepted) {
         call->accepted = accepted;
-        submission->userdata = call;
-        submission->stored = on_stored;
-        return 1;
+        if (is_own) {
+                call->submission = submission;
+                submission->userdata = call;
+                submission->stored = on_stored;
+        } else {
+                call->submission_watch.stored = on_known_stored;
+                engine_watch_storing(submission, &call->submission_watch);
+        }
 }
 
 /* Turns the request into jobs, which own its submission then. As engine_submit(). */
@@ -330,32 +407,49 @@ static int submit_request(Request *request, unsigned flags) {
         return r;
 }
 
+/* The call has its jobs, of its own or of the one that it repeats. */
+static void end_waiting(Waiting *waiting, Submission *own, Submission *known) {
+        Submission *submission = known ?: own;
+        Accepted accepted = waiting->accepted;
+        Call *call = waiting->call;
+        bool goes_on = call->goes_on;
+
+        /* First, as a call that goes on may end at once. */
+        call->timeout_source = sd_event_source_disable_unref(call->timeout_source);
+        call->waiting = NULL;
+        waiting_free(waiting);
+        if (submission->storing) {
+                await_stored(call, submission, /* is_own= */ !known, accepted);
+                return;
+        }
+        (void) accepted(call->message, call, submission);
+        if (!goes_on)
+                call_free(call);
+}
+
 static void on_served(RoomWatch *watch) {
         _cleanup_(sd_bus_error_free) sd_bus_error error = SD_BUS_ERROR_NULL;
         Waiting *waiting = container_of(watch, Waiting, watch);
-        Submission *submission = waiting->request.submission;
-        Call *call = waiting->call;
+        Request *request = &waiting->request;
+        Submission *submission = request->submission, *known = NULL;
         int r;
 
-        r = submit_request(&waiting->request, ADMIT_SERVED);
-        if (r == ADMIT_YES) {
-                if (submission->storing)
-                        (void) await_stored(call, submission, waiting->accepted);
-                else
-                        (void) waiting->accepted(call->message, submission);
-                if (!waiting->call_goes_on) {
-                        call_free(call);
-                        return;
-                }
-                call->timeout_source = sd_event_source_disable_unref(call->timeout_source);
-                call->waiting = NULL;
-                waiting_free(waiting);
+        /* The same call may have been accepted meanwhile. */
+        r = find_repeated(request, &known, &error);
+        if (r >= 0 && known)
+                welcome_back(request, known);
+        else if (r >= 0) {
+                r = submit_request(request, ADMIT_SERVED);
+                if (r != ADMIT_YES)
+                        r = r < 0 ? submit_error(r, &error)
+                                  : refuse(request, (AdmitVerdict) r, &error);
+        }
+        if (r >= 0) {
+                end_waiting(waiting, submission, known);
                 return;
         }
-        (void) (r < 0 ? submit_error(r, &error)
-                      : refuse(&waiting->request, (AdmitVerdict) r, &error));
-        (void) sd_bus_reply_method_error(call->message, &error);
-        call_free(call);
+        (void) sd_bus_reply_method_error(waiting->call->message, &error);
+        call_free(waiting->call);
 }
 
 static void on_no_room(Call *call) {
@@ -367,11 +461,12 @@ static void on_no_room(Call *call) {
         call_free(call);
 }
 
-/* Gets in line. `call` is the one that goes on afterwards, or NULL. */
+/* Gets in line. `call` is that of `m`, if there is one already: then it is still the caller's if
+ * this fails. */
 static int wait_for_room(
         Request *request, sd_bus_message *m, Call *call, Accepted accepted, sd_bus_error *error) {
         _cleanup_free_ Waiting *memory = calloc(1, sizeof(*memory));
-        bool call_goes_on = call;
+        bool is_callers = call;
         Waiting *waiting;
         int r;
 
@@ -387,7 +482,6 @@ static int wait_for_room(
                 .request = *request,
                 .call = call,
                 .accepted = accepted,
-                .call_goes_on = call_goes_on,
         };
         /* They are the waiting one's now. */
         request->submission = NULL;
@@ -400,8 +494,7 @@ static int wait_for_room(
         else
                 engine_watch_room(request->target.pool, &waiting->watch, request->n);
         if (call_set_timeout(call, waiting->request.options.wait, on_no_room) < 0) {
-                /* Of a call that goes on the caller of this is in charge. */
-                if (call_goes_on) {
+                if (is_callers) {
                         call->waiting = NULL;
                         waiting_free(waiting);
                 } else
@@ -471,9 +564,31 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
         bool may_wait = request->options.wait > 0 && !request->options.partial;
         unsigned flags = may_wait ? ADMIT_MAY_WAIT : 0;
         _cleanup_(call_freep) Call *own = NULL;
+        Submission *known;
         uint64_t n_left = 0;
         int r;
 
+        /* First of all, so that it does not matter what has become of the pool. */
+        r = ask_key(request, &known, error);
+        if (r < 0)
+                return r;
+        if (known && !known->storing) {
+                welcome_back(request, known);
+                return accepted(m, call, known);
+        }
+        /* To be accepted takes until it is on the disk. */
+        if (target->pool->store && !call) {
+                r = call_new(request->client, m, &own, error);
+                if (r < 0)
+                        return r;
+                call = own;
+        }
+        if (known) {
+                welcome_back(request, known);
+                TAKE_PTR(own);
+                await_stored(call, known, /* is_own= */ false, accepted);
+                return 1;
+        }
         if (request->n > target_max(target) && !request->options.partial)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "%zu jobs at once can never fit: %s %s is %" PRIu64, request->n,
@@ -489,13 +604,6 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
                 target_reject(target, request->n + n_left);
                 return r;
         }
-        /* To be accepted takes until it is on the disk. */
-        if (target->pool->store && !call) {
-                r = call_new(request->client, m, &own, error);
-                if (r < 0)
-                        return r;
-                call = own;
-        }
         if (borrow) {
                 submission->backing = sd_bus_message_ref(m);
                 submission->release_backing = release_message;
@@ -507,10 +615,11 @@ static int hand_over(Request *request, sd_bus_message *m, bool borrow, Call *cal
                 target_reject(target, n_left);
         if (r == ADMIT_YES && submission->storing) {
                 TAKE_PTR(own);
-                return await_stored(call, submission, accepted);
+                await_stored(call, submission, /* is_own= */ true, accepted);
+                return 1;
         }
         if (r == ADMIT_YES)
-                return accepted(m, submission);
+                return accepted(m, call, submission);
         if (r == ADMIT_FULL && may_wait) {
                 r = wait_for_room(request, m, call, accepted, error);
                 if (r >= 0)
@@ -528,7 +637,7 @@ static int reply_id(sd_bus_message *m, uint64_t id) {
         return sd_bus_reply_method_return(m, "to", id, job_bus_path(path, id));
 }
 
-static int accepted_one(sd_bus_message *m, Submission *submission) {
+static int accepted_one(sd_bus_message *m, Call *call, Submission *submission) {
         return reply_id(m, submission->first_id);
 }
 
@@ -617,7 +726,12 @@ int submit_fd(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *
         return r;
 }
 
-static int accepted_many(sd_bus_message *m, Submission *submission) {
+/* Is the message to be kept, for what its jobs may take to end and be forgotten? */
+static bool is_to_borrow(const Request *request) {
+        return request->n > 0 && request->size / request->n <= BORROW_MEAN_MAX;
+}
+
+static int accepted_many(sd_bus_message *m, Call *call, Submission *submission) {
         return sd_bus_reply_method_return(m, "tu", submission->first_id, submission->n_total);
 }
 
@@ -625,6 +739,7 @@ static int submit_bulk(sd_bus_message *m, Link *link, SubmitTarget target,
         int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
         sd_bus_error *error) {
         _cleanup_request_ Request request = {};
+        Submission *known;
         int r;
 
         r = request_init(&request, m, link, target, error);
@@ -634,10 +749,11 @@ static int submit_bulk(sd_bus_message *m, Link *link, SubmitTarget target,
                 r = read_options(&request, m, error);
         if (r < 0)
                 return r;
-        if (request.n == 0)
-                return sd_bus_reply_method_return(m, "tu", UINT64_C(0), 0);
-        return hand_over(&request, m, request.size / request.n <= BORROW_MEAN_MAX, NULL,
-                accepted_many, error);
+        if (request.n == 0) {
+                r = ask_key(&request, &known, error);
+                return r < 0 ? r : sd_bus_reply_method_return(m, "tu", UINT64_C(0), 0);
+        }
+        return hand_over(&request, m, is_to_borrow(&request), NULL, accepted_many, error);
 }
 
 int submit_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
@@ -646,7 +762,7 @@ int submit_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error
 
 /* ---- SubmitGroup ---- */
 
-static int accepted_group(sd_bus_message *m, Submission *submission) {
+static int accepted_group(sd_bus_message *m, Call *call, Submission *submission) {
         const JobGroup *group = submission->group;
         char path[GROUP_PATH_MAX];
 
@@ -668,8 +784,7 @@ int submit_group(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_erro
         if (request.options.partial)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"Partial\" is for SubmitMany and SubmitPacked");
-        return hand_over(&request, m, request.n > 0 && request.size / request.n <= BORROW_MEAN_MAX,
-                NULL, accepted_group, error);
+        return hand_over(&request, m, is_to_borrow(&request), NULL, accepted_group, error);
 }
 
 int submit_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
@@ -678,26 +793,54 @@ int submit_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_err
 
 /* ---- Run ---- */
 
-/* From now on the call goes with its jobs. */
-static int accepted_run(sd_bus_message *m, Submission *submission) {
-        Call *call = submission->userdata;
+/* All jobs have ended: the call is over. */
+static void answer(Call *call, const Submission *submission) {
+        if (call->reply(call, submission) < 0)
+                bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+        call->submission = NULL;
+        call_free(call);
+}
 
+static void on_finished(Submission *submission) {
+        answer(submission->userdata, submission);
+}
+
+static void on_keyed_ended(SubmissionWatch *watch, Submission *submission) {
+        answer(container_of(watch, Call, submission_watch), submission);
+}
+
+/* From now on the call goes with its jobs. */
+static int accepted_run(sd_bus_message *m, Call *call, Submission *submission) {
         call->submission = submission;
         return 1;
 }
 
-/* Makes a call that is answered when all jobs have finished. */
-static int run_bulk(sd_bus_message *m, Link *link, SubmitTarget target,
-        int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error),
-        int (*reply_nothing)(sd_bus_message *m), void (*finished)(Submission *submission),
+/* One of several calls that may wait for these jobs, which are not its own. */
+static int accepted_keyed_run(sd_bus_message *m, Call *call, Submission *submission) {
+        call->submission_watch.ended = on_keyed_ended;
+        if (engine_watch_submission(submission, &call->submission_watch) > 0)
+                answer(call, submission);
+        return 1;
+}
+
+/* How a call that is answered when all its jobs have finished is read, and its reply made. */
+typedef struct RunKind {
+        int (*read)(Request *request, sd_bus_message *m, sd_bus_error *error);
+        int (*reply_nothing)(sd_bus_message *m);
+        int (*reply)(Call *call, const Submission *submission);
+} RunKind;
+
+static int run_bulk(sd_bus_message *m, Link *link, SubmitTarget target, const RunKind *kind,
         sd_bus_error *error) {
         _cleanup_request_ Request request = {};
+        Submission *submission, *known;
+        bool keyed;
         Call *call = NULL;
         int r;
 
         r = request_init(&request, m, link, target, error);
         if (r >= 0)
-                r = read(&request, m, error);
+                r = kind->read(&request, m, error);
         if (r >= 0)
                 r = read_options(&request, m, error);
         if (r < 0)
@@ -705,58 +848,57 @@ static int run_bulk(sd_bus_message *m, Link *link, SubmitTarget target,
         if (request.options.partial)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"Partial\" is for SubmitMany and SubmitPacked");
-        if (request.n == 0)
-                return reply_nothing(m);
+        if (request.n == 0) {
+                r = ask_key(&request, &known, error);
+                return r < 0 ? r : kind->reply_nothing(m);
+        }
 
         r = call_new(request.client, m, &call, error);
         if (r < 0)
                 return r;
-        request.submission->bulk = true;
-        request.submission->finished = finished;
-        request.submission->userdata = call;
-        r = hand_over(&request, m, /* borrow= */ true, call, accepted_run, error);
+        call->goes_on = true;
+        call->reply = kind->reply;
+        submission = request.submission;
+        keyed = submission->key;
+        if (keyed)
+                submission->key->as_one = true;
+        else {
+                submission->bulk = true;
+                submission->finished = on_finished;
+                submission->userdata = call;
+        }
+        r = hand_over(&request, m, !keyed || is_to_borrow(&request), call,
+                keyed ? accepted_keyed_run : accepted_run, error);
         if (r < 0)
                 call_free(call);
         return r;
-}
-
-/* The reply is made: the call is over. */
-static void end_call(Submission *submission) {
-        Call *call = submission->userdata;
-
-        call->submission = NULL;
-        call_free(call);
 }
 
 static Engine *engine_of(const Call *call) {
         return call->client->link->server->engine;
 }
 
-static void on_run_finished(Submission *submission) {
-        Call *call = submission->userdata;
+static int reply_output(Call *call, const Submission *submission) {
         Job *job = engine_submission_job(engine_of(call), submission, 0);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
 
-        if (job->result != JOB_SUCCEEDED)
+        if (job->result != JOB_SUCCEEDED) {
                 bus_reply_error(call->message, bus_error_of_result((JobResult) job->result), "%s",
                         job_error(job));
-        else if (job->size > REPLY_SIZE_MAX) {
+                return 0;
+        }
+        if (job->size > REPLY_SIZE_MAX) {
                 job->flags |= JOB_KEEP;
                 bus_reply_error(call->message, BUS_ERROR_TOO_LARGE,
                         "The output of job %" PRIu64 " has %" PRIu32 " bytes: use GetResult",
                         (uint64_t) job->id, job->size);
-        } else {
-                _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
-                int r;
-
-                r = sd_bus_message_new_method_return(call->message, &reply);
-                if (r >= 0)
-                        r = sd_bus_message_append_array(reply, 'y', job->data, job->size);
-                if (r >= 0)
-                        r = sd_bus_message_send(reply);
-                if (r < 0)
-                        bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
+                return 0;
         }
-        end_call(submission);
+        r = sd_bus_message_new_method_return(call->message, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append_array(reply, 'y', job->data, job->size);
+        return r < 0 ? r : sd_bus_message_send(reply);
 }
 
 static int reply_no_results(sd_bus_message *m) {
@@ -787,19 +929,17 @@ static void read_output(Job *job, size_t *room, const void **ret_data, size_t *r
         *room -= MIN(*room, size);
 }
 
-int submit_append_result(sd_bus_message *reply, Job *job, size_t *room) {
-        const void *data;
-        size_t size;
+static int append_result(
+        sd_bus_message *reply, uint64_t id, JobResult result, const void *data, size_t size) {
         int r;
 
-        read_output(job, room, &data, &size);
         r = sd_bus_message_open_container(reply, 'r', "tsay");
         if (r < 0)
                 return r;
-        r = sd_bus_message_append(reply, "t", (uint64_t) job->id);
+        r = sd_bus_message_append(reply, "t", id);
         if (r < 0)
                 return r;
-        r = sd_bus_message_append_basic(reply, 's', job_result_to_string((JobResult) job->result));
+        r = sd_bus_message_append_basic(reply, 's', job_result_to_string(result));
         if (r < 0)
                 return r;
         r = sd_bus_message_append_array(reply, 'y', data, size);
@@ -808,7 +948,15 @@ int submit_append_result(sd_bus_message *reply, Job *job, size_t *room) {
         return sd_bus_message_close_container(reply);
 }
 
-static int reply_results(Call *call, Submission *submission) {
+int submit_append_result(sd_bus_message *reply, Job *job, size_t *room) {
+        const void *data;
+        size_t size;
+
+        read_output(job, room, &data, &size);
+        return append_result(reply, job->id, (JobResult) job->result, data, size);
+}
+
+static int reply_results(Call *call, const Submission *submission) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Engine *engine = engine_of(call);
         size_t room = REPLY_SIZE_MAX;
@@ -817,24 +965,21 @@ static int reply_results(Call *call, Submission *submission) {
         r = sd_bus_message_new_method_return(call->message, &reply);
         if (r >= 0)
                 r = sd_bus_message_open_container(reply, 'a', "(tsay)");
-        for (size_t i = 0; r >= 0 && i < submission->n_total; i++)
-                r = submit_append_result(
-                        reply, engine_submission_job(engine, submission, i), &room);
+        for (size_t i = 0; r >= 0 && i < submission->n_total; i++) {
+                Job *job = engine_submission_job(engine, submission, i);
+
+                /* Of a call with a Key, some may have been forgotten before it was repeated. */
+                r = likely(job) ? submit_append_result(reply, job, &room)
+                                : append_result(reply, submission->first_id + i, JOB_LOST,
+                                          forgotten, strlen(forgotten));
+        }
         if (r >= 0)
                 r = sd_bus_message_close_container(reply);
         return r < 0 ? r : sd_bus_message_send(reply);
 }
 
-static void on_run_many_finished(Submission *submission) {
-        Call *call = submission->userdata;
-
-        if (reply_results(call, submission) < 0)
-                bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
-        end_call(submission);
-}
-
 /* tayauay: the first id, a byte per job, and the outputs one after another. */
-static int reply_packed(Call *call, Submission *submission) {
+static int reply_packed(Call *call, const Submission *submission) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_free_ const void **outputs = NULL;
         _cleanup_free_ uint32_t *lengths = NULL;
@@ -852,11 +997,15 @@ static int reply_packed(Call *call, Submission *submission) {
                 return -ENOMEM;
         for (size_t i = 0; i < n; i++) {
                 Job *job = engine_submission_job(engine, submission, i);
-                size_t size;
+                size_t size = strlen(forgotten);
 
-                read_output(job, &room, &outputs[i], &size);
+                outputs[i] = forgotten;
+                results[i] = JOB_LOST;
+                if (likely(job)) {
+                        read_output(job, &room, &outputs[i], &size);
+                        results[i] = job->result;
+                }
                 lengths[i] = (uint32_t) size;
-                results[i] = job->result;
                 total += size;
         }
 
@@ -878,24 +1027,20 @@ static int reply_packed(Call *call, Submission *submission) {
         return sd_bus_message_send(reply);
 }
 
-static void on_run_packed_finished(Submission *submission) {
-        Call *call = submission->userdata;
-
-        if (reply_packed(call, submission) < 0)
-                bus_reply_error(call->message, BUS_ERROR_NO_MEMORY, "Out of memory");
-        end_call(submission);
-}
-
 int run_one(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
-        return run_bulk(m, link, target, read_payload, NULL, on_run_finished, error);
+        static const RunKind kind = { read_payload, NULL, reply_output };
+
+        return run_bulk(m, link, target, &kind, error);
 }
 
 int run_many(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
-        return run_bulk(
-                m, link, target, read_payloads, reply_no_results, on_run_many_finished, error);
+        static const RunKind kind = { read_payloads, reply_no_results, reply_results };
+
+        return run_bulk(m, link, target, &kind, error);
 }
 
 int run_packed(sd_bus_message *m, Link *link, SubmitTarget target, sd_bus_error *error) {
-        return run_bulk(m, link, target, read_packed, reply_no_packed_results,
-                on_run_packed_finished, error);
+        static const RunKind kind = { read_packed, reply_no_packed_results, reply_packed };
+
+        return run_bulk(m, link, target, &kind, error);
 }

@@ -15,6 +15,7 @@
 #include "engine/durable.h"
 #include "engine/engine-private.h"
 #include "engine/job-group.h"
+#include "engine/submit-key.h"
 #include "util/log.h"
 
 /* Jobs handed to a pool under one lock. */
@@ -95,6 +96,13 @@ static void hand_over(Engine *engine, Pool *pool, Job *first, usec_t now) {
         pool->is_to_wake = engine->wake_pools = true;
 }
 
+static void tell_stored(Submission *submission, int r) {
+        if (submission->stored)
+                submission->stored(submission, r);
+        if (submission->key)
+                submit_key_stored(submission->key, r);
+}
+
 static void on_submitted(StoreChange *store, int r) {
         Submission *submission = store->submit.submission;
         uint32_t n = submission->n_total;
@@ -113,14 +121,12 @@ static void on_submitted(StoreChange *store, int r) {
                         pipeline_withdraw(submission->pipeline, n);
                 else
                         pool_reject(pool, n);
-                if (submission->stored)
-                        submission->stored(submission, r);
+                tell_stored(submission, r);
                 submission_free(submission);
                 return;
         }
         hand_over(engine, pool, first, usec_now(CLOCK_MONOTONIC));
-        if (submission->stored)
-                submission->stored(submission, 0);
+        tell_stored(submission, 0);
         /* What has happened meanwhile found no job. */
         engine_refuse_queued(engine, pool);
         if (submission->bind && !submission->client)

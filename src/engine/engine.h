@@ -134,7 +134,7 @@ struct Engine {
         StallWatch stall_watch;
         Durability *durability; /* owned; NULL = pools cannot be durable */
         Store *store;           /* borrowed: its; NULL likewise */
-        Quota quota; /* who has how much of all that */
+        Quota quota;            /* who has how much of all that */
         SubmitKey *submit_keys; /* borrowed from the submissions: hash by scope and text */
         uint64_t next_id;
         usec_t started_realtime;

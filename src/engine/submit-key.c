@@ -35,6 +35,7 @@ int submission_set_key(Submission *submission, const char *text) {
                 return -ENOMEM;
         *key = (SubmitKey){ .submission = submission };
         list_init(&key->watches);
+        list_init(&key->storing_watches);
         memcpy(key->text, text, size);
         submission->key = key;
         return 0;
@@ -43,7 +44,7 @@ int submission_set_key(Submission *submission, const char *text) {
 SubmitKey *submit_key_free(SubmitKey *key) {
         if (!key)
                 return NULL;
-        assert(list_is_empty(&key->watches));
+        assert(list_is_empty(&key->watches) && list_is_empty(&key->storing_watches));
         if (key->engine)
                 HASH_DELETE(by_scope, key->engine->submit_keys, key);
         free(key);
@@ -103,9 +104,23 @@ int engine_watch_submission(Submission *submission, SubmissionWatch *watch) {
         return 0;
 }
 
+void engine_watch_storing(Submission *submission, SubmissionWatch *watch) {
+        list_append(&submission->key->storing_watches, &watch->links);
+}
+
 void submission_unwatch(SubmissionWatch *watch) {
         if (list_is_linked(&watch->links))
                 list_remove(&watch->links);
+}
+
+void submit_key_stored(SubmitKey *key, int r) {
+        List *l;
+
+        while ((l = list_pop(&key->storing_watches))) {
+                SubmissionWatch *watch = list_entry(l, SubmissionWatch, links);
+
+                watch->stored(watch, key->submission, r);
+        }
 }
 
 void submit_key_job_ended(SubmitKey *key) {

@@ -25,7 +25,8 @@ struct SubmitKey {
         bool as_one; /* callers were to have all results as one: they are kept until all have ended,
                         and from then on one by one */
         uint32_t n_unfinished;              /* jobs whose end was not read from the mailbox yet */
-        List watches;                       /* SubmissionWatch.links */
+        List watches;                       /* SubmissionWatch.links: for the end, … */
+        List storing_watches;               /* … and for the disk */
         uint8_t digest[SUBMIT_DIGEST_SIZE]; /* of what was submitted */
         UT_hash_handle by_scope;            /* in Engine.submit_keys, by all that follows: */
         const void *target;                 /* borrowed, only compared: its pool or pipeline */
@@ -38,6 +39,9 @@ struct SubmitKey {
 struct SubmissionWatch {
         List links;
         void (*ended)(SubmissionWatch *watch, Submission *submission); /* it is out of the list */
+
+        /* The same: accepted, or with r < 0 never, and then the submission is freed next. */
+        void (*stored)(SubmissionWatch *watch, Submission *submission, int r);
 };
 
 typedef enum KeyVerdict {
@@ -58,6 +62,9 @@ KeyVerdict engine_ask_key(Engine *engine, const Pool *pool, const PoolPipeline *
 /* Tells the watch when all jobs of the submission, which has a key, have ended. 0, or 1 if they
  * have already (then nobody will be told). */
 int engine_watch_submission(Submission *submission, SubmissionWatch *watch);
+
+/* Tells the watch what becomes of a submission, which has a key and is being stored. */
+void engine_watch_storing(Submission *submission, SubmissionWatch *watch);
 void submission_unwatch(SubmissionWatch *watch); /* fine for one that is in no list */
 
 /* ---- for submission.c and finished.c ---- */
@@ -66,8 +73,9 @@ void submission_unwatch(SubmissionWatch *watch); /* fine for one that is in no l
  * or -ENOMEM. */
 int submit_key_enter(SubmitKey *key, Engine *engine, uint32_t n);
 
-void submit_key_job_ended(SubmitKey *key); /* tells the watches, if that was the last one */
-void submit_key_job_back(SubmitKey *key);  /* one that had ended has another life */
+void submit_key_job_ended(SubmitKey *key);     /* tells the watches, if that was the last one */
+void submit_key_stored(SubmitKey *key, int r); /* tells those who wait for that */
+void submit_key_job_back(SubmitKey *key);      /* one that had ended has another life */
 
 SubmitKey *submit_key_free(SubmitKey *key); /* returns NULL */
 

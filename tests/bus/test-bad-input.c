@@ -108,6 +108,10 @@ static const Row rows[] = {
         { ROOT, ECHO, "Submit", "aya{sv}", "0 2 Tag s a Tag s b", E "InvalidArgs", "Tag" },
         { ROOT, ECHO, "Submit", "aya{sv}", "0 1 ConcurrencyKey s ''", E "InvalidArgs",
                 "0 bytes, allowed are 1 to 255" },
+        { ROOT, ECHO, "Submit", "aya{sv}", "0 1 Key s ''", E "InvalidArgs", "1 to 255" },
+        { ROOT, ECHO, "Submit", "aya{sv}", "0 1 Key s 'a\tb'", E "InvalidArgs", "control" },
+        { ROOT, ECHO, "Submit", "aya{sv}", "0 1 Key u 1", E "InvalidArgs", "\"Key\"" },
+        { ROOT, ECHO, "Submit", "aya{sv}", "0 2 Key s a Key s a", E "InvalidArgs", "twice" },
         { ROOT, ECHO, "Submit", "aya{sv}", "0 1 ConcurrencyKey u 1", E "InvalidArgs",
                 "ConcurrencyKey" },
         { ROOT, ECHO, "SubmitMany", "aaya{sv}", "0 1 ConcurrencyKey s ''", E "InvalidArgs",
@@ -150,8 +154,18 @@ static const Row rows[] = {
         { ROOT, HELD, "SubmitMany", "aaya{sv}", "3 0 0 0 0", E "InvalidArgs", "QueueMax" },
         { ROOT, HELD, "RunPacked", "auaya{sv}", "3 0 0 0 0 0", E "InvalidArgs", "QueueMax" },
         { ROOT, DRAINS, "Submit", "aya{sv}", "0 0", X "Draining", "drains" },
+        { ROOT, DRAINS, "Submit", "aya{sv}", "0 1 Key s new", X "Draining", "drains" },
         { ROOT, DRAINS, "RunMany", "aaya{sv}", "1 0 0", X "Draining", "drains" },
         { ROOT, DRAINS, "SubmitMany", "aaya{sv}", "1 0 1 Partial b true", X "Draining", "" },
+
+        /* Job 2 has the key "k". */
+        { OWNER, HELD, "Submit", "aya{sv}", "1 1 1 Key s k", X "KeyConflict", "\"k\"" },
+        { OWNER, HELD, "Run", "aya{sv}", "1 1 1 Key s k", X "KeyConflict", "\"k\"" },
+        { OWNER, HELD, "SubmitMany", "aaya{sv}", "2 0 0 1 Key s k", X "KeyConflict", "\"k\"" },
+        { OWNER, HELD, "SubmitMany", "aaya{sv}", "0 1 Key s k", X "KeyConflict", "\"k\"" },
+        { OWNER, HELD, "RunPacked", "auaya{sv}", "0 0 1 Key s k", X "KeyConflict", "\"k\"" },
+        { OWNER, HELD, "SubmitGroup", "aaya{sv}", "1 0 1 Key s k", X "KeyConflict", "\"k\"" },
+        { ROOT, HELD, "SubmitMany", "aaya{sv}", "2 0 0 1 Key s k", X "QueueFull", "held" },
 
         /* Jobs. */
         { OWNER, DONE, "Cancel", "", "", X "InvalidState", "finished" },
@@ -310,7 +324,7 @@ static void wrong_calls_have_their_error_and_change_nothing(void **state) {
         id = submit(peers[OWNER], "echo", "", "0");
         assert_int_equal(id, 1);
         wait_state(test, id, JOB_FINISHED);
-        assert_int_equal(submit(peers[OWNER], "held", "", "0"), 2);
+        assert_int_equal(submit(peers[OWNER], "held", "", "1 Key s k"), 2);
         bus_test_turn(test);
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

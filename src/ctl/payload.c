@@ -61,12 +61,12 @@ static int spool(int fd, const void *start, size_t size, int *ret) {
         return 0;
 }
 
-static int read_stream(int fd, bool can_pass_fds, Payload *ret) {
+static int read_stream(int fd, PayloadFds fds, Payload *ret) {
         _cleanup_free_ void *data = NULL;
         size_t size;
         int r;
 
-        if (!can_pass_fds) {
+        if (fds != PAYLOAD_FDS_ALL) {
                 r = fd_read_all(fd, MESSAGE_MAX, &data, &size);
                 if (r < 0)
                         return r;
@@ -89,14 +89,14 @@ static int read_stream(int fd, bool can_pass_fds, Payload *ret) {
 
 /* A regular file is passed as it is, which is how the daemon reads it: from its start. A standard
  * input that was read in part is no such file any more. */
-static int from_fd(int fd, bool can_pass_fds, Payload *ret) {
+static int from_fd(int fd, PayloadFds fds, Payload *ret) {
         struct stat st;
 
         if (fstat(fd, &st) < 0)
                 return -errno;
         if (S_ISDIR(st.st_mode))
                 return -EISDIR;
-        if (S_ISREG(st.st_mode) && can_pass_fds && lseek(fd, 0, SEEK_CUR) == 0) {
+        if (S_ISREG(st.st_mode) && fds != PAYLOAD_FDS_NONE && lseek(fd, 0, SEEK_CUR) == 0) {
                 int copy = fcntl(fd, F_DUPFD_CLOEXEC, 3);
 
                 if (copy < 0)
@@ -104,19 +104,19 @@ static int from_fd(int fd, bool can_pass_fds, Payload *ret) {
                 *ret = (Payload){ .fd = copy };
                 return 0;
         }
-        return read_stream(fd, can_pass_fds, ret);
+        return read_stream(fd, fds, ret);
 }
 
 static int report(int r, const char *what) {
         return r == -EFBIG ? failure(r,
-                                     "read %s: this connection passes no file descriptors, and a "
-                                     "message no more than %zu MiB",
+                                     "read %s: it has to go in a message, which takes no more "
+                                     "than %zu MiB",
                                      what, MESSAGE_MAX >> 20)
                            : failure(r, "read %s", what);
 }
 
 int payload_open(
-        const char *text, const char *path, bool stdin_asked, bool can_pass_fds, Payload *ret) {
+        const char *text, const char *path, bool stdin_asked, PayloadFds fds, Payload *ret) {
         _cleanup_close_ int fd = -EBADF;
         int r;
 
@@ -128,12 +128,12 @@ int payload_open(
                 fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
                 if (fd < 0)
                         return failure(-errno, "open %s", path);
-                r = from_fd(fd, can_pass_fds, ret);
+                r = from_fd(fd, fds, ret);
                 return r < 0 ? report(r, path) : 0;
         }
         /* A standard input that is closed is an empty one. */
         if (path || stdin_asked || (!isatty(STDIN_FILENO) && errno != EBADF)) {
-                r = from_fd(STDIN_FILENO, can_pass_fds, ret);
+                r = from_fd(STDIN_FILENO, fds, ret);
                 return r < 0 ? report(r, "standard input") : 0;
         }
         *ret = (Payload){ .fd = -EBADF };

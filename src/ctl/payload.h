@@ -19,10 +19,18 @@ struct Payload {
 void payload_done(Payload *payload);
 #define _cleanup_payload_ _cleanup_(payload_done)
 
+/* What may go as an fd. */
+typedef enum PayloadFds {
+        PAYLOAD_FDS_NONE,
+        PAYLOAD_FDS_FILES, /* but not what comes from a pipe, by way of a file of our own that is
+                              another one each time */
+        PAYLOAD_FDS_ALL,
+} PayloadFds;
+
 /* From `text`, or the file `path` ("-" is standard input), or, if both are NULL, standard input
  * where that is no terminal or `stdin_asked`. Says what went wrong. */
 int payload_open(
-        const char *text, const char *path, bool stdin_asked, bool can_pass_fds, Payload *ret);
+        const char *text, const char *path, bool stdin_asked, PayloadFds fds, Payload *ret);
 
 /* Turns an fd into bytes, for where it turned out that it cannot be passed. Says what went wrong.
  */

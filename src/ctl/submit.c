@@ -6,7 +6,10 @@
  * `run` is a submit that is bound to our connection, and a wait. So a Ctrl-C, a kill or a lost
  * connection cancels the job, and its exit status can be asked for, which Run() would hide in an
  * error. The standard output of a command comes through a pipe of ours as it is written and is not
- * bounded by OutputMax=; the daemon never gets our own standard output, which may be a terminal. */
+ * bounded by OutputMax=; the daemon never gets our own standard output, which may be a terminal.
+ *
+ * With a --key it is one of several that may ask for the same job, so neither its output nor its
+ * end is tied to this one of them. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -27,7 +30,7 @@
 #include "util/strv.h"
 #include "util/time.h"
 
-static const char *arg_data, *arg_file, *arg_key, *arg_tag, *arg_output;
+static const char *arg_data, *arg_file, *arg_key, *arg_concurrency_key, *arg_tag, *arg_output;
 static OptionNumber arg_priority, arg_delay, arg_run_timeout, arg_queue_timeout, arg_wait,
         arg_max_attempts;
 static bool arg_notify, arg_bind, arg_buffered;
@@ -38,7 +41,9 @@ static bool arg_notify, arg_bind, arg_buffered;
                         "A file with the payload; - is standard input" },                        \
                 { "priority", 'p', "N", &option_priority, &arg_priority,                         \
                         "-1000 to 1000, higher is more urgent" },                                \
-                { "concurrency-key", 0, "KEY", &option_text, &arg_key,                           \
+                { "key", 0, "KEY", &option_text, &arg_key,                                       \
+                        "Submitted again with the same key, it is the same job" },               \
+                { "concurrency-key", 0, "KEY", &option_text, &arg_concurrency_key,               \
                         "Jobs with the same key run one after the other" },                      \
                 { "tag", 't', "TEXT", &option_text, &arg_tag, "A label to find it by" },         \
                 { "delay", 0, "TIME", &option_time, &arg_delay, "Start not before so long" },    \
@@ -67,6 +72,13 @@ static void request_done(Request *request) {
 }
 #define _cleanup_request_ _cleanup_(request_done)
 
+/* Where two calls are compared, a file is the same if it is the same file. */
+static PayloadFds payload_fds(Ctl *c) {
+        if (sd_bus_can_send(c->bus, SD_BUS_TYPE_UNIX_FD) <= 0)
+                return PAYLOAD_FDS_NONE;
+        return arg_key ? PAYLOAD_FDS_FILES : PAYLOAD_FDS_ALL;
+}
+
 static int request_init(Request *request, Ctl *c, char **arguments) {
         /* A "-" right after the pool asks for standard input; one after "--" is an argument. */
         bool dash = arguments[1] && strcmp(arguments[1], "-") == 0 && c->first_literal > 1;
@@ -81,8 +93,7 @@ static int request_init(Request *request, Ctl *c, char **arguments) {
         if (r < 0)
                 return r;
         request->arguments = arguments + 1 + dash;
-        return payload_open(arg_data, arg_file, dash,
-                sd_bus_can_send(c->bus, SD_BUS_TYPE_UNIX_FD) > 0, &request->payload);
+        return payload_open(arg_data, arg_file, dash, payload_fds(c), &request->payload);
 }
 
 static int append_number(sd_bus_message *m, const char *key, const OptionNumber *number) {
@@ -129,7 +140,9 @@ static int append_options(sd_bus_message *m, const Request *request) {
                 r = sd_bus_message_append(
                         m, "{sv}", "MaxAttempts", "u", (uint32_t) arg_max_attempts.value);
         if (r >= 0 && arg_key)
-                r = sd_bus_message_append(m, "{sv}", "ConcurrencyKey", "s", arg_key);
+                r = sd_bus_message_append(m, "{sv}", "Key", "s", arg_key);
+        if (r >= 0 && arg_concurrency_key)
+                r = sd_bus_message_append(m, "{sv}", "ConcurrencyKey", "s", arg_concurrency_key);
         if (r >= 0 && arg_tag)
                 r = sd_bus_message_append(m, "{sv}", "Tag", "s", arg_tag);
         if (r >= 0)
@@ -233,6 +246,9 @@ static int submit(Ctl *c, char **arguments) {
         _cleanup_close_ int output = -EBADF;
         int r;
 
+        if (arg_output && arg_key)
+                return usage_error("Expected --output= or --key=, not both: to submit the same "
+                                   "again would empty the file.");
         r = request_init(&request, c, arguments);
         if (r < 0)
                 return r;
@@ -335,7 +351,7 @@ static int run(Ctl *c, char **arguments) {
         _cleanup_request_ Request request = {
                 .payload.fd = -EBADF,
                 .output = -EBADF,
-                .bind = true,
+                .bind = !arg_key,
         };
         _cleanup_follow_ Follow follow = { .ctl = c, .output = -EBADF };
         _cleanup_close_ int output = -EBADF;
@@ -344,7 +360,7 @@ static int run(Ctl *c, char **arguments) {
         r = request_init(&request, c, arguments);
         if (r < 0)
                 return r;
-        if (!arg_buffered && c->json == JSON_OFF &&
+        if (!arg_buffered && !arg_key && c->json == JSON_OFF &&
                 sd_bus_can_send(c->bus, SD_BUS_TYPE_UNIX_FD) > 0 &&
                 streams_output(c, &request.target)) {
                 int fds[2];
@@ -378,9 +394,10 @@ const Verb verb_run = {
         .summary = "Run a job, print its output, exit with its status",
         .details = "Payload and ARGs are as with \"sluicectl submit\". The exit status is that of "
                    "the command, 1 "
-                   "if the job did not succeed otherwise. Ctrl-C cancels the job. With --buffered, "
-                   "outputs "
-                   "are bounded by OutputMax= of the pool.",
+                   "if the job did not succeed otherwise. Ctrl-C cancels the job. So does a lost "
+                   "connection, but not with --key: then the same command again waits for "
+                   "that job, or has its result. With --buffered or --key, outputs are bounded by "
+                   "OutputMax= of the pool.",
         .example = "sluicectl run gzip < page.html > page.html.gz",
         .options = run_options,
         .n_options = ELEMENTSOF(run_options),

@@ -445,6 +445,7 @@ class SluicectlTest(unittest.TestCase):
             (['--queue-timeout=infinity'], 'QueueTimeoutUSec=t:18446744073709551615'),
             (['--timeout=250ms'], 'RunTimeoutUSec=t:250000'),
             (['--tag=nightly'], 'Tag=s:nightly'),
+            (['--key=order 7'], 'Key=s:order 7'),
             (['--concurrency-key=file 1'], 'ConcurrencyKey=s:file 1'),
             (['--notify'], 'Notify=b:1'),
             (['--bind'], 'BindToClient=b:1'),
@@ -487,6 +488,14 @@ class SluicectlTest(unittest.TestCase):
         self.ctl('submit', 'nofd', stdin=b'x' * 70000)
         self.assertEqual(self.asked(), 'Submit nofd 70000')
 
+    def test_output_file_is_not_emptied_by_the_same_again(self):
+        with tempfile.NamedTemporaryFile() as file:
+            file.write(b'output')
+            file.flush()
+            result = self.ctl('submit', 'gzip', '--key=k', f'--output={file.name}', status=2)
+            self.assertIn('Expected --output= or --key=, not both', result.err)
+            self.assertEqual(os.path.getsize(file.name), 6)
+
     def test_missing_file_is_a_failure(self):
         result = self.ctl('submit', 'echo', '--file=/nonexistent', status=1)
         self.assertEqual(result.err, 'Failed to open /nonexistent: No such file or directory\n')
@@ -520,6 +529,16 @@ class SluicectlTest(unittest.TestCase):
         self.assertEqual(self.asked(), 'Submit batch 1024 BindToClient=b:1')
         self.assertEqual(self.ctl('run', 'gzip', '--buffered', stdin=b'abc').raw, b'ABC')
         self.assertEqual(self.asked(), 'Submit gzip 3 BindToClient=b:1')
+
+    def test_run_with_a_key_leaves_the_job_to_whoever_asks_next(self):
+        # It is bound to no connection, and what is compared is bytes, not memfds.
+        self.assertEqual(self.ctl('run', 'gzip', '--key=k', stdin=b'abc').raw, b'ABC')
+        self.assertEqual(self.asked(), 'Submit gzip 3 Key=s:k')
+        self.ctl('submit', 'echo', '--key=k', stdin=b'x' * 70000)
+        self.assertEqual(self.asked(), 'Submit echo 70000 Key=s:k')
+        with tempfile.NamedTemporaryFile() as file:
+            self.ctl('submit', 'echo', '--key=k', f'--file={file.name}')
+            self.assertEqual(self.asked(), 'SubmitFd echo 0 Key=s:k')
 
     def test_run_exits_with_the_status_of_the_command(self):
         for options in [], ['--buffered'], ['--json=short']:

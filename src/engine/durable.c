@@ -151,6 +151,11 @@ int durable_submit(Engine *engine, Submission *submission, Job *first) {
                 change->store.submit.group_id = group->id;
                 change->store.submit.group_policy = group->core.policy;
         }
+        if (submission->key) {
+                change->store.submit.key = submission->key->text;
+                change->store.submit.key_digest = submission->key->digest;
+                change->store.submit.as_one = submission->key->as_one;
+        }
         submission->storing = true;
         post(engine, change);
         return 0;

@@ -180,6 +180,9 @@ void engine_restore_finished(Engine *engine, Job *job) {
                 engine_member_ended(engine, job, job->due_at);
                 return;
         }
+        /* All of them are kept when the last one has ended. */
+        if (submission_is_as_one(job->submission) && job->submission->key->n_unfinished > 0)
+                return;
         keep_last(pool, job);
         expect_retention(engine, pool, job->due_at);
 }

@@ -14,6 +14,7 @@
 #include "engine/durable.h"
 #include "engine/engine-private.h"
 #include "engine/job-group.h"
+#include "engine/submit-key.h"
 #include "util/log.h"
 #include "util/strv.h"
 
@@ -70,6 +71,10 @@ static void end_submission(Recovery *r) {
         /* A group without some of its members would never end. */
         if (submission->group && submission->n_jobs < submission->n_total)
                 engine_drop_group(r->engine, submission->group);
+        /* Nor is there one call for all results if they have all ended, or some are not there. */
+        if (submission->key &&
+                (submission->key->n_unfinished == 0 || submission->n_jobs < submission->n_total))
+                submission->key->as_one = false;
         if (submission->n_jobs == 0) {
                 durable_forget_submission(r->engine, submission);
                 submission_free(submission);
@@ -88,6 +93,30 @@ static int copy_texts(Submission *submission, const StoredSubmission *stored) {
                 if (r >= 0)
                         r = strv_extend(&submission->arguments, *argument);
         return r;
+}
+
+/* Its jobs are counted as they come. Of two with one key, which is no work of ours, the first one
+ * has it. */
+static int restore_key(Engine *engine, Submission *submission, const StoredSubmission *stored) {
+        Submission *known;
+        int r;
+
+        if (strlen(stored->key) > SUBMIT_KEY_MAX)
+                return 0;
+        r = submission_set_key(submission, stored->key);
+        if (r < 0)
+                return r;
+        memcpy(submission->key->digest, stored->key_digest, SUBMIT_DIGEST_SIZE);
+        submission->key->as_one = stored->as_one;
+        if (engine_ask_key(engine, submission->pool,
+                    submission->pipeline
+                            ? container_of(submission->pipeline, PoolPipeline, pipeline)
+                            : NULL,
+                    submission, &known) != KEY_IS_NEW) {
+                submission->key = submit_key_free(submission->key);
+                return 0;
+        }
+        return submit_key_enter(submission->key, engine, 0);
 }
 
 /* Its owner has it again. Jobs are counted as they come. */
@@ -149,6 +178,8 @@ static int on_submission(void *userdata, const StoredSubmission *stored) {
                         return r;
         }
         r = charge(engine, submission);
+        if (r >= 0 && stored->key)
+                r = restore_key(engine, submission, stored);
         if (r < 0)
                 return r;
         recovery->submission = TAKE_PTR(submission);
@@ -270,6 +301,8 @@ static int restore(Recovery *recovery, Pool *pool, Job *job, const StoredJob *st
         }
         job->submission->n_pending++;
         submission_charge_again(job->submission, job->size);
+        if (job->submission->key)
+                submit_key_job_back(job->submission->key);
         if (job->submission->pipeline)
                 pipeline_enter(job->submission->pipeline, 1);
         error = reason_to_end(pool, job, stored, &result, text);

@@ -13,11 +13,12 @@
 #include <uthash.h>
 
 #include "engine/engine.h"
+#include "store/store.h"
 
 typedef struct SubmissionWatch SubmissionWatch;
 
 #define SUBMIT_KEY_MAX 255
-#define SUBMIT_DIGEST_SIZE 16
+#define SUBMIT_DIGEST_SIZE STORE_DIGEST_SIZE
 
 struct SubmitKey {
         Submission *submission; /* borrowed: whose it is */

@@ -143,7 +143,11 @@ static int get_submission(const Row *row, StoredSubmission *ret) {
                 .target = get_text(row, 13, &ok),
                 .tag = get_text(row, 14, &ok),
                 .concurrency_key = get_text(row, 15, &ok),
+                .key = get_text(row, 17, &ok),
+                .key_digest = sqlite3_column_blob(row->statement, 18),
+                .as_one = get_integer(row, 19, 0, 1, &ok),
         };
+        ok &= !ret->key || sqlite3_column_bytes(row->statement, 18) == STORE_DIGEST_SIZE;
         if (!ok || !ret->target || ret->n_total > JOB_ID_MAX + 1 - ret->first_id)
                 return 0;
         if (is_null(row, 16))

@@ -47,7 +47,10 @@ static const char *const migrations[SQL_VERSION] = {
         " target TEXT NOT NULL,"
         " tag TEXT,"
         " concurrency_key TEXT,"
-        " arguments BLOB"
+        " arguments BLOB,"
+        " key TEXT,"
+        " key_digest BLOB,"
+        " as_one INTEGER NOT NULL"
         ") STRICT;"
         "CREATE TABLE job ("
         " id INTEGER PRIMARY KEY,"
@@ -85,7 +88,7 @@ static const char *const statements[_SQL_MAX] = {
         [SQL_GET_META] = "SELECT value FROM meta WHERE key = ?",
 
         [SQL_SUBMISSION] = "INSERT INTO submission VALUES "
-                           "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                           "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [SQL_JOB] =
                 "INSERT INTO job (id, stage, priority, attempt, asked, crashes, crashed, kicked,"
                 " due, ready, data) VALUES (?, ?, ?, 0, 0, 0, 0, 0, ?, ?, ?)",
@@ -124,7 +127,7 @@ static const char *const statements[_SQL_MAX] = {
         [SQL_READ_SUBMISSIONS] =
                 "SELECT id, is_group, group_policy, n_total, owner, max_attempts, priority,"
                 " to_pipeline, bind, submitted, delay, queue_timeout, run_timeout, target, tag,"
-                " concurrency_key, arguments FROM submission ORDER BY id",
+                " concurrency_key, arguments, key, key_digest, as_one FROM submission ORDER BY id",
         [SQL_READ_JOBS] =
                 "SELECT id, stage, priority, attempt, asked, crashes, crashed, kicked, due, ready,"
                 " result, worker, exit_status, started, finished, duration, error, data FROM job"

@@ -22,6 +22,9 @@ typedef struct StoredJob StoredJob;
 typedef struct StoredObject StoredObject;
 typedef struct StoredSubmission StoredSubmission;
 
+/* Of what was submitted with a key. */
+#define STORE_DIGEST_SIZE 16
+
 /* After so many crashes of the daemon while it ran a job is not tried again. */
 #define STORE_CRASHES_MAX 3
 
@@ -69,6 +72,9 @@ struct StoreChange {
                         bool to_pipeline;
                         uint64_t group_id; /* 0 = none */
                         GroupPolicy group_policy;
+                        const char *key; /* NULL = none */
+                        const uint8_t *key_digest;
+                        bool as_one;
                 } submit;
                 Job *ended; /* linked by next */
                 struct {
@@ -111,6 +117,9 @@ struct StoredSubmission {
         usec_t submitted_realtime, delay, queue_timeout, run_timeout;
         const char *tag, *concurrency_key; /* NULL = none */
         char **arguments;                  /* NULL = none */
+        const char *key;                   /* NULL = none; else of what was submitted, … */
+        const uint8_t *key_digest;         /* … STORE_DIGEST_SIZE bytes, … */
+        bool as_one;                       /* … and whether all results are for one call */
 };
 
 struct StoredJob {

@@ -94,6 +94,12 @@ static int put_submission(Store *store, const StoreChange *change) {
                 row_blob(&row, arguments, size);
         else
                 row_null(&row);
+        row_text(&row, change->submit.key);
+        if (change->submit.key)
+                row_blob(&row, change->submit.key_digest, STORE_DIGEST_SIZE);
+        else
+                row_null(&row);
+        row_integer(&row, change->submit.as_one);
         return row_run(&row);
 }
 

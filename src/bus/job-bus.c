@@ -244,12 +244,16 @@ static int method_set_priority(sd_bus_message *m, void *userdata, sd_bus_error *
                         "A priority of %d, allowed are %d to %d", priority, PRIORITY_MIN,
                         PRIORITY_MAX);
         pool_job_view_state(job_pool(job), job, &view);
-        if (view.state == JOB_FINISHED)
+        r = view.state == JOB_FINISHED
+                    ? 1
+                    : engine_set_priority(found->link->server->engine, job, (int16_t) priority);
+        if (r < 0)
+                return bus_error_oom(error);
+        /* Also one whose end nobody was told yet. */
+        if (r > 0)
                 return bus_error(error, BUS_ERROR_INVALID_STATE, "Job %" PRIu64 " has finished",
                         (uint64_t) job->id);
-        r = engine_set_priority(found->link->server->engine, job, (int16_t) priority);
-        return r < 0 ? bus_error_oom(error)
-                     : call_return_when_stored(client_of(found->link, m), m, error);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */

@@ -81,8 +81,11 @@ static void worker_run_batch(Worker *worker) {
         }
         pool->config->handler->run_batch(
                 pool->handler, worker->state, worker->attempt_list, worker->n_jobs);
-        for (unsigned i = 0; i < worker->n_jobs; i++)
+        for (unsigned i = 0; i < worker->n_jobs; i++) {
+                if (pool->store)
+                        worker_mark_ended(worker, i);
                 worker_attempt_take(worker, i, &worker->attempts[i]);
+        }
 }
 
 /* Begins the next job of the turn, if nobody has taken it back. */
@@ -117,6 +120,8 @@ static void worker_run_turn(Worker *worker) {
                 if (unlikely(pool->store) && i > 0)
                         worker_mark(worker, i);
                 worker_run(worker, i);
+                if (unlikely(pool->store))
+                        worker_mark_ended(worker, i);
                 if (result->details && several) {
                         usec_t end = usec_now(CLOCK_MONOTONIC);
 
@@ -193,14 +198,24 @@ size_t worker_reserve_sheets(Worker *worker, size_t n) {
         return MIN(n, worker->n_sheets * MARK_SHEET_MAX);
 }
 
-void worker_mark(Worker *worker, unsigned i) {
-        const Job *job = worker->jobs[i];
+/* The one that job number i of the turn is noted on. */
+static MarkSheet *sheet_of(Worker *worker, unsigned i) {
         List *l = list_first(&worker->sheets);
 
         for (unsigned k = i / MARK_SHEET_MAX; k > 0; k--)
                 l = l->next;
-        mark_begun(list_entry(l, MarkSheet, links), i % MARK_SHEET_MAX, job->id, job->stage,
+        return list_entry(l, MarkSheet, links);
+}
+
+void worker_mark(Worker *worker, unsigned i) {
+        const Job *job = worker->jobs[i];
+
+        mark_begun(sheet_of(worker, i), i % MARK_SHEET_MAX, job->id, job->stage,
                 worker->results[i].attempt);
+}
+
+void worker_mark_ended(Worker *worker, unsigned i) {
+        mark_ended(sheet_of(worker, i), i % MARK_SHEET_MAX);
 }
 
 int worker_new(Pool *pool, uint32_t id, Worker **ret) {

@@ -134,6 +134,9 @@ size_t worker_reserve_sheets(Worker *worker, size_t n);
 /* Notes that job i of the turn begins, before it does. */
 void worker_mark(Worker *worker, unsigned i);
 
+/* And that it has ended, as soon as it has. */
+void worker_mark_ended(Worker *worker, unsigned i);
+
 /* How many calls of the handler the turn is. */
 static inline unsigned worker_n_calls(const Worker *worker) {
         return worker->batch ? 1 : worker->n_jobs;

@@ -6,7 +6,8 @@
  *
  * An entry is two words. The second one, attempt and check, is written first; the first one says
  * whether there is a mark. Sheets are blank when they are taken and each entry is written once
- * before they are blanked again, so at every moment an entry is blank or whole. */
+ * before they are blanked again, so at every moment an entry is blank or whole. That the job has
+ * ended is said by another check, so by one word again. */
 
 #include <assert.h>
 #include <fcntl.h>
@@ -77,6 +78,12 @@ static uint64_t check_of(uint64_t job, uint32_t attempt) {
         return attempt | check << 32;
 }
 
+static uint64_t check_of_ended(uint64_t job, uint32_t attempt) {
+        uint64_t check = check_of(job, attempt);
+
+        return attempt | ~check >> 32 << 32;
+}
+
 void mark_begun(MarkSheet *sheet, unsigned i, uint64_t id, uint8_t stage, uint32_t attempt) {
         uint64_t job = word_of(id, stage);
         Entry *entry = (Entry *) sheet->entries + i;
@@ -85,6 +92,16 @@ void mark_begun(MarkSheet *sheet, unsigned i, uint64_t id, uint8_t stage, uint32
         atomic_store_explicit(
                 &entry->attempt_and_check, check_of(job, attempt), memory_order_relaxed);
         atomic_store_explicit(&entry->job, job, memory_order_release);
+}
+
+void mark_ended(MarkSheet *sheet, unsigned i) {
+        Entry *entry = (Entry *) sheet->entries + i;
+        uint64_t job = atomic_load_explicit(&entry->job, memory_order_relaxed);
+        uint64_t rest = atomic_load_explicit(&entry->attempt_and_check, memory_order_relaxed);
+
+        assert(i < MARK_SHEET_MAX);
+        atomic_store_explicit(&entry->attempt_and_check, check_of_ended(job, (uint32_t) rest),
+                memory_order_relaxed);
 }
 
 /* ---- the file ---- */
@@ -217,8 +234,9 @@ static bool entry_read(Entry *entry, Mark *ret) {
                 .id = job & JOB_ID_MAX,
                 .stage = (uint8_t) (job >> 58),
                 .attempt = (uint32_t) rest,
+                .has_ended = rest == check_of_ended(job, (uint32_t) rest),
         };
-        return ret->id > 0 && rest == check_of(job, ret->attempt);
+        return ret->id > 0 && (ret->has_ended || rest == check_of(job, ret->attempt));
 }
 
 static Entry *entry_at(const Marks *marks, size_t i) {

@@ -5,6 +5,7 @@
  * killed daemon has left there the next one reads, and trusts in nothing: each mark has a check
  * word. The file also holds the limit of ids, so that this outlives the database. */
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,7 @@ struct Mark {
         uint64_t id;
         uint8_t stage;
         uint32_t attempt;
+        bool has_ended; /* see mark_ended() */
 };
 
 /* Opens the file `running` of the directory, or makes it. One that is none, or of another version,

@@ -119,7 +119,7 @@ static const char *const statements[_SQL_MAX] = {
                              " FROM job WHERE job.id >= submission.id"
                              " AND job.id < submission.id + n_total)",
 
-        [SQL_CRASHED] = "UPDATE job SET attempt = ?3, crashes = crashes + 1, crashed = 1"
+        [SQL_CRASHED] = "UPDATE job SET attempt = ?3, crashes = crashes + ?4, crashed = 1"
                         " WHERE id = ?1 AND stage = ?2 AND attempt < ?3 AND result IS NULL",
         [SQL_FORGET_CRASHED] = "UPDATE job SET crashed = 0 WHERE crashed",
 

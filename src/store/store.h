@@ -196,6 +196,10 @@ MarkSheet *store_take_sheet(Store *store);
 /* Job number i of the turn begins now. By the thread that has the sheet. */
 void mark_begun(MarkSheet *sheet, unsigned i, uint64_t id, uint8_t stage, uint32_t attempt);
 
+/* It has ended, which nobody was told yet. If the daemon is killed before that is on the disk, the
+ * attempt counts, but it is not this job that has killed it. By the same thread. */
+void mark_ended(MarkSheet *sheet, unsigned i);
+
 /* The sheets, by their links, are blank once all that was posted before is on the disk. */
 struct MarkSheet {
         List links;

@@ -75,14 +75,11 @@ static int on_commit(void *userdata, sqlite3 *db, const char *name, int n_pages)
 /* The file is made here, as SQLite would let everybody read it. */
 static int make_database(Store *store, char **ret_error) {
         _cleanup_close_ int fd = -EBADF;
-        struct stat st;
 
         fd = openat(store->dir_fd, DATABASE_FILE, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (fd < 0 || fstat(fd, &st) < 0)
+        if (fd < 0)
                 return refuse(
                         ret_error, -errno, "cannot open %s/" DATABASE_FILE ": %m", store->dir);
-        if (st.st_size == 0 && marks_id_limit(store->marks) > 0)
-                log_error("The state in %s is GONE: its jobs and objects are lost.", store->dir);
         return 0;
 }
 
@@ -140,6 +137,7 @@ static int open_another(Store *store, const char *why, char **ret_error) {
         if (r < 0)
                 return refuse(ret_error, r, "cannot set the damaged state in %s aside: %s",
                         store->dir, strerror(-r));
+        store->is_another = true;
         return open_database(store, 0, ret_error);
 }
 
@@ -159,7 +157,7 @@ static int get_last_id(Store *store, int64_t *ret) {
 }
 
 static int find_ids(Store *store) {
-        int64_t limit = 1, last = 0, clean = 0;
+        int64_t limit = 0, last = 0, clean = 0;
         uint64_t next_id;
         int r;
 
@@ -170,9 +168,10 @@ static int find_ids(Store *store) {
                 r = get_last_id(store, &last);
         if (r < 0)
                 return r;
-        if (limit < 1 || limit > (int64_t) JOB_ID_MAX + 1 || last < 0 ||
+        if (limit < 0 || limit > (int64_t) JOB_ID_MAX + 1 || last < 0 ||
                 last > (int64_t) JOB_ID_MAX)
                 return -EBADMSG;
+        store->is_new = limit == 0;
         next_id = MAX((uint64_t) limit, (uint64_t) last + 1);
         store->next_id = MAX(next_id, marks_id_limit(store->marks));
         store->id_limit = MIN(store->next_id + STORE_ID_STEP, (uint64_t) JOB_ID_MAX + 1);
@@ -196,6 +195,11 @@ static int begin_life(Store *store) {
                 writer_use_reserve(store);
         if (store->was_clean)
                 marks_blank(store->marks);
+        else if (store->is_new && !store->is_another && marks_id_limit(store->marks) > 0)
+                log_error("The state in %s is GONE: its jobs and objects are lost.", store->dir);
+        else if (!store->is_new)
+                log_notice("The state in %s was not closed in order: it was checked, and is sound.",
+                        store->dir);
         /* If a sync of the log had failed, what we read of it might not be on the disk. */
         r = writer_copy_log(store, /* cut= */ true);
         if (r < 0)

@@ -205,12 +205,13 @@ static int next_job(Reading *reading) {
         return r < 0 ? reading_failed(reading->store, r) : 0;
 }
 
-static uint64_t job_id(const Reading *reading) {
-        return (uint64_t) sqlite3_column_int64(reading->jobs.statement, 0);
+/* Signed, as SQLite orders them: one that is damaged may be below 0. */
+static int64_t job_id(const Reading *reading) {
+        return sqlite3_column_int64(reading->jobs.statement, 0);
 }
 
 /* Those before `id` belong to no submission. */
-static int pass_jobs(Reading *reading, uint64_t id) {
+static int pass_jobs(Reading *reading, int64_t id) {
         int r = 0;
 
         while (reading->has_job && job_id(reading) < id && r >= 0) {
@@ -221,7 +222,7 @@ static int pass_jobs(Reading *reading, uint64_t id) {
 }
 
 static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
-        uint64_t end = submission->first_id + submission->n_total;
+        int64_t end = (int64_t) (submission->first_id + submission->n_total);
         int r = 0;
 
         while (reading->has_job && job_id(reading) < end && r >= 0) {
@@ -256,12 +257,12 @@ static int read_submission(Reading *reading) {
                 return 0;
         }
         arguments = submission.arguments;
-        r = pass_jobs(reading, submission.first_id);
+        r = pass_jobs(reading, (int64_t) submission.first_id);
         if (r < 0)
                 return r;
         if (submission.group_id == 0 &&
                 (!reading->has_job ||
-                        job_id(reading) >= submission.first_id + submission.n_total)) {
+                        job_id(reading) >= (int64_t) (submission.first_id + submission.n_total))) {
                 reading->n_empty++;
                 return 0;
         }
@@ -280,7 +281,7 @@ static int read_all(Reading *reading) {
                 if (r < 0)
                         return r;
         }
-        return r < 0 ? reading_failed(reading->store, r) : pass_jobs(reading, UINT64_MAX);
+        return r < 0 ? reading_failed(reading->store, r) : pass_jobs(reading, INT64_MAX);
 }
 
 static int forget_empty(Store *store, void *userdata) {

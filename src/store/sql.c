@@ -74,7 +74,9 @@ static const char *const migrations[SQL_VERSION] = {
         ") STRICT;",
 };
 
-/* Of a WAL, see the format of SQLite's files. */
+/* Of a database, and of a WAL: see the format of SQLite's files. */
+#define WRITE_VERSION_OFFSET 18
+#define WRITE_VERSION_MAX 2
 #define PAGE_SIZE 4096
 #define LOG_HEADER 32
 #define LOG_FRAME_HEADER 24
@@ -251,9 +253,11 @@ int row_integer_of(Row *row, int64_t *ret) {
 
 /* ---- opening ---- */
 
+/* What we ask for any sound database of ours has, so a general error is one of the file: that it
+ * has other tables, say. */
 static int describe(const Sql *sql, int code, const char *what, char **ret_error) {
         bool is_last = sql->db && sqlite3_extended_errcode(sql->db) == code;
-        int r = sql_errno(sql, code);
+        int r = code == SQLITE_ERROR ? -EBADMSG : sql_errno(sql, code);
 
         if (asprintf(ret_error, "%s: %s", what,
                     is_last ? sqlite3_errmsg(sql->db) : sqlite3_errstr(code)) < 0)
@@ -290,6 +294,20 @@ static int ask_integer(const Sql *sql, const char *text, int *ret) {
         return code;
 }
 
+/* It cannot be written: as it says of itself that programs of our time may not, which those do not
+ * say that we have made, or for a reason outside of it. */
+static int describe_read_only(const Sql *sql, char **ret_error) {
+        sqlite3_file *file = NULL;
+        uint8_t version = 0;
+
+        if (sqlite3_file_control(sql->db, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK)
+                (void) file->pMethods->xRead(file, &version, 1, WRITE_VERSION_OFFSET);
+        if (version > WRITE_VERSION_MAX)
+                return describe(sql, SQLITE_NOTADB, "it is of no format that is known", ret_error);
+        (void) describe(sql, SQLITE_READONLY, "cannot write it", ret_error);
+        return -EROFS;
+}
+
 /* Before anything is read. Exclusive, since then the index of the WAL is in our memory and no file
  * that others could map. */
 static int set_up(const Sql *sql, char **ret_error) {
@@ -311,7 +329,11 @@ static int set_up(const Sql *sql, char **ret_error) {
 
         (void) sqlite3_db_config(sql->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
         code = sqlite3_exec(sql->db, pragmas, NULL, NULL, NULL);
-        return code == SQLITE_OK ? 0 : describe(sql, code, "cannot set it up", ret_error);
+        if (code == SQLITE_OK)
+                return 0;
+        if ((code & 0xff) == SQLITE_READONLY)
+                return describe_read_only(sql, ret_error);
+        return describe(sql, code, "cannot set it up", ret_error);
 }
 
 static int set_journal_mode(const Sql *sql, char **ret_error) {
@@ -322,7 +344,7 @@ static int set_journal_mode(const Sql *sql, char **ret_error) {
         if (code != SQLITE_OK)
                 return describe(sql, code, "cannot set it up", ret_error);
         if (strcmp(mode, "wal") != 0)
-                return describe(sql, SQLITE_CANTOPEN, "cannot have a WAL", ret_error);
+                return describe(sql, SQLITE_CANTOPEN, "cannot have a log", ret_error);
         return 0;
 }
 
@@ -416,7 +438,7 @@ static int check(const Sql *sql, char **ret_error) {
 
 static int migrate(const Sql *sql, int version, char **ret_error) {
         char end[128];
-        int code;
+        int code, r;
 
         if (version == SQL_VERSION)
                 return 0;
@@ -430,9 +452,12 @@ static int migrate(const Sql *sql, int version, char **ret_error) {
                 code = sqlite3_exec(sql->db, end, NULL, NULL, NULL);
         if (code == SQLITE_OK)
                 return 0;
-        (void) describe(sql, code, "cannot bring it up to date", ret_error);
+        r = describe(sql, code, "cannot bring it up to date", ret_error);
+        /* Then it is more likely that our steps are wrong than the file. */
+        if (code == SQLITE_ERROR)
+                r = -EIO;
         (void) sqlite3_exec(sql->db, "ROLLBACK", NULL, NULL, NULL);
-        return sql_errno(sql, code);
+        return r;
 }
 
 static int prepare(Sql *sql, char **ret_error) {
@@ -440,9 +465,6 @@ static int prepare(Sql *sql, char **ret_error) {
                 int code = sqlite3_prepare_v3(sql->db, statements[id], -1,
                         SQLITE_PREPARE_PERSISTENT, &sql->statements[id], NULL);
 
-                /* Tables that are not as they were made. */
-                if (code == SQLITE_ERROR)
-                        code = SQLITE_CORRUPT;
                 if (code != SQLITE_OK)
                         return describe(sql, code, "it has other tables", ret_error);
         }

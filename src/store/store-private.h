@@ -36,6 +36,8 @@ struct Store {
         Marks *marks;        /* owned */
         bool is_open;        /* can be written */
         bool was_clean;      /* closed in order the last time */
+        bool is_new;         /* there was none before */
+        bool is_another;     /* the one before was damaged */
         bool has_thread;
         pthread_t thread;
 

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 #include "util/fd.h"
+#include "util/log.h"
 #include "util/strv.h"
 
 /* ---- each kind of change ---- */
@@ -634,5 +635,6 @@ int main(void) {
                 try_test(ids_end_somewhere),
         };
 
+        log_set_level(LOG_WARNING);
         return cmocka_run_group_tests(tests, NULL, NULL);
 }

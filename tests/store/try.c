@@ -36,27 +36,35 @@ char *try_path(const TryStore *t, const char *name) {
         return path;
 }
 
-void try_remove_files(const TryStore *t) {
+/* The files with this in their names; removes them if it is asked to. */
+static size_t each_file(const TryStore *t, const char *part, bool removes) {
         DIR *dir = opendir(t->dir);
         struct dirent *entry;
+        size_t n = 0;
 
         assert_non_null(dir);
-        while ((entry = readdir(dir)))
-                if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
+        while ((entry = readdir(dir))) {
+                if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0 ||
+                        !strstr(entry->d_name, part))
+                        continue;
+                n++;
+                if (removes)
                         assert_int_equal(unlinkat(dirfd(dir), entry->d_name, 0), 0);
+        }
         (void) closedir(dir);
+        return n;
 }
 
-bool try_has_set_aside(const TryStore *t) {
-        DIR *dir = opendir(t->dir);
-        struct dirent *entry;
-        bool found = false;
+void try_remove_files(const TryStore *t) {
+        (void) each_file(t, "", /* removes= */ true);
+}
 
-        assert_non_null(dir);
-        while ((entry = readdir(dir)))
-                found |= strstr(entry->d_name, ".corrupt-") != NULL;
-        (void) closedir(dir);
-        return found;
+size_t try_count_set_aside(const TryStore *t) {
+        return each_file(t, ".corrupt-", /* removes= */ false);
+}
+
+void try_remove_set_aside(const TryStore *t) {
+        (void) each_file(t, ".corrupt-", /* removes= */ true);
 }
 
 void try_done(TryStore *t) {

@@ -63,7 +63,8 @@ char *try_dump(TryStore *t);
 size_t try_count_jobs(TryStore *t);
 
 char *try_path(const TryStore *t, const char *name); /* malloc()ed */
-bool try_has_set_aside(const TryStore *t);
+size_t try_count_set_aside(const TryStore *t);       /* files */
+void try_remove_set_aside(const TryStore *t);
 void try_remove_files(const TryStore *t);
 
 /* From try_mute() to try_unmute() the log goes into a file, of which the latter returns the text.
@@ -73,5 +74,9 @@ char *try_unmute(void);
 
 int try_set_up(void **state); /* for cmocka: makes a TryStore */
 int try_tear_down(void **state);
+
+static inline bool try_has_set_aside(const TryStore *t) {
+        return try_count_set_aside(t) > 0;
+}
 
 #define try_test(f) cmocka_unit_test_setup_teardown(f, try_set_up, try_tear_down)

@@ -251,7 +251,8 @@ static const char *reason_to_end(
         if (!stored->was_running)
                 return NULL;
         *ret = JOB_LOST;
-        if (stored->crashes >= STORE_CRASHES_MAX) {
+        /* What somebody else works on crashes nobody but him. */
+        if (stored->crashes >= STORE_CRASHES_MAX && !pool->config->handler->in_slots) {
                 (void) snprintf(
                         text, 96, "sluiced ended %" PRIu32 " times while it ran", stored->crashes);
                 return text;

@@ -22,26 +22,30 @@ static bool is_null(const Row *row, int column) {
         return sqlite3_column_type(row->statement, column) == SQLITE_NULL;
 }
 
-/* A number of the range; `*ok` is false from then on if it is not. */
-static int64_t get_integer(const Row *row, int column, int64_t min, int64_t max, bool *ok) {
+/* A number of the range. `*r` is 0 as long as all was well, or -EINVAL. */
+static int64_t get_integer(const Row *row, int column, int64_t min, int64_t max, int *r) {
         int64_t value = sqlite3_column_int64(row->statement, column);
 
         if (value < min || value > max)
-                *ok = false;
+                *r = -EINVAL;
         return value;
 }
 
 /* `none` if there is none. */
-static usec_t get_time(const Row *row, int column, usec_t none, bool *ok) {
-        return is_null(row, column) ? none : (usec_t) get_integer(row, column, 0, INT64_MAX, ok);
+static usec_t get_time(const Row *row, int column, usec_t none, int *r) {
+        return is_null(row, column) ? none : (usec_t) get_integer(row, column, 0, INT64_MAX, r);
 }
 
-/* NULL if there is none. Text with a NUL in it is none of ours. */
-static const char *get_text(const Row *row, int column, bool *ok) {
+/* NULL if there is none. Text with a NUL in it is none of ours. SQLite may need memory to put the
+ * one behind it. */
+static const char *get_text(const Row *row, int column, int *r) {
+        bool has = !is_null(row, column);
         const char *text = (const char *) sqlite3_column_text(row->statement, column);
 
-        if (text && strlen(text) != (size_t) sqlite3_column_bytes(row->statement, column))
-                *ok = false;
+        if (has && !text)
+                *r = -ENOMEM;
+        else if (text && strlen(text) != (size_t) sqlite3_column_bytes(row->statement, column))
+                *r = -EINVAL;
         return text;
 }
 
@@ -61,18 +65,18 @@ static int reading_failed(Store *store, int r) {
 
 /* ---- objects ---- */
 
-static bool get_object(const Row *row, StoredObject *ret) {
-        bool ok = true;
+static int get_object(const Row *row, StoredObject *ret) {
+        int r = 0;
 
         *ret = (StoredObject){
-                .kind = get_text(row, 0, &ok),
-                .name = get_text(row, 1, &ok),
-                .settings = get_text(row, 2, &ok),
+                .kind = get_text(row, 0, &r),
+                .name = get_text(row, 1, &r),
+                .settings = get_text(row, 2, &r),
                 .digest = (uint64_t) sqlite3_column_int64(row->statement, 3),
-                .paused = get_integer(row, 4, 0, 1, &ok),
-                .draining = get_integer(row, 5, 0, 1, &ok),
+                .paused = get_integer(row, 4, 0, 1, &r),
+                .draining = get_integer(row, 5, 0, 1, &r),
         };
-        return ok && ret->kind && ret->name && ret->settings;
+        return r;
 }
 
 int store_read_objects(Store *store, const StoreReader *reader, void *userdata) {
@@ -84,11 +88,13 @@ int store_read_objects(Store *store, const StoreReader *reader, void *userdata) 
         while ((r = row_step(&row)) > 0) {
                 StoredObject object;
 
-                if (!get_object(&row, &object)) {
+                r = get_object(&row, &object);
+                if (r >= 0)
+                        r = reader->object(userdata, &object);
+                else if (r == -EINVAL) {
                         n_bad++;
-                        continue;
+                        r = 0;
                 }
-                r = reader->object(userdata, &object);
                 if (r < 0) {
                         row_end(&row);
                         return r;
@@ -120,73 +126,76 @@ static int unpack_arguments(const Row *row, int column, char ***ret) {
         return 0;
 }
 
-/* 1, 0 if it cannot be, or -ENOMEM. The list of arguments is the caller's to free(). */
+/* 0, -EINVAL if it cannot be, or -ENOMEM. The list of arguments is the caller's to free(). */
 static int get_submission(const Row *row, StoredSubmission *ret) {
-        bool ok = true, is_group = get_integer(row, 1, 0, 1, &ok);
-        int64_t id = get_integer(row, 0, 1, (int64_t) JOB_ID_MAX, &ok);
-        int r;
+        int r = 0;
+        bool is_group = get_integer(row, 1, 0, 1, &r);
+        int64_t id = get_integer(row, 0, 1, (int64_t) JOB_ID_MAX, &r);
 
         *ret = (StoredSubmission){
                 .first_id = (uint64_t) id + is_group,
                 .group_id = is_group ? (uint64_t) id : 0,
-                .group_policy = (GroupPolicy) get_integer(row, 2, 0, _GROUP_POLICY_MAX - 1, &ok),
-                .n_total = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &ok),
-                .owner = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &ok),
-                .max_attempts = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &ok),
-                .priority = (int16_t) get_integer(row, 6, PRIORITY_MIN, PRIORITY_MAX, &ok),
-                .to_pipeline = get_integer(row, 7, 0, 1, &ok),
-                .bind = get_integer(row, 8, 0, 1, &ok),
-                .submitted_realtime = (usec_t) get_integer(row, 9, 0, INT64_MAX, &ok),
-                .delay = get_time(row, 10, USEC_INFINITY, &ok),
-                .queue_timeout = get_time(row, 11, USEC_INFINITY, &ok),
-                .run_timeout = get_time(row, 12, USEC_INFINITY, &ok),
-                .target = get_text(row, 13, &ok),
-                .tag = get_text(row, 14, &ok),
-                .concurrency_key = get_text(row, 15, &ok),
-                .key = get_text(row, 17, &ok),
+                .group_policy = (GroupPolicy) get_integer(row, 2, 0, _GROUP_POLICY_MAX - 1, &r),
+                .n_total = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &r),
+                .owner = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &r),
+                .max_attempts = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &r),
+                .priority = (int16_t) get_integer(row, 6, PRIORITY_MIN, PRIORITY_MAX, &r),
+                .to_pipeline = get_integer(row, 7, 0, 1, &r),
+                .bind = get_integer(row, 8, 0, 1, &r),
+                .submitted_realtime = (usec_t) get_integer(row, 9, 0, INT64_MAX, &r),
+                .delay = get_time(row, 10, USEC_INFINITY, &r),
+                .queue_timeout = get_time(row, 11, USEC_INFINITY, &r),
+                .run_timeout = get_time(row, 12, USEC_INFINITY, &r),
+                .target = get_text(row, 13, &r),
+                .tag = get_text(row, 14, &r),
+                .concurrency_key = get_text(row, 15, &r),
+                .key = get_text(row, 17, &r),
                 .key_digest = sqlite3_column_blob(row->statement, 18),
-                .as_one = get_integer(row, 19, 0, 1, &ok),
+                .as_one = get_integer(row, 19, 0, 1, &r),
         };
-        ok &= !ret->key || sqlite3_column_bytes(row->statement, 18) == STORE_DIGEST_SIZE;
-        if (!ok || !ret->target || ret->n_total > JOB_ID_MAX + 1 - ret->first_id)
-                return 0;
-        if (is_null(row, 16))
-                return 1;
-        r = unpack_arguments(row, 16, &ret->arguments);
-        return r == -EINVAL ? 0 : r < 0 ? r : 1;
+        if (r >= 0 && ret->key && sqlite3_column_bytes(row->statement, 18) != STORE_DIGEST_SIZE)
+                r = -EINVAL;
+        if (r >= 0 && ret->n_total > JOB_ID_MAX + 1 - ret->first_id)
+                r = -EINVAL;
+        if (r < 0 || is_null(row, 16))
+                return r;
+        return unpack_arguments(row, 16, &ret->arguments);
 }
 
-static bool get_job(const Row *row, const StoredSubmission *submission, StoredJob *ret) {
-        bool ok = true;
+/* 0, -EINVAL if it cannot be, or -ENOMEM. */
+static int get_job(const Row *row, const StoredSubmission *submission, StoredJob *ret) {
+        int r = 0;
 
         *ret = (StoredJob){
                 .id = (uint64_t) sqlite3_column_int64(row->statement, 0),
-                .stage = (uint8_t) get_integer(row, 1, 0, 63, &ok),
-                .priority = is_null(row, 2) ? submission->priority
-                                            : (int16_t) get_integer(
-                                                      row, 2, PRIORITY_MIN, PRIORITY_MAX, &ok),
-                .attempt = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &ok),
-                .asked = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &ok),
-                .crashes = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &ok),
-                .was_running = get_integer(row, 6, 0, 1, &ok),
-                .kicked = get_integer(row, 7, 0, 1, &ok),
+                .stage = (uint8_t) get_integer(row, 1, 0, 63, &r),
+                .priority = is_null(row, 2)
+                                    ? submission->priority
+                                    : (int16_t) get_integer(row, 2, PRIORITY_MIN, PRIORITY_MAX, &r),
+                .attempt = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &r),
+                .asked = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &r),
+                .crashes = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &r),
+                .was_running = get_integer(row, 6, 0, 1, &r),
+                .kicked = get_integer(row, 7, 0, 1, &r),
                 .due = get_time(
-                        row, 8, usec_add(submission->submitted_realtime, submission->delay), &ok),
-                .ready = get_time(row, 9, 0, &ok),
+                        row, 8, usec_add(submission->submitted_realtime, submission->delay), &r),
+                .ready = get_time(row, 9, 0, &r),
                 .finished = !is_null(row, 10),
-                .result = (JobResult) get_integer(row, 10, 0, _JOB_RESULT_MAX - 1, &ok),
+                .result = (JobResult) get_integer(row, 10, 0, _JOB_RESULT_MAX - 1, &r),
                 .worker = is_null(row, 11)
                                   ? -1
-                                  : (int32_t) get_integer(row, 11, INT32_MIN, INT32_MAX, &ok),
-                .exit_status = (int32_t) get_integer(row, 12, INT32_MIN, INT32_MAX, &ok),
-                .started = get_time(row, 13, 0, &ok),
-                .finished_at = get_time(row, 14, 0, &ok),
-                .duration = get_time(row, 15, 0, &ok),
-                .error = get_text(row, 16, &ok),
+                                  : (int32_t) get_integer(row, 11, INT32_MIN, INT32_MAX, &r),
+                .exit_status = (int32_t) get_integer(row, 12, INT32_MIN, INT32_MAX, &r),
+                .started = get_time(row, 13, 0, &r),
+                .finished_at = get_time(row, 14, 0, &r),
+                .duration = get_time(row, 15, 0, &r),
+                .error = get_text(row, 16, &r),
                 .data = sqlite3_column_blob(row->statement, 17),
                 .size = (uint32_t) sqlite3_column_bytes(row->statement, 17),
         };
-        return ok && (ret->size == 0 || ret->data);
+        if (ret->size > 0 && !ret->data)
+                r = -ENOMEM;
+        return r;
 }
 
 typedef struct Reading {
@@ -228,14 +237,14 @@ static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
         while (reading->has_job && job_id(reading) < end && r >= 0) {
                 StoredJob job;
 
-                if (!get_job(&reading->jobs, submission, &job)) {
+                r = get_job(&reading->jobs, submission, &job);
+                if (r >= 0) {
+                        reading->store->must_forget_crashed |= job.was_running;
+                        r = reading->reader->job(reading->userdata, &job);
+                } else if (r == -EINVAL) {
                         reading->n_bad_jobs++;
-                        r = next_job(reading);
-                        continue;
+                        r = 0;
                 }
-                if (job.was_running)
-                        reading->store->must_forget_crashed = true;
-                r = reading->reader->job(reading->userdata, &job);
                 if (r >= 0)
                         r = next_job(reading);
         }
@@ -250,12 +259,12 @@ static int read_submission(Reading *reading) {
         int r;
 
         r = get_submission(&reading->submissions, &submission);
-        if (r < 0)
-                return r;
-        if (r == 0) {
+        if (r == -EINVAL) {
                 reading->n_bad_submissions++;
                 return 0;
         }
+        if (r < 0)
+                return r;
         arguments = submission.arguments;
         r = pass_jobs(reading, (int64_t) submission.first_id);
         if (r < 0)

@@ -265,32 +265,28 @@ static int describe(const Sql *sql, int code, const char *what, char **ret_error
         return r;
 }
 
-/* The first column of the first row that `text` finds; 0, or an SQLite code. */
-static int ask_text(const Sql *sql, const char *text, char **ret) {
+/* The first column of the first row that `question` finds, which is not NULL, as a number or as a
+ * text or both. 0, or an SQLite code. */
+static int ask(const Sql *sql, const char *question, int *ret, char **ret_text) {
         sqlite3_stmt *statement = NULL;
         int code;
 
-        code = sqlite3_prepare_v2(sql->db, text, -1, &statement, NULL);
+        code = sqlite3_prepare_v2(sql->db, question, -1, &statement, NULL);
         if (code == SQLITE_OK)
                 code = sqlite3_step(statement);
         if (code == SQLITE_ROW) {
-                const char *value = (const char *) sqlite3_column_text(statement, 0);
+                code = SQLITE_OK;
+                if (ret)
+                        *ret = sqlite3_column_int(statement, 0);
+                if (ret_text) {
+                        const char *text = (const char *) sqlite3_column_text(statement, 0);
 
-                *ret = strdup(value ? value : "");
-                code = *ret ? SQLITE_OK : SQLITE_NOMEM;
+                        *ret_text = text ? strdup(text) : NULL;
+                        code = *ret_text ? SQLITE_OK : SQLITE_NOMEM;
+                }
         } else if (code == SQLITE_DONE)
                 code = SQLITE_CORRUPT;
         (void) sqlite3_finalize(statement);
-        return code;
-}
-
-static int ask_integer(const Sql *sql, const char *text, int *ret) {
-        _cleanup_free_ char *value = NULL;
-        int code;
-
-        code = ask_text(sql, text, &value);
-        if (code == SQLITE_OK)
-                *ret = atoi(value);
         return code;
 }
 
@@ -340,7 +336,7 @@ static int set_journal_mode(const Sql *sql, char **ret_error) {
         _cleanup_free_ char *mode = NULL;
         int code;
 
-        code = ask_text(sql, "PRAGMA journal_mode = WAL", &mode);
+        code = ask(sql, "PRAGMA journal_mode = WAL", NULL, &mode);
         if (code != SQLITE_OK)
                 return describe(sql, code, "cannot set it up", ret_error);
         if (strcmp(mode, "wal") != 0)
@@ -352,11 +348,11 @@ static int set_journal_mode(const Sql *sql, char **ret_error) {
 static int identify(const Sql *sql, int *ret_version, char **ret_error) {
         int application = 0, version = 0, n_tables = 0, code;
 
-        code = ask_integer(sql, "PRAGMA application_id", &application);
+        code = ask(sql, "PRAGMA application_id", &application, NULL);
         if (code == SQLITE_OK)
-                code = ask_integer(sql, "PRAGMA user_version", &version);
+                code = ask(sql, "PRAGMA user_version", &version, NULL);
         if (code == SQLITE_OK)
-                code = ask_integer(sql, "SELECT count(*) FROM sqlite_schema", &n_tables);
+                code = ask(sql, "SELECT count(*) FROM sqlite_schema", &n_tables, NULL);
         if (code != SQLITE_OK)
                 return describe(sql, code, "cannot read it", ret_error);
 
@@ -421,7 +417,7 @@ static int check(const Sql *sql, char **ret_error) {
                 _cleanup_free_ char *finding = NULL;
                 int code;
 
-                code = ask_text(sql, "PRAGMA quick_check(1)", &finding);
+                code = ask(sql, "PRAGMA quick_check(1)", NULL, &finding);
                 if (code != SQLITE_OK)
                         return describe(sql, code, "cannot check it", ret_error);
                 if (strcmp(finding, "ok") == 0)

@@ -60,6 +60,7 @@ void try_forget_object(TryStore *t, const char *kind, const char *name);
 /* All that is in the state, a line each; moments in seconds after t->base. malloc()ed. Only before
  * the thread runs. */
 char *try_dump(TryStore *t);
+int try_try_dump(TryStore *t, char **ret); /* what the reading says */
 size_t try_count_jobs(TryStore *t);
 
 char *try_path(const TryStore *t, const char *name); /* malloc()ed */

@@ -150,19 +150,23 @@ static void commit(Store *store) {
         store_dispatch(store);
 }
 
+void try_wait_some(TryStore *t) {
+        struct pollfd p = { .fd = store_fd(t->store), .events = POLLIN };
+
+        store_flush(t->store);
+        assert_int_equal(poll(&p, 1, PATIENCE_MSEC), 1);
+        store_dispatch(t->store);
+        store_flush(t->store);
+}
+
 int try_wait(TryStore *t) {
         int worst;
 
         store_flush(t->store);
         while (!t->store->has_thread && !store_is_idle(t->store))
                 commit(t->store);
-        while (!store_is_idle(t->store)) {
-                struct pollfd p = { .fd = store_fd(t->store), .events = POLLIN };
-
-                assert_int_equal(poll(&p, 1, PATIENCE_MSEC), 1);
-                store_dispatch(t->store);
-                store_flush(t->store);
-        }
+        while (!store_is_idle(t->store))
+                try_wait_some(t);
         worst = t->worst;
         t->worst = 0;
         return worst;

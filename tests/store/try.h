@@ -43,6 +43,7 @@ void try_close(TryStore *t, bool orderly);
 
 /* Sends what was posted and waits until all is told. Returns the worst that was. */
 int try_wait(TryStore *t);
+void try_wait_some(TryStore *t); /* the same, until something is told */
 
 /* One line of each kind. try_submission() is for tests that want to change more. */
 TryChange *try_submission(TryStore *t, size_t n, size_t size);

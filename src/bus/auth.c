@@ -8,10 +8,12 @@
 
 #include "bus/auth.h"
 #include "bus/error.h"
+#include "bus/object.h"
+#include "bus/polkit.h"
 #include "engine/job-group.h"
 #include "util/log.h"
 
-/* Calls of one sender that wait for its uid. */
+/* Calls of one sender that are held. */
 #define HELD_MAX 64
 
 /* ---- learning who it is ---- */
@@ -88,7 +90,57 @@ int auth_read_peer(Client *client, int fd) {
         return client_learn_uid(client, cred.uid);
 }
 
+/* ---- what polkit is asked about ---- */
+
+/* All methods whose handlers ask auth_may_manage(). One that is missing here is root's alone. */
+static const struct {
+        const char *interface;
+        const char *members[16];
+} managed[] = {
+        { "org.sluice1.Manager",
+                { "CreatePool", "CreatePipeline", "CreateLimiter", "CreateBreaker", "RemovePool",
+                        "RemovePipeline", "RemoveLimiter", "RemoveBreaker", "Reload" } },
+        { "org.sluice1.Pool", { "Pause", "Resume", "Drain", "Clear", "Kick", "Set" } },
+        { "org.sluice1.Pipeline", { "Drain", "Resume", "Set" } },
+        { "org.sluice1.Limiter", { "TryAcquire", "Acquire", "Drain", "Hold", "Set" } },
+        { "org.sluice1.Breaker", { "Trip", "Reset", "Allow", "Set" } },
+};
+
+/* A call may leave its interface out: then it is any that has the method. */
+static bool is_managed(const char *interface, const char *member) {
+        for (size_t i = 0; i < ELEMENTSOF(managed); i++) {
+                if (interface && strcmp(managed[i].interface, interface) != 0)
+                        continue;
+                for (const char *const *m = managed[i].members; *m; m++)
+                        if (strcmp(*m, member) == 0)
+                                return true;
+        }
+        return false;
+}
+
+static bool sets_setting(sd_bus_message *m) {
+        const char *interface, *property;
+        bool sets;
+
+        if (!sd_bus_message_is_method_call(m, "org.freedesktop.DBus.Properties", "Set"))
+                return false;
+        sets = sd_bus_message_read(m, "ss", &interface, &property) > 0 &&
+               object_is_setting(interface, property);
+        return sd_bus_message_rewind(m, true) >= 0 && sets;
+}
+
+/* On the session bus all are one user, and there is no polkit. On a direct link there is no name
+ * that polkit could know the caller by. */
+static bool is_for_polkit(const Client *client, sd_bus_message *m) {
+        if (client->link->direct || client->link->server->bus_is_user || auth_is_root(client))
+                return false;
+        return is_managed(sd_bus_message_get_interface(m), sd_bus_message_get_member(m)) ||
+               sets_setting(m);
+}
+
 /* ---- holding messages ---- */
+
+static void advance(Client *client);
 
 static void held_drop_first(Client *client) {
         sd_bus_message_unref(client->held[0]);
@@ -107,12 +159,14 @@ static int held_add(Client *client, sd_bus_message *message) {
         return 0;
 }
 
-/* Puts what is held back into the connection's queue. It comes to the filter again from there. */
-static void replay(Client *client) {
-        for (; client->n_replayed < client->n_held; client->n_replayed++)
-                if (sd_bus_enqueue_for_read(client->link->bus, client->held[client->n_replayed]) <
-                        0)
-                        break;
+static void on_polkit(void *userdata, PolkitVerdict verdict) {
+        Client *client = userdata;
+
+        client->query = polkit_query_free(client->query);
+        sd_bus_message_unref(client->judged);
+        client->judged = sd_bus_message_ref(client->held[0]);
+        client->verdict = verdict;
+        advance(client);
 }
 
 static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *ret_error) {
@@ -131,7 +185,7 @@ static int on_credentials(sd_bus_message *reply, void *userdata, sd_bus_error *r
                 client_free(client);
                 return 0;
         }
-        replay(client);
+        advance(client);
         return 0;
 }
 
@@ -141,17 +195,40 @@ static int ask_credentials(Client *client) {
                 on_credentials, client, "s", client->name);
 }
 
+/* What has to be known before the message may be handled is asked for. True if the answer comes
+ * later. */
+static bool ask_about(Client *client, sd_bus_message *message) {
+        bool interactive = sd_bus_message_get_allow_interactive_authorization(message) > 0;
+
+        /* What could not be asked about is as what was denied. */
+        return is_for_polkit(client, message) && client->judged != message &&
+               polkit_ask(client->link, client->name, interactive, on_polkit, client,
+                       &client->query) >= 0;
+}
+
+/* Puts the first one back into the connection's queue, if nothing is left to be asked about it. It
+ * comes to the filter again from there, and the next one follows then: behind it, whoever else's
+ * messages are between them. */
+static void advance(Client *client) {
+        if (client->n_held == 0 || !client->known || client->first_is_back || client->query ||
+                ask_about(client, client->held[0]))
+                return;
+        client->first_is_back = sd_bus_enqueue_for_read(client->link->bus, client->held[0]) >= 0;
+}
+
 static int hold(Client *client, sd_bus_message *message) {
         int r;
 
         r = held_add(client, message);
         if (r < 0) {
                 bus_reply_error(message, BUS_ERROR_LIMITS_EXCEEDED,
-                        "More than %d calls wait until it is known who you are", HELD_MAX);
+                        "More than %d calls wait until it is known who you are, and what you may "
+                        "do",
+                        HELD_MAX);
                 return 1;
         }
         if (client->known)
-                replay(client);
+                advance(client);
         else if (!client->slot && ask_credentials(client) < 0) {
                 held_drop_first(client);
                 bus_reply_error(
@@ -160,7 +237,7 @@ static int hold(Client *client, sd_bus_message *message) {
         return 1;
 }
 
-static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret_error) {
+static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *error) {
         Link *link = userdata;
         const char *sender;
         Client *client;
@@ -176,14 +253,18 @@ static int on_message(sd_bus_message *message, void *userdata, sd_bus_error *ret
                 bus_reply_error(message, BUS_ERROR_NO_MEMORY, "Out of memory");
                 return 1;
         }
-        if (client->known && client->n_held == 0)
+        /* The one before it has been handled. */
+        if (client->judged && client->n_held == 0)
+                client->judged = sd_bus_message_unref(client->judged);
+        if (client->known && client->n_held == 0 && !is_for_polkit(client, message))
                 return 0;
-        if (client->known && message == client->held[0]) {
+        if (client->first_is_back && message == client->held[0]) {
                 held_drop_first(client);
-                client->n_replayed--;
+                client->first_is_back = false;
+                advance(client);
                 return 0;
         }
-        /* It came from the socket while others of this sender wait: behind them. */
+        /* It came from the socket while it, or one of this sender before it, has to wait. */
         return hold(client, message);
 }
 
@@ -257,10 +338,24 @@ int auth_may_submit_items(const Client *client, const PoolPipeline *pipeline, sd
 }
 
 int auth_may_manage(const Client *client, sd_bus_error *error) {
+        PolkitVerdict verdict = POLKIT_DENIED;
+
         if (auth_is_root(client))
                 return 0;
-        return bus_error(
-                error, BUS_ERROR_ACCESS_DENIED, "Only root and the user of sluiced may do this");
+        /* What was said of one message is not said of any other. */
+        if (client && client->judged &&
+                client->judged == sd_bus_get_current_message(client->link->bus))
+                verdict = (PolkitVerdict) client->verdict;
+        if (verdict == POLKIT_ALLOWED)
+                return 0;
+        if (verdict == POLKIT_CHALLENGE)
+                return bus_error(error, BUS_ERROR_AUTHORIZATION_REQUIRED,
+                        "This needs an interactive authorization, which the call does not allow, "
+                        "or "
+                        "for which there was nobody");
+        return bus_error(error, BUS_ERROR_ACCESS_DENIED,
+                "Only root, the user of sluiced, and whom polkit allows org.sluice1.manage on the "
+                "system bus may do this");
 }
 
 int auth_may_take(const Client *client, sd_bus_error *error) {

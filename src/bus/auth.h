@@ -9,9 +9,11 @@
 #include "bus/server.h"
 #include "engine/engine.h"
 
-/* Makes the filter of a bus link: a message whose sender is not known yet is held, and all later
- * ones of the same sender behind it, until the bus daemon has told the sender's uid; then they are
- * put back in order. So handlers, setters and find callbacks always know who asks. */
+/* Makes the filter of a bus link. A message whose sender is not known yet is held until the bus
+ * daemon has told the sender's uid; one that would manage something, and is not root's, until
+ * polkit has said whether it may. All later ones of the same sender are held behind it, and put
+ * back in order. So handlers, setters and find callbacks always know who asks, and
+ * auth_may_manage() what polkit says, of that one message. */
 int auth_add_filter(Link *link);
 
 /* Learns uid and gids of the peer of a direct link. */

@@ -226,6 +226,13 @@ bool object_shows_setting(const ObjectKind *kind, const char *name) {
         return false;
 }
 
+bool object_is_setting(const char *interface, const char *property) {
+        for (size_t i = 0; i < OBJECT_KIND_MAX; i++)
+                if (strcmp(kinds[i]->interface, interface) == 0)
+                        return object_shows_setting(kinds[i], property);
+        return false;
+}
+
 int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object) {
         _cleanup_free_ char *path = NULL;
         int r;

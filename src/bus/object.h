@@ -72,6 +72,7 @@ int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
 int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error);
 
 /* Is the setting of this name a property that can be set? */
+bool object_is_setting(const char *interface, const char *property); /* of any kind */
 bool object_shows_setting(const ObjectKind *kind, const char *name);
 
 /* What is told on one connection. */

@@ -13,6 +13,7 @@
 #include "bus/lease-bus.h"
 #include "bus/manager-bus.h"
 #include "bus/object.h"
+#include "bus/polkit.h"
 #include "bus/server.h"
 #include "bus/signals.h"
 #include "util/fd.h"
@@ -71,6 +72,8 @@ Client *client_free(Client *client) {
         for (size_t i = 0; i < client->n_held; i++)
                 sd_bus_message_unref(client->held[i]);
         free(client->held);
+        sd_bus_message_unref(client->judged);
+        polkit_query_free(client->query);
         sd_bus_slot_unref(client->slot);
         if (!client->link->direct)
                 HASH_DEL(client->link->clients, client);
@@ -421,7 +424,7 @@ bool server_asks_who(const Server *server) {
 
         if (link)
                 HASH_ITER (hh, link->clients, client, next)
-                        if (client->n_held > 0 || client->slot)
+                        if (client->first_is_back || client->slot)
                                 return true;
         return false;
 }

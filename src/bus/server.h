@@ -43,13 +43,14 @@ struct Server {
         List links;        /* Link.links; owned */
         uint32_t n_direct; /* direct links */
         uint64_t next_direct_id;
-        uint64_t last_permit;  /* the id that was given out last */
-        uint32_t n_subscribed; /* clients */
-        char direct_id[33];    /* what GetId answers on the direct socket */
-        Listener *listener;    /* owned; NULL = no direct socket */
-        bool bus_is_wanted;    /* a lost bus connection is made anew */
-        bool bus_is_user;      /* the session bus instead of the system bus */
-        Link *bus_link;        /* borrowed from links; NULL = none at the moment */
+        uint64_t last_permit;       /* the id that was given out last */
+        uint64_t last_polkit_query; /* the same */
+        uint32_t n_subscribed;      /* clients */
+        char direct_id[33];         /* what GetId answers on the direct socket */
+        Listener *listener;         /* owned; NULL = no direct socket */
+        bool bus_is_wanted;         /* a lost bus connection is made anew */
+        bool bus_is_user;           /* the session bus instead of the system bus */
+        Link *bus_link;             /* borrowed from links; NULL = none at the moment */
         sd_event_source *reconnect_source;
         usec_t reconnect_delay;
         void (*name_owned)(void *userdata);    /* told each time that the name has become ours */
@@ -109,10 +110,15 @@ struct Client {
         uint32_t n_permits;
         List submissions;   /* Submission.links: those that end or change with the client */
         LeaseHolder leases; /* of jobs, see lease-bus.c */
-        /* Messages held until the uid is known, or until those before them were put back. */
+        /* Messages that wait, in order, see auth.c: the first one until it is known who that is,
+         * and whether that may be done; the others for the first one. */
         sd_bus_message **held; /* owned */
-        size_t n_held, n_replayed;
-        sd_bus_slot *slot; /* owned: the question for the uid */
+        size_t n_held;
+        bool first_is_back;        /* in the connection's queue */
+        sd_bus_slot *slot;         /* owned: the question for the uid */
+        struct PolkitQuery *query; /* owned: the question about the first one */
+        sd_bus_message *judged; /* owned: the first one, or the one that is handled right now, … */
+        int verdict;            /* … and the PolkitVerdict on it */
         UT_hash_handle hh;
 };
 
@@ -133,7 +139,8 @@ void server_request_name(Server *server); /* again */
 /* Does nobody wait for anything, and does nothing end with a client? */
 bool server_is_idle(const Server *server);
 
-bool server_asks_who(const Server *server); /* calls are held until it is known whose they are */
+/* Calls are held until it is known whose they are, or are on their way back from that. */
+bool server_asks_who(const Server *server);
 
 /* Has something come that was not looked at yet? */
 bool server_has_input(const Server *server);

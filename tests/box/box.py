@@ -267,6 +267,7 @@ class Box:
         self.root = self.folder / "root"
         self.cgroup = None
         self.entrance = None
+        self.begun = []
         self.process = None
         self.leader = None
         overlay(self.root, self.folder / "upper", *layers)
@@ -311,12 +312,13 @@ class Box:
             )
 
     def begin(self, *words, user=None, stdin=subprocess.DEVNULL):
-        """Begins a command in the box, as root or as somebody else."""
+        """Begins a command in the box, as root or as somebody else. It ends with the box, if not
+        before; what is given is nsenter, to kill which is not to kill the command."""
         environment = ["PATH=/usr/sbin:/usr/bin:/sbin:/bin", "LANG=C.UTF-8"]
         become = []
         if user:
             become = f"setpriv --reuid={user} --regid={user} --init-groups".split()
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [
                 *["nsenter", "--all", "--target", self.leader],
                 *["env", "--ignore-environment", "--chdir=/", *environment, *become, *words],
@@ -327,15 +329,13 @@ class Box:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.begun.append(process)
+        return process
 
     def run(self, *words, user=None, stdin="", check=True):
         """Runs a command to its end; gives what it printed, or all about it without `check`."""
-        with self.begin(*words, user=user, stdin=subprocess.PIPE) as process:
-            try:
-                output, errors = process.communicate(stdin, timeout=LIMIT)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                raise
+        process = self.begin(*words, user=user, stdin=subprocess.PIPE)
+        output, errors = process.communicate(stdin, timeout=LIMIT)
         if not check:
             return subprocess.CompletedProcess(words, process.returncode, output, errors)
         if process.returncode != 0:
@@ -357,6 +357,8 @@ class Box:
             end_cgroup(self.cgroup)
             self.process.wait()
             self.process = None
+        while self.begun:
+            self.begun.pop().communicate()
 
     def remove(self):
         self.end()

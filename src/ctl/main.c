@@ -77,8 +77,9 @@ static int print_help(void) {
         options_print_help(globals, ELEMENTSOF(globals));
         putchar('\n');
         terminal_print_wrapped(
-                "\"sluicectl VERB --help\" tells more. Without a verb, the pools are "
-                "listed. Exit status: 0 done, 1 failed, 2 not understood.",
+                "\"sluicectl help VERB\" tells more. Without a verb, the pools are listed. "
+                "$SLUICE_ADDRESS stands for --address=. Exit status: 0 done, 1 failed, 2 not "
+                "understood.",
                 0, 0, terminal_text_columns());
         return 0;
 }

@@ -187,9 +187,9 @@ const Verb verb_drain = {
         .name = "drain",
         .arguments = "POOL…",
         .summary = "Accept no more jobs, wait until all are done",
-        .details = "Exits 1 if a pool is not empty in time; it goes on draining then. Jobs that "
-                   "are not "
-                   "due yet stay. \"sluicectl resume\" ends it.",
+        .details = "Also of a PIPELINE, which can be named as pipeline/NAME. Exits 1 if a pool is "
+                   "not empty in time; it goes on draining then. Jobs that are not due yet stay. "
+                   "\"sluicectl resume\" ends it.",
         .example = "sluicectl drain gzip --timeout=1min && systemctl restart gzip-server",
         .options = drain_options,
         .n_options = ELEMENTSOF(drain_options),

@@ -212,6 +212,7 @@ def make_root(kind):
     with locked(f"{kind}.lock"):
         if root.exists():
             return root
+        # What a failed run left is removed by the next, where nothing of it is mounted any more.
         begun = root.with_suffix(".begun")
         shutil.rmtree(begun, ignore_errors=True)
         print(f"Making a root of {kind} in {root}", file=sys.stderr, flush=True)
@@ -224,7 +225,6 @@ def make_root(kind):
             check=False,
         )
         if done.returncode != 0:
-            shutil.rmtree(begun, ignore_errors=True)
             raise NoRoot(f"mmdebstrap could not make a root of {kind}:\n{done.stdout}")
         begun.rename(root)
     return root

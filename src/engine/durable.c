@@ -80,6 +80,12 @@ static usec_t to_realtime(const Engine *engine, usec_t monotonic) {
 
 /* ---- submits ---- */
 
+/* NULL = none. */
+static PoolPipeline *pipeline_of(const Submission *submission) {
+        return submission->pipeline ? container_of(submission->pipeline, PoolPipeline, pipeline)
+                                    : NULL;
+}
+
 /* The jobs have their places from now on, instead of the promise of them. */
 static void hand_over(Engine *engine, Pool *pool, Job *first, usec_t now) {
         while (first) {
@@ -111,7 +117,9 @@ static void on_submitted(StoreChange *store, int r) {
         Job *first = store->submit.first;
 
         free(change_of(store));
-        if (!submission->pipeline)
+        if (n == 0)
+                engine_empty_group_stored(submission->group);
+        else if (!submission->pipeline)
                 pool_end_promise(pool, n);
         submission->storing = false;
         engine->check_pools = true;
@@ -127,6 +135,8 @@ static void on_submitted(StoreChange *store, int r) {
         }
         hand_over(engine, pool, first, usec_now(CLOCK_MONOTONIC));
         tell_stored(submission, 0);
+        if (n == 0)
+                engine_end_empty_group(engine, submission->group, usec_now(CLOCK_MONOTONIC));
         /* What has happened meanwhile found no job. */
         engine_refuse_queued(engine, pool);
         if (submission->bind && !submission->client)
@@ -136,7 +146,7 @@ static void on_submitted(StoreChange *store, int r) {
 }
 
 int durable_submit(Engine *engine, Submission *submission, Job *first) {
-        const PoolPipeline *pipeline = job_pipeline(first);
+        const PoolPipeline *pipeline = pipeline_of(submission);
         const JobGroup *group = submission->group;
         Change *change = change_new(engine, STORE_SUBMIT, on_submitted);
 

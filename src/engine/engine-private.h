@@ -11,6 +11,9 @@
 
 /* ---- submission.c ---- */
 
+/* May so many ids be given out? 0, -ENOSPC or -EIO. */
+int engine_reserve_ids(Engine *engine, size_t n);
+
 /* Makes n jobs of one submit call and hands them over to the pool, which has memory for them. Ids
  * are submission->first_id and what follows. 0 or -ENOMEM. */
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
@@ -62,6 +65,12 @@ int engine_on_untold_groups(sd_event_source *source, uint64_t usec, void *userda
 
 /* Makes the jobs of the submission, whose target is known, a group with that id. 0 or -ENOMEM. */
 int engine_restore_group(Engine *engine, Submission *submission, GroupPolicy policy, uint64_t id);
+
+/* A group of no jobs is on the disk, or never will be. */
+void engine_empty_group_stored(JobGroup *group);
+
+/* It ends with being accepted; but who submits it is to know its id before its end is told. */
+void engine_end_empty_group(Engine *engine, JobGroup *group, usec_t now);
 
 /* Forgets a group of which no job was accepted. */
 void engine_drop_group(Engine *engine, JobGroup *group);

@@ -211,12 +211,24 @@ static void group_free(Engine *engine, JobGroup *group) {
         free(group);
 }
 
-/* It has nothing to wait for; but who submits it is to know its id before its end is told. As
- * engine_submit(). */
+/* The group is on its way to the disk, and its pools stay until it is there. */
+static void hold_pools(JobGroup *group, bool hold) {
+        PoolPipeline *pipeline = group_pipeline(group);
+        Pool *pools[] = { group->pool, pipeline ? pipeline->stages[0] : group->pool };
+
+        for (size_t i = 0; i < ELEMENTSOF(pools); i++)
+                pools[i]->n_unsettled += hold ? 1 : -1;
+}
+
+/* It has nothing to wait for, but the disk if it is durable. As engine_submit(). */
 static int accept_empty(Engine *engine, JobGroup *group, PoolPipeline *pipeline, usec_t now) {
         Submission *submission = group->submission;
+        const Pool *pool = pipeline ? pipeline->stages[0] : group->pool;
         int r;
 
+        r = engine_reserve_ids(engine, 0);
+        if (r < 0)
+                return r;
         if (pipeline)
                 submission->pipeline = &pipeline->pipeline;
         else
@@ -226,17 +238,35 @@ static int accept_empty(Engine *engine, JobGroup *group, PoolPipeline *pipeline,
                 submission->pipeline = NULL;
                 return r;
         }
-        if (pipeline)
-                pipeline->n_submissions++;
         submission->first_id = engine->next_id;
         submission->submitted_at = now;
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
+        submission->durable = pool->store;
+        if (submission->durable) {
+                r = durable_submit(engine, submission, NULL);
+                if (r < 0) {
+                        submission->pipeline = NULL;
+                        return r;
+                }
+                hold_pools(group, true);
+        }
+        if (pipeline)
+                pipeline->n_submissions++;
         /* Whoever reads from its other end waits for it to be closed. */
         submission->output_fd = fd_close(submission->output_fd);
+        if (!submission->durable)
+                engine_end_empty_group(engine, group, now);
+        return ADMIT_YES;
+}
+
+void engine_empty_group_stored(JobGroup *group) {
+        hold_pools(group, false);
+}
+
+void engine_end_empty_group(Engine *engine, JobGroup *group, usec_t now) {
         end(engine, group, now);
         tell_later(engine, group, now);
         engine_retain_group(engine, group, now);
-        return ADMIT_YES;
 }
 
 int engine_submit_group(Engine *engine, Pool *pool, PoolPipeline *pipeline, Submission *submission,
@@ -304,6 +334,7 @@ void engine_forget_group(Engine *engine, JobGroup *group) {
                 group->pool->n_groups--;
         group_free(engine, group);
         if (n == 0) {
+                durable_forget_submission(engine, submission);
                 submission_free(submission);
                 return;
         }

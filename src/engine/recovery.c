@@ -75,6 +75,10 @@ static void end_submission(Recovery *r) {
         if (submission->key &&
                 (submission->key->n_unfinished == 0 || submission->n_jobs < submission->n_total))
                 submission->key->as_one = false;
+        if (submission->group && submission->n_total == 0) {
+                engine_end_empty_group(r->engine, submission->group, submission->submitted_at);
+                return;
+        }
         if (submission->n_jobs == 0) {
                 durable_forget_submission(r->engine, submission);
                 submission_free(submission);

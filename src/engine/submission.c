@@ -261,21 +261,23 @@ static void submit_borrowed(Engine *engine, Pool *pool, Submission *submission,
 
 /* No id is given out that may have been given out before the last start: more are asked for long
  * before these are used up, but the disk may be slow, or full. */
-static int reserve_ids(Engine *engine, size_t n) {
+int engine_reserve_ids(Engine *engine, size_t n) {
+        uint64_t limit;
+
         if (!engine->store)
                 return 0;
         if (store_has_failed(engine->store))
                 return -EIO;
-        if (n > store_id_limit(engine->store) - engine->next_id)
-                return -ENOSPC;
-        return 0;
+        /* A group may have taken the last one for itself. */
+        limit = store_id_limit(engine->store);
+        return engine->next_id > limit || n > limit - engine->next_id ? -ENOSPC : 0;
 }
 
 int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         const struct iovec *payloads, size_t n, bool borrow) {
         int r;
 
-        r = reserve_ids(engine, n);
+        r = engine_reserve_ids(engine, n);
         if (r < 0)
                 return r;
         r = slab_reserve(&engine->slab, n);

@@ -217,8 +217,10 @@ int daemon_run(Daemon *daemon) {
 Daemon *daemon_free(Daemon *daemon) {
         if (!daemon)
                 return NULL;
-        /* Pools that were made before a start failed. */
+        /* Pools that were made before a start failed. What is durable there goes on another time.
+         */
         if (daemon->engine && !list_is_empty(&daemon->engine->pools)) {
+                engine_shut_down(daemon->engine);
                 engine_dismiss(daemon->engine);
                 while (!list_is_empty(&daemon->engine->pools)) {
                         engine_turn(daemon->engine);

@@ -34,6 +34,7 @@ typedef struct Recovery {
         Job **finished;         /* owned; the jobs are not */
         size_t n_finished, room;
         Job *ended; /* jobs that end by having been at work too often, linked by next */
+        bool stays; /* the submission has a job that stays in the store, or was not read */
         uint64_t n_jobs;
         Stranger strangers[STRANGERS_MAX], *stranger;
         size_t n_strangers;
@@ -80,7 +81,8 @@ static void end_submission(Recovery *r) {
                 return;
         }
         if (submission->n_jobs == 0) {
-                durable_forget_submission(r->engine, submission);
+                if (!r->stays)
+                        durable_forget_submission(r->engine, submission);
                 submission_free(submission);
         }
 }
@@ -143,6 +145,7 @@ static int on_submission(void *userdata, const StoredSubmission *stored) {
         int r;
 
         end_submission(recovery);
+        recovery->stays = false;
         if (stored->to_pipeline)
                 pipeline = engine_find_pipeline(engine, stored->target);
         else
@@ -273,15 +276,12 @@ static const char *reason_to_end(
 }
 
 /* It ends here, which the store is told once it runs. */
-static int end_job(Recovery *r, Job *job, JobResult result, const char *error) {
-        if (job_ensure_details(job) < 0)
-                return -ENOMEM;
+static void end_job(Recovery *r, Job *job, JobResult result, const char *error) {
         free(job->details->error);
         job->details->error = strdup(error);
         pool_turn_away(job_pool(job), job, result, r->now);
         job->next = r->ended;
         r->ended = job;
-        return 0;
 }
 
 static int restore(Recovery *recovery, Pool *pool, Job *job, const StoredJob *stored) {
@@ -304,19 +304,32 @@ static int restore(Recovery *recovery, Pool *pool, Job *job, const StoredJob *st
                 job->due_at = job->details->finished_at;
                 return keep_finished(recovery, job);
         }
+        error = reason_to_end(pool, job, stored, &result, text);
+        if (error && job_ensure_details(job) < 0)
+                return -ENOMEM;
         job->submission->n_pending++;
         submission_charge_again(job->submission, job->size);
         if (job->submission->key)
                 submit_key_job_back(job->submission->key);
         if (job->submission->pipeline)
                 pipeline_enter(job->submission->pipeline, 1);
-        error = reason_to_end(pool, job, stored, &result, text);
-        if (error)
-                return end_job(recovery, job, result, error);
+        if (error) {
+                end_job(recovery, job, result, error);
+                return 0;
+        }
         pool_restore(pool, job, recovery->now);
         if (stored->was_running)
                 durable_tell_waits(recovery->engine, job->details);
         return 0;
+}
+
+static void discard(Engine *engine, Job *job) {
+        job->submission->n_jobs--;
+        job_table_remove(&engine->jobs, job);
+        free(job->data);
+        if (job->details)
+                job_details_free(job->details);
+        slab_free(&engine->slab, job);
 }
 
 static int on_job(void *userdata, const StoredJob *stored) {
@@ -336,6 +349,7 @@ static int on_job(void *userdata, const StoredJob *stored) {
                 log_error("Job %" PRIu64 " was at a stage that its pipeline does not have any "
                           "more: it stays in the store",
                         stored->id);
+                recovery->stays = true;
                 return 0;
         }
         r = slab_reserve(&engine->slab, 1);
@@ -364,8 +378,10 @@ static int on_job(void *userdata, const StoredJob *stored) {
         submission->n_jobs++;
         job_table_put(&engine->jobs, job);
         recovery->n_jobs++;
-        /* Whatever fails ends the start of the daemon, and with it this job. */
-        return restore(recovery, job_pool(job), job, stored);
+        r = restore(recovery, job_pool(job), job, stored);
+        if (r < 0)
+                discard(engine, job);
+        return r;
 }
 
 /* ---- all ---- */
@@ -387,6 +403,24 @@ static void tell_strangers(Recovery *r) {
         }
 }
 
+/* Among the results, in the order of their ends. */
+static void keep_finished_jobs(Recovery *r) {
+        if (r->n_finished > 0)
+                qsort(r->finished, r->n_finished, sizeof(*r->finished), by_end);
+        for (size_t i = 0; i < r->n_finished; i++)
+                engine_restore_finished(r->engine, r->finished[i]);
+        free(r->finished);
+}
+
+/* The daemon does not start. What has ended here has not, as nobody will write it. */
+static void give_up(Recovery *r) {
+        for (Job *job = r->ended, *next; job; job = next) {
+                next = job->next;
+                job->interrupted = true;
+                engine_keep_interrupted(job);
+        }
+}
+
 int engine_recover(Engine *engine) {
         static const StoreReader reader = { .submission = on_submission, .job = on_job };
         Recovery recovery = {
@@ -396,23 +430,20 @@ int engine_recover(Engine *engine) {
         };
         int r;
 
-        /* No worker takes one before all are there. */
+        /* No worker takes one before all are there and the store hears of what becomes of it. */
         list_for_each (l, &engine->pools)
                 pool_pause(list_entry(l, Pool, links), true);
         r = store_read_jobs(engine->store, &reader, &recovery);
+        recovery.stays |= r < 0;
         end_submission(&recovery);
-        list_for_each (l, &engine->pools)
-                engine_pause_pool(engine, list_entry(l, Pool, links), false);
-        if (r >= 0 && recovery.n_finished > 0)
-                qsort(recovery.finished, recovery.n_finished, sizeof(*recovery.finished), by_end);
-        for (size_t i = 0; r >= 0 && i < recovery.n_finished; i++)
-                engine_restore_finished(engine, recovery.finished[i]);
+        keep_finished_jobs(&recovery);
+        tell_strangers(&recovery);
+        if (r < 0) {
+                give_up(&recovery);
+                return r;
+        }
         list_for_each (l, &engine->pools)
                 engine_forget_surplus(engine, list_entry(l, Pool, links));
-        free(recovery.finished);
-        tell_strangers(&recovery);
-        if (r < 0)
-                return r;
         for (Job *job = recovery.ended, *next; job; job = next) {
                 next = job->next;
                 durable_job_ended(engine, job);
@@ -420,7 +451,10 @@ int engine_recover(Engine *engine) {
         if (recovery.n_jobs > 0)
                 log_info("%" PRIu64 " durable jobs are back", recovery.n_jobs);
         r = store_start(engine->store);
-        if (r >= 0)
-                engine_turn(engine);
-        return r;
+        if (r < 0)
+                return r;
+        list_for_each (l, &engine->pools)
+                engine_pause_pool(engine, list_entry(l, Pool, links), false);
+        engine_turn(engine);
+        return 0;
 }

@@ -210,9 +210,6 @@ static int begin_life(Store *store) {
         r = writer_find_files(store);
         if (r < 0)
                 return r;
-        r = sql_lengthen_log(&store->sql, LOG_PAGES + LOG_PAGES / 16);
-        if (r < 0)
-                return r;
         return marks_set_id_limit(store->marks, store->id_limit);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* What was running when the daemon was killed is written down first: the mark of a job becomes an
- * attempt and, unless it had ended, a crash of its row. That is done once however often it is
- * tried, as then the row has that attempt. Only then are the marks blank.
+ * attempt and a crash of its row. That is done once however often it is tried, as then the row has
+ * that attempt. Only then are the marks blank.
  *
  * What is read was checked for its form by SQLite and is not trusted further than that: a row that
  * says what cannot be is left where it is, and out of what is told, and that is logged. */
@@ -126,7 +126,41 @@ static int unpack_arguments(const Row *row, int column, char ***ret) {
         return 0;
 }
 
+/* Where a row has what all jobs of a submission have in common. */
+#define SUBMISSION_OPTIONS 4
+#define JOB_OPTIONS 17
+#define JOB_TARGET (JOB_OPTIONS + 9)
+#define JOB_DATA (JOB_OPTIONS + 16)
+
 /* 0, -EINVAL if it cannot be, or -ENOMEM. The list of arguments is the caller's to free(). */
+static int get_options(const Row *row, int first, StoredSubmission *ret) {
+        int r = 0;
+
+        ret->owner = (uint32_t) get_integer(row, first, 0, UINT32_MAX, &r);
+        ret->max_attempts = (uint32_t) get_integer(row, first + 1, 0, UINT32_MAX, &r);
+        ret->priority = (int16_t) get_integer(row, first + 2, PRIORITY_MIN, PRIORITY_MAX, &r);
+        ret->to_pipeline = get_integer(row, first + 3, 0, 1, &r);
+        ret->bind = get_integer(row, first + 4, 0, 1, &r);
+        ret->submitted_realtime = (usec_t) get_integer(row, first + 5, 0, INT64_MAX, &r);
+        ret->delay = get_time(row, first + 6, USEC_INFINITY, &r);
+        ret->queue_timeout = get_time(row, first + 7, USEC_INFINITY, &r);
+        ret->run_timeout = get_time(row, first + 8, USEC_INFINITY, &r);
+        ret->target = get_text(row, first + 9, &r);
+        ret->tag = get_text(row, first + 10, &r);
+        ret->concurrency_key = get_text(row, first + 11, &r);
+        ret->key = get_text(row, first + 13, &r);
+        if (ret->key) {
+                ret->key_digest = sqlite3_column_blob(row->statement, first + 14);
+                if (sqlite3_column_bytes(row->statement, first + 14) != STORE_DIGEST_SIZE)
+                        r = -EINVAL;
+                ret->as_one = get_integer(row, first + 15, 0, 1, &r);
+        }
+        if (r < 0 || is_null(row, first + 12))
+                return r;
+        return unpack_arguments(row, first + 12, &ret->arguments);
+}
+
+/* The same of a row of its own. */
 static int get_submission(const Row *row, StoredSubmission *ret) {
         int r = 0;
         bool is_group = get_integer(row, 1, 0, 1, &r);
@@ -137,29 +171,21 @@ static int get_submission(const Row *row, StoredSubmission *ret) {
                 .group_id = is_group ? (uint64_t) id : 0,
                 .group_policy = (GroupPolicy) get_integer(row, 2, 0, _GROUP_POLICY_MAX - 1, &r),
                 .n_total = (uint32_t) get_integer(row, 3, 0, UINT32_MAX, &r),
-                .owner = (uint32_t) get_integer(row, 4, 0, UINT32_MAX, &r),
-                .max_attempts = (uint32_t) get_integer(row, 5, 0, UINT32_MAX, &r),
-                .priority = (int16_t) get_integer(row, 6, PRIORITY_MIN, PRIORITY_MAX, &r),
-                .to_pipeline = get_integer(row, 7, 0, 1, &r),
-                .bind = get_integer(row, 8, 0, 1, &r),
-                .submitted_realtime = (usec_t) get_integer(row, 9, 0, INT64_MAX, &r),
-                .delay = get_time(row, 10, USEC_INFINITY, &r),
-                .queue_timeout = get_time(row, 11, USEC_INFINITY, &r),
-                .run_timeout = get_time(row, 12, USEC_INFINITY, &r),
-                .target = get_text(row, 13, &r),
-                .tag = get_text(row, 14, &r),
-                .concurrency_key = get_text(row, 15, &r),
-                .key = get_text(row, 17, &r),
-                .key_digest = sqlite3_column_blob(row->statement, 18),
-                .as_one = get_integer(row, 19, 0, 1, &r),
         };
-        if (r >= 0 && ret->key && sqlite3_column_bytes(row->statement, 18) != STORE_DIGEST_SIZE)
-                r = -EINVAL;
-        if (r >= 0 && ret->n_total > JOB_ID_MAX + 1 - ret->first_id)
-                r = -EINVAL;
-        if (r < 0 || is_null(row, 16))
-                return r;
-        return unpack_arguments(row, 16, &ret->arguments);
+        if (r < 0 || ret->n_total > JOB_ID_MAX + 1 - ret->first_id)
+                return -EINVAL;
+        return get_options(row, SUBMISSION_OPTIONS, ret);
+}
+
+/* And of a job that is a submission of its own. */
+static int get_single(const Row *row, StoredSubmission *ret) {
+        int r = 0;
+
+        *ret = (StoredSubmission){
+                .first_id = (uint64_t) get_integer(row, 0, 1, (int64_t) JOB_ID_MAX, &r),
+                .n_total = 1,
+        };
+        return r < 0 ? r : get_options(row, JOB_OPTIONS, ret);
 }
 
 /* 0, -EINVAL if it cannot be, or -ENOMEM. */
@@ -190,8 +216,8 @@ static int get_job(const Row *row, const StoredSubmission *submission, StoredJob
                 .finished_at = get_time(row, 14, 0, &r),
                 .duration = get_time(row, 15, 0, &r),
                 .error = get_text(row, 16, &r),
-                .data = sqlite3_column_blob(row->statement, 17),
-                .size = (uint32_t) sqlite3_column_bytes(row->statement, 17),
+                .data = sqlite3_column_blob(row->statement, JOB_DATA),
+                .size = (uint32_t) sqlite3_column_bytes(row->statement, JOB_DATA),
         };
         if (ret->size > 0 && !ret->data)
                 r = -ENOMEM;
@@ -219,13 +245,55 @@ static int64_t job_id(const Reading *reading) {
         return sqlite3_column_int64(reading->jobs.statement, 0);
 }
 
-/* Those before `id` belong to no submission. */
+static bool is_single(const Reading *reading) {
+        return !is_null(&reading->jobs, JOB_TARGET);
+}
+
+/* The job that `jobs` is at, of the submission that was told of last. */
+static int read_job(Reading *reading, const StoredSubmission *submission) {
+        StoredJob job;
+        int r;
+
+        r = get_job(&reading->jobs, submission, &job);
+        if (r == -EINVAL) {
+                reading->n_bad_jobs++;
+                return next_job(reading);
+        }
+        if (r < 0)
+                return r;
+        reading->store->must_forget_crashed |= job.was_running;
+        r = reading->reader->job(reading->userdata, &job);
+        return r < 0 ? r : next_job(reading);
+}
+
+static int read_single(Reading *reading) {
+        _cleanup_free_ char **arguments = NULL;
+        StoredSubmission submission;
+        int r;
+
+        r = get_single(&reading->jobs, &submission);
+        if (r == -EINVAL) {
+                reading->n_bad_jobs++;
+                return next_job(reading);
+        }
+        if (r < 0)
+                return r;
+        arguments = submission.arguments;
+        r = reading->reader->submission(reading->userdata, &submission);
+        return r < 0 ? r : read_job(reading, &submission);
+}
+
+/* Those before `id` are submissions of their own, or else belong to none. */
 static int pass_jobs(Reading *reading, int64_t id) {
         int r = 0;
 
         while (reading->has_job && job_id(reading) < id && r >= 0) {
-                reading->n_bad_jobs++;
-                r = next_job(reading);
+                if (is_single(reading))
+                        r = read_single(reading);
+                else {
+                        reading->n_bad_jobs++;
+                        r = next_job(reading);
+                }
         }
         return r;
 }
@@ -234,20 +302,8 @@ static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
         int64_t end = (int64_t) (submission->first_id + submission->n_total);
         int r = 0;
 
-        while (reading->has_job && job_id(reading) < end && r >= 0) {
-                StoredJob job;
-
-                r = get_job(&reading->jobs, submission, &job);
-                if (r >= 0) {
-                        reading->store->must_forget_crashed |= job.was_running;
-                        r = reading->reader->job(reading->userdata, &job);
-                } else if (r == -EINVAL) {
-                        reading->n_bad_jobs++;
-                        r = 0;
-                }
-                if (r >= 0)
-                        r = next_job(reading);
-        }
+        while (reading->has_job && job_id(reading) < end && !is_single(reading) && r >= 0)
+                r = read_job(reading, submission);
         return r;
 }
 
@@ -334,7 +390,6 @@ static int put_crashed(Store *store, void *userdata) {
                 row_integer(&row, (int64_t) crashed->marks[i].id);
                 row_integer(&row, crashed->marks[i].stage);
                 row_integer(&row, crashed->marks[i].attempt);
-                row_integer(&row, !crashed->marks[i].has_ended);
                 r = row_run(&row);
         }
         return r;

@@ -2,7 +2,9 @@
 
 /* A job belongs to the submission whose ids its own is among, so there is no index, and to read all
  * is to merge two walks in the order of ids. A submission is known by its group if it is one, else
- * by its first job. What most jobs do not have is NULL, which takes no room but a byte.
+ * by its first job. A submission of one job has no row of its own: what it says is in the job's, so
+ * that a commit writes one page less, which is half of them. What most jobs do not have is NULL,
+ * which takes no room but a byte.
  *
  * Tables are STRICT, so a damaged value of another type is found by quick_check and not by us.
  * Times are CLOCK_REALTIME in microseconds, NULL = never or not yet. */
@@ -50,7 +52,7 @@ static const char *const migrations[SQL_VERSION] = {
         " arguments BLOB,"
         " key TEXT,"
         " key_digest BLOB,"
-        " as_one INTEGER NOT NULL"
+        " as_one INTEGER"
         ") STRICT;"
         "CREATE TABLE job ("
         " id INTEGER PRIMARY KEY,"
@@ -70,6 +72,23 @@ static const char *const migrations[SQL_VERSION] = {
         " finished INTEGER,"
         " duration INTEGER,"
         " error TEXT,"
+        /* Of a job that is a submission of its own. */
+        " owner INTEGER,"
+        " max_attempts INTEGER,"
+        " own_priority INTEGER,"
+        " to_pipeline INTEGER,"
+        " bind INTEGER,"
+        " submitted INTEGER,"
+        " delay INTEGER,"
+        " queue_timeout INTEGER,"
+        " run_timeout INTEGER,"
+        " target TEXT,"
+        " tag TEXT,"
+        " concurrency_key TEXT,"
+        " arguments BLOB,"
+        " key TEXT,"
+        " key_digest BLOB,"
+        " as_one INTEGER,"
         " data BLOB NOT NULL"
         ") STRICT;",
 };
@@ -94,6 +113,12 @@ static const char *const statements[_SQL_MAX] = {
         [SQL_JOB] =
                 "INSERT INTO job (id, stage, priority, attempt, asked, crashes, crashed, kicked,"
                 " due, ready, data) VALUES (?, ?, ?, 0, 0, 0, 0, 0, ?, ?, ?)",
+        [SQL_SINGLE] = "INSERT INTO job (id, stage, priority, attempt, asked, crashes, crashed,"
+                       " kicked, due, ready, data, owner, max_attempts, own_priority, to_pipeline,"
+                       " bind, submitted, delay, queue_timeout, run_timeout, target, tag,"
+                       " concurrency_key, arguments, key, key_digest, as_one)"
+                       " VALUES (?, ?, ?, 0, 0, 0, 0, 0, ?, ?, ?,"
+                       " ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         [SQL_END] =
                 "UPDATE job SET stage = ?2, priority = ?3, attempt = ?4, asked = ?5, crashed = 0,"
                 " kicked = ?6, result = ?7, worker = ?8, exit_status = ?9, started = ?10,"
@@ -117,6 +142,7 @@ static const char *const statements[_SQL_MAX] = {
                                " WHERE target = ? AND to_pipeline = ?",
         [SQL_FORGET_SUBMISSIONS_TO] = "DELETE FROM submission WHERE target = ? AND to_pipeline = ?",
 
+        [SQL_FORGET_SINGLES_TO] = "DELETE FROM job WHERE target = ? AND to_pipeline = ?",
         [SQL_FORGET_EMPTY] = "DELETE FROM submission WHERE NOT is_group AND NOT EXISTS (SELECT 1"
                              " FROM job WHERE job.id >= submission.id"
                              " AND job.id < submission.id + n_total)",
@@ -132,8 +158,10 @@ static const char *const statements[_SQL_MAX] = {
                 " concurrency_key, arguments, key, key_digest, as_one FROM submission ORDER BY id",
         [SQL_READ_JOBS] =
                 "SELECT id, stage, priority, attempt, asked, crashes, crashed, kicked, due, ready,"
-                " result, worker, exit_status, started, finished, duration, error, data FROM job"
-                " ORDER BY id",
+                " result, worker, exit_status, started, finished, duration, error, owner,"
+                " max_attempts, own_priority, to_pipeline, bind, submitted, delay, queue_timeout,"
+                " run_timeout, target, tag, concurrency_key, arguments, key, key_digest, as_one,"
+                " data FROM job ORDER BY id",
         [SQL_LAST_ID] = "SELECT max(coalesce((SELECT max(id) FROM job), 0),"
                         " coalesce((SELECT max(id) FROM submission), 0))",
 

@@ -77,6 +77,9 @@ struct Store {
 
 /* ---- writer.c ---- */
 
+/* The first thing that the thread does. */
+void writer_begin(Store *store);
+
 /* Commits what is pending as far as that goes, and moves what was decided to `told`. */
 void writer_commit(Store *store, List *told);
 

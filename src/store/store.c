@@ -72,11 +72,21 @@ static bool run_round(Store *store, bool *busy) {
         return !stops;
 }
 
+/* That it has failed is told also if nothing waits to be. */
+static void begin(Store *store) {
+        List none = LIST_INIT(none);
+
+        writer_begin(store);
+        if (atomic_load(&store->has_failed))
+                give_back(store, &none, /* wake= */ true);
+}
+
 static void *store_main(void *userdata) {
         Store *store = userdata;
         bool busy = false;
 
         (void) pthread_setname_np(pthread_self(), "store");
+        begin(store);
         while (run_round(store, &busy))
                 ;
         return NULL;

@@ -62,69 +62,97 @@ static int pack_arguments(char *const *arguments, void **ret, uint32_t *ret_size
         return 0;
 }
 
+/* What all jobs of a submission have in common; borrows `arguments` until the row has run. 0 or
+ * -ENOMEM. */
+static int row_options(Row *row, const StoreChange *change, void **arguments) {
+        const Submission *submission = change->submit.submission;
+        uint32_t size = 0;
+        int r;
+
+        row_integer(row, submission->owner);
+        row_integer(row, submission->max_attempts);
+        row_integer(row, submission->priority);
+        row_integer(row, change->submit.to_pipeline);
+        row_integer(row, submission->bind);
+        row_integer(row, (int64_t) submission->submitted_realtime);
+        row_time(row, submission->delay);
+        row_time(row, submission->queue_timeout);
+        row_time(row, submission->run_timeout);
+        row_text(row, change->submit.target);
+        row_text(row, submission->tag);
+        row_text(row, submission->concurrency_key);
+        if (submission->arguments) {
+                r = pack_arguments(submission->arguments, arguments, &size);
+                if (r < 0)
+                        return r;
+                row_blob(row, *arguments, size);
+        } else
+                row_null(row);
+        row_text(row, change->submit.key);
+        if (change->submit.key) {
+                row_blob(row, change->submit.key_digest, STORE_DIGEST_SIZE);
+                row_integer(row, change->submit.as_one);
+        } else {
+                row_null(row);
+                row_null(row);
+        }
+        return 0;
+}
+
 static int put_submission(Store *store, const StoreChange *change) {
         const Submission *submission = change->submit.submission;
         Row row = sql_row(&store->sql, SQL_SUBMISSION);
         _cleanup_free_ void *arguments = NULL;
-        uint32_t size = 0;
+        bool is_group = change->submit.group_id > 0;
         int r;
 
-        if (submission->arguments) {
-                r = pack_arguments(submission->arguments, &arguments, &size);
-                if (r < 0)
-                        return r;
-        }
         row_integer(&row, (int64_t) submission_key(change->submit.group_id, submission->first_id));
-        row_integer(&row, change->submit.group_id > 0);
-        row_integer(&row, change->submit.group_id > 0 ? (int) change->submit.group_policy : 0);
+        row_integer(&row, is_group);
+        row_integer(&row, is_group ? (int) change->submit.group_policy : 0);
         row_integer(&row, submission->n_total);
-        row_integer(&row, submission->owner);
-        row_integer(&row, submission->max_attempts);
-        row_integer(&row, submission->priority);
-        row_integer(&row, change->submit.to_pipeline);
-        row_integer(&row, submission->bind);
-        row_integer(&row, (int64_t) submission->submitted_realtime);
-        row_time(&row, submission->delay);
-        row_time(&row, submission->queue_timeout);
-        row_time(&row, submission->run_timeout);
-        row_text(&row, change->submit.target);
-        row_text(&row, submission->tag);
-        row_text(&row, submission->concurrency_key);
-        if (arguments)
-                row_blob(&row, arguments, size);
+        r = row_options(&row, change, &arguments);
+        return r < 0 ? r : row_run(&row);
+}
+
+static void row_job(Row *row, const Store *store, const Job *job) {
+        const Submission *submission = job->submission;
+        usec_t as_submitted = usec_add(submission->submitted_at, submission->delay);
+
+        row_integer(row, (int64_t) job->id);
+        row_integer(row, job->stage);
+        if (job->priority == submission->priority)
+                row_null(row);
         else
-                row_null(&row);
-        row_text(&row, change->submit.key);
-        if (change->submit.key)
-                row_blob(&row, change->submit.key_digest, STORE_DIGEST_SIZE);
-        else
-                row_null(&row);
-        row_integer(&row, change->submit.as_one);
-        return row_run(&row);
+                row_integer(row, job->priority);
+        row_time(row,
+                job->due_at == as_submitted ? USEC_INFINITY : stored_monotonic(store, job->due_at));
+        row_time(row,
+                job->details ? stored_monotonic(store, job->details->ready_at) : USEC_INFINITY);
+        row_blob(row, job->data, job->size);
 }
 
 static int put_job(Store *store, const Job *job) {
-        const Submission *submission = job->submission;
-        usec_t as_submitted = usec_add(submission->submitted_at, submission->delay);
         Row row = sql_row(&store->sql, SQL_JOB);
 
-        row_integer(&row, (int64_t) job->id);
-        row_integer(&row, job->stage);
-        if (job->priority == submission->priority)
-                row_null(&row);
-        else
-                row_integer(&row, job->priority);
-        row_time(&row,
-                job->due_at == as_submitted ? USEC_INFINITY : stored_monotonic(store, job->due_at));
-        row_time(&row,
-                job->details ? stored_monotonic(store, job->details->ready_at) : USEC_INFINITY);
-        row_blob(&row, job->data, job->size);
+        row_job(&row, store, job);
         return row_run(&row);
+}
+
+static int put_single(Store *store, const StoreChange *change) {
+        Row row = sql_row(&store->sql, SQL_SINGLE);
+        _cleanup_free_ void *arguments = NULL;
+        int r;
+
+        row_job(&row, store, change->submit.first);
+        r = row_options(&row, change, &arguments);
+        return r < 0 ? r : row_run(&row);
 }
 
 static int do_submit(Store *store, const StoreChange *change) {
         int r;
 
+        if (change->submit.submission->n_total == 1 && change->submit.group_id == 0)
+                return put_single(store, change);
         r = put_submission(store, change);
         for (const Job *job = change->submit.first; job && r >= 0; job = job->next)
                 r = put_job(store, job);
@@ -230,9 +258,16 @@ static int do_object(Store *store, const StoreChange *change) {
         return row_run(&row);
 }
 
+static int forget_to(Store *store, SqlId id, const char *target, bool to_pipeline) {
+        Row row = sql_row(&store->sql, id);
+
+        row_text(&row, target);
+        row_integer(&row, to_pipeline);
+        return row_run(&row);
+}
+
 static int forget_submissions_to(Store *store, const char *target, bool to_pipeline) {
         Row all = sql_row(&store->sql, SQL_SUBMISSIONS_TO);
-        Row gone = sql_row(&store->sql, SQL_FORGET_SUBMISSIONS_TO);
         int r;
 
         row_text(&all, target);
@@ -247,11 +282,9 @@ static int forget_submissions_to(Store *store, const char *target, bool to_pipel
                         return r;
                 }
         }
-        if (r < 0)
-                return r;
-        row_text(&gone, target);
-        row_integer(&gone, to_pipeline);
-        return row_run(&gone);
+        if (r >= 0)
+                r = forget_to(store, SQL_FORGET_SUBMISSIONS_TO, target, to_pipeline);
+        return r < 0 ? r : forget_to(store, SQL_FORGET_SINGLES_TO, target, to_pipeline);
 }
 
 static int do_forget_object(Store *store, const StoreChange *change) {
@@ -524,6 +557,17 @@ int writer_run(Store *store, int (*change)(Store *store, void *userdata), void *
 }
 
 /* ---- when there is time ---- */
+
+void writer_begin(Store *store) {
+        int r;
+
+        /* And some more, for the commit with which the limit is reached. */
+        r = sql_lengthen_log(&store->sql, LOG_PAGES + LOG_PAGES / 16);
+        if (r < 0) {
+                writer_note(store, r);
+                writer_fail(store, "cannot make the log");
+        }
+}
 
 static int ask(Store *store, SqlId id, int64_t *ret) {
         Row row = sql_row(&store->sql, id);

@@ -425,6 +425,12 @@ static void rows_that_cannot_be_are_left_out(void **state) {
                 "UPDATE job SET id = 77 WHERE id = 2",
                 "UPDATE submission SET n_total = 1 WHERE id = 1",
                 "UPDATE submission SET id = 2 WHERE id = 1",
+                "UPDATE job SET owner = -1 WHERE id = 3",
+                "UPDATE job SET own_priority = 1001 WHERE id = 3",
+                "UPDATE job SET submitted = -1 WHERE id = 3",
+                "UPDATE job SET tag = char(0) WHERE id = 3",
+                "UPDATE job SET arguments = x'41' WHERE id = 3",
+                "UPDATE job SET target = NULL WHERE id = 3",
         };
 
         for (size_t i = 0; i < ELEMENTSOF(rows); i++) {

@@ -31,12 +31,6 @@ static void check(TryStore *t, uint64_t seed, unsigned acked, unsigned doubtful,
         assert_false(try_has_set_aside(t));
 }
 
-static void make_small(TryStore *t) {
-        t->store->log_limit = 8;
-        t->store->spare_pages = 4;
-        t->store->retry_interval = USEC_PER_MSEC;
-}
-
 /* Lives through the steps until one fails. Returns whether anything was made to fail. */
 static bool live(uint64_t seed, VfsOp op, VfsFault fault, unsigned n, unsigned n_more) {
         bool refused[N_STEPS + 1] = {}, failed;
@@ -50,6 +44,7 @@ static bool live(uint64_t seed, VfsOp op, VfsFault fault, unsigned n, unsigned n
                 "seed %u, operation %i, fault %i, number %u and %u more", (unsigned) seed, op,
                 fault, n, n_more);
         try_init(&t);
+        t.is_small = true;
         vfs_fail(op, fault, n, n_more);
         r = try_try_open(&t, /* start= */ true);
         scenario_begin(&scenario, &t, seed);
@@ -57,7 +52,6 @@ static bool live(uint64_t seed, VfsOp op, VfsFault fault, unsigned n, unsigned n
                 bool orderly;
 
                 doubtful = i;
-                make_small(&t);
                 if (!scenario_step(&scenario, &orderly)) {
                         try_close(&t, orderly);
                         r = try_try_open(&t, /* start= */ true);

@@ -94,9 +94,8 @@ static bool live(uint64_t seed, unsigned n, unsigned more) {
 
         (void) snprintf(what, sizeof(what), "seed %u, request %u", (unsigned) seed, n);
         try_init(&t);
+        t.is_small = true;
         try_open(&t, /* start= */ true);
-        t.store->retry_interval = USEC_PER_MSEC;
-        t.store->log_limit = 8;
         scenario_begin(&scenario, &t, seed);
         fail_from(n, more);
         for (unsigned i = 1; i <= N_STEPS; i++) {
@@ -108,7 +107,6 @@ static bool live(uint64_t seed, unsigned n, unsigned more) {
 
                         try_close(&t, orderly);
                         try_open(&t, /* start= */ true);
-                        t.store->retry_interval = USEC_PER_MSEC;
                         atomic_store(&n_left, left);
                         continue;
                 }

@@ -31,14 +31,13 @@ static unsigned from_environment(const char *name, unsigned otherwise) {
 static void live(uint64_t seed, TryStore *t) {
         Scenario scenario;
 
+        t->is_small = true;
         vfs_record_begin();
         try_open(t, /* start= */ true);
         scenario_begin(&scenario, t, seed);
         for (unsigned i = 1; i <= N_STEPS; i++) {
                 bool orderly;
 
-                t->store->log_limit = 8;
-                t->store->spare_pages = 4;
                 if (!scenario_step(&scenario, &orderly)) {
                         vfs_record_note(NOTE_POSTED, i);
                         try_close(t, orderly);

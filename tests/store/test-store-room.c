@@ -123,8 +123,8 @@ static void on_a_full_disk_jobs_end_and_none_are_taken(void **state) {
 
         if (!mount_small_disk(t, "size=64m"))
                 skip();
+        t->is_small = true;
         try_open(t, true);
-        t->store->retry_interval = USEC_PER_MSEC;
         try_submit(t, N, 20000);
         assert_int_equal(try_wait(t), 0);
         fill_disk(t);
@@ -172,8 +172,8 @@ static void what_has_no_room_at_all_waits_until_there_is(void **state) {
         output[OUTPUT] = '\0';
         if (!mount_small_disk(t, "size=64m"))
                 skip();
+        t->is_small = true;
         try_open(t, true);
-        t->store->retry_interval = USEC_PER_MSEC;
         try_submit(t, 1, 10);
         assert_int_equal(try_wait(t), 0);
         fill_disk(t);

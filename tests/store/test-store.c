@@ -23,8 +23,8 @@ static void submit_plain(TryStore *t) {
         try_submit(t, 2, 4);
 }
 
-static void submit_all_options(TryStore *t) {
-        TryChange *c = try_submission(t, 2, 0);
+static void submit_all_options(TryStore *t, size_t n) {
+        TryChange *c = try_submission(t, n, 0);
         const char *arguments[] = { "-v", "", "two words", NULL };
 
         c->submission.owner = UINT32_MAX - 1;
@@ -40,8 +40,16 @@ static void submit_all_options(TryStore *t) {
         c->change.submit.target = "line";
         c->change.submit.to_pipeline = true;
         c->jobs[0].priority = 1000;
-        c->jobs[1].priority = -1000;
+        c->jobs[n - 1].priority = n > 1 ? -1000 : 7;
         try_post(t, c);
+}
+
+static void submit_single_all_options(TryStore *t) {
+        submit_all_options(t, 1);
+}
+
+static void submit_two_all_options(TryStore *t) {
+        submit_all_options(t, 2);
 }
 
 static void submit_no_arguments(TryStore *t) {
@@ -212,6 +220,7 @@ static void forget_pool(TryStore *t) {
         c = try_submission(t, 1, 1);
         c->change.submit.target = "q";
         try_post(t, c);
+        try_submit(t, 1, 1);
         t->next_id++;
         c = try_submission(t, 0, 0);
         c->change.submit.group_id = c->submission.first_id - 1;
@@ -236,7 +245,13 @@ static void each_change_is_there_after_a_restart(void **state) {
                         SUBMISSION("1", "2") ENDLESS
                         "\njob 1 waits priority=0 attempt=0 due=+0 data=bcde\n"
                         "job 2 waits priority=0 attempt=0 due=+0 data=cdef\n" },
-                { "all options", submit_all_options,
+                { "all options of one", submit_single_all_options,
+                        "submission 1 n=1 owner=4294967294 max=7 priority=-1000 target=line "
+                        "pipeline"
+                        " bind submitted=+0 delay=3600000000 queue=5 run=6 tag=a tag key=a key"
+                        " arguments \"-v\" \"\" \"two words\"\n"
+                        "job 1 waits priority=7 attempt=0 due=+3600 data=\n" },
+                { "all options of two", submit_two_all_options,
                         "submission 1 n=2 owner=4294967294 max=7 priority=-1000 target=line "
                         "pipeline"
                         " bind submitted=+0 delay=3600000000 queue=5 run=6 tag=a tag key=a key"

@@ -127,6 +127,11 @@ int try_try_open(TryStore *t, bool start) {
         }
         assert_null(error);
         t->next_id = store_next_id(t->store);
+        if (t->is_small) {
+                t->store->log_limit = 8;
+                t->store->spare_pages = 4;
+                t->store->retry_interval = USEC_PER_MSEC;
+        }
         return start ? store_start(t->store) : 0;
 }
 

@@ -17,6 +17,7 @@ struct TryStore {
         usec_t base, base_realtime; /* the moment, to which all that is dumped is relative */
         Store *store;               /* NULL = not open */
         uint64_t next_id;
+        bool is_small;   /* limits so low that they are met; and no waiting for room */
         bool each_alone; /* wait after each post */
         bool refuses;    /* what may be refused is not even posted */
         unsigned n_done;

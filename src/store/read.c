@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* What was running when the daemon was killed is written down first: the mark of a job becomes an
- * attempt and a crash of its row. That is done once however often it is tried, as then the row has
- * that attempt. Only then are the marks blank.
+ * attempt and, unless it had ended, a crash of its row. That is done once however often it is
+ * tried, as then the row has that attempt. Only then are the marks blank.
  *
  * What is read was checked for its form by SQLite and is not trusted further than that: a row that
  * says what cannot be is left where it is, and out of what is told, and that is logged. */
@@ -390,6 +390,7 @@ static int put_crashed(Store *store, void *userdata) {
                 row_integer(&row, (int64_t) crashed->marks[i].id);
                 row_integer(&row, crashed->marks[i].stage);
                 row_integer(&row, crashed->marks[i].attempt);
+                row_integer(&row, !crashed->marks[i].has_ended);
                 r = row_run(&row);
         }
         return r;

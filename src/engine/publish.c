@@ -145,8 +145,11 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         job->due_at = now;
         /* Others of its submission may end in other pools at this moment: main counts them, and is
          * the only one who knows whether somebody waits for the last one, or for the credit. */
-        if (unlikely(submission->pipeline))
+        if (unlikely(submission->pipeline)) {
                 pool_name_stage(pool, job);
+                if (job->details && job->details->finished_at == 0)
+                        job->details->finished_at = now;
+        }
         /* The end of a durable job is one only once it is on the disk. */
         if (unlikely(submission->pipeline || submission->durable)) {
                 job->unsettled = submission->durable;

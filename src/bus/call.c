@@ -104,7 +104,7 @@ void call_answer_when_stored(Call *call, sd_bus_message *reply) {
 /* The change was made, so it is too late to say that too many calls wait. */
 int call_reply_when_stored(
         Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error) {
-        Call *call;
+        Call *call = NULL;
         int r;
 
         if (!client->link->server->engine->store)

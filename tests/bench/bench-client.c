@@ -222,12 +222,12 @@ static int check_run_clock(const Bench *bench, sd_bus_message *reply, uint64_t f
         return 0;
 }
 
-static int build_run(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+static int build_one(const Bench *bench, const char *member, uint64_t first, sd_bus_message **ret) {
         const Payload payload = payload_of(first);
         _cleanup_message_ sd_bus_message *m = NULL;
         int r;
 
-        r = new_pool_call(bench, "Run", &m);
+        r = new_pool_call(bench, member, &m);
         if (r < 0)
                 return r;
         r = sd_bus_message_append_array(m, 'y', &payload, sizeof(payload));
@@ -238,6 +238,10 @@ static int build_run(const Bench *bench, uint64_t first, uint64_t n, sd_bus_mess
                 return r;
         *ret = TAKE_PTR(m);
         return 0;
+}
+
+static int build_run(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        return build_one(bench, "Run", first, ret);
 }
 
 static int check_run(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
@@ -327,6 +331,19 @@ static int check_submit_many(
         return n_accepted == n ? 0 : -EBADMSG;
 }
 
+static int build_submit(const Bench *bench, uint64_t first, uint64_t n, sd_bus_message **ret) {
+        return build_one(bench, "Submit", first, ret);
+}
+
+static int check_submit(const Bench *bench, sd_bus_message *reply, uint64_t first, uint64_t n) {
+        const char *path;
+        uint64_t id;
+        int r;
+
+        r = sd_bus_message_read(reply, "to", &id, &path);
+        return r < 0 ? r : 0;
+}
+
 static const CallKind kind_run_many = {
         .name = "runmany",
         .unit = "jobs/s",
@@ -374,6 +391,13 @@ static const CallKind kind_empty = {
         .unit = "calls/s",
         .build = build_empty,
         .check = check_empty,
+};
+
+static const CallKind kind_submit = {
+        .name = "submit",
+        .unit = "jobs/s",
+        .build = build_submit,
+        .check = check_submit,
 };
 
 static const CallKind kind_submit_many = {
@@ -681,7 +705,8 @@ static int verb_paced(const Bench *bench, const uint64_t *args) {
 
 /* Fills the pool, paused, so that all of it waits. No warm-up: what the first job costs belongs to
  * the memory that is measured from outside. */
-static int verb_submit_many(const Bench *bench, const uint64_t *args) {
+static int submit_measure(
+        const Bench *bench, const CallKind *kind, uint64_t n, uint64_t block, uint64_t in_flight) {
         _cleanup_message_ sd_bus_message *pause = NULL, *reply = NULL;
         uint64_t nsec, p99;
         int r;
@@ -692,12 +717,19 @@ static int verb_submit_many(const Bench *bench, const uint64_t *args) {
         r = call_and_wait(bench->bus, pause, &reply);
         if (r < 0)
                 return r;
-        r = flood_run(bench, &kind_submit_many, args[0], args[1], 2, &nsec, &p99);
+        r = flood_run(bench, kind, n, block, in_flight, &nsec, &p99);
         if (r < 0)
                 return r;
-        print_figure(kind_submit_many.name, (double) args[0] * 1e9 / (double) nsec,
-                kind_submit_many.unit);
+        print_figure(kind->name, (double) n * 1e9 / (double) nsec, kind->unit);
         return 0;
+}
+
+static int verb_submit_many(const Bench *bench, const uint64_t *args) {
+        return submit_measure(bench, &kind_submit_many, args[0], args[1], 2);
+}
+
+static int verb_submit(const Bench *bench, const uint64_t *args) {
+        return submit_measure(bench, &kind_submit, args[0], 1, args[1]);
 }
 
 static int get_counter(const Bench *bench, const char *name, uint64_t *ret) {
@@ -921,6 +953,7 @@ static const struct Verb {
         { "pipelined", "N INFLIGHT", 2, verb_pipelined },
         { "process", "N INFLIGHT", 2, verb_process },
         { "single", "N", 1, verb_single },
+        { "submit", "N INFLIGHT", 2, verb_submit },
         { "submit-many", "N BLOCK", 2, verb_submit_many },
         { "true", "N", 1, verb_true },
         { "wire", "N", 1, verb_wire },

@@ -60,6 +60,7 @@ class Sizes:
     calls: int
     pipelined: int
     single: int
+    durable: int
     waiting: int
     waiting_repeats: int
     queue_lengths: tuple[int, ...]
@@ -71,11 +72,11 @@ class Sizes:
 
 
 FULL = Sizes(pairs=5, commands=5000, many=1000000, packed=5000000, wire=10000, leases=100000,
-             calls=100000, pipelined=200000, single=5000, waiting=1000000, waiting_repeats=3,
+             calls=100000, pipelined=200000, single=5000, durable=5000, waiting=1000000, waiting_repeats=3,
              queue_lengths=(10**3, 10**4, 10**5, 10**6, 10**7), paced=1000000, paced_runs=3,
              idle_seconds=30, settle_seconds=2, judged=True)
 QUICK = Sizes(pairs=1, commands=100, many=20000, packed=20000, wire=1000, leases=2000, calls=2000,
-              pipelined=2000, single=200, waiting=20000, waiting_repeats=1,
+              pipelined=2000, single=200, durable=200, waiting=20000, waiting_repeats=1,
               queue_lengths=(10**3, 10**4), paced=20000, paced_runs=1, idle_seconds=1,
               settle_seconds=0.2, judged=False)
 
@@ -180,11 +181,12 @@ def wait_until_it_listens(name, process, path):
 
 class Daemon:
     """A sluiced with settings of its own, on a direct socket in a directory that goes away; with a
-    bus, also there."""
+    bus, also there; with a folder for its state, which stays."""
 
-    def __init__(self, sluiced, files, bus=None):
+    def __init__(self, sluiced, files, bus=None, state=None):
         self.sluiced, self.files = sluiced, files
-        self.option = "--user" if bus else "--no-bus"
+        self.options = ["--user" if bus else "--no-bus"]
+        self.options += [f"--state={state}"] if state else []
         self.environment = {**os.environ, "DBUS_SESSION_BUS_ADDRESS": bus.address} if bus else None
 
     def __enter__(self):
@@ -197,7 +199,7 @@ class Daemon:
         self.socket = top / "bus"
         self.log = (top / "log").open("w+")
         self.process = subprocess.Popen(
-            [self.sluiced, self.option, f"--listen={self.socket}", f"--config={top / 'config'}",
+            [self.sluiced, *self.options, f"--listen={self.socket}", f"--config={top / 'config'}",
              "--log-level=warning"],
             stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, env=self.environment)
         try:
@@ -295,12 +297,17 @@ class Bus:
 
 
 class Beanstalkd:
-    """A beanstalkd that keeps nothing on a disk, on a socket in a directory that goes away."""
+    """A beanstalkd on a socket in a directory that goes away; it keeps nothing on a disk, or in a
+    log there that is synced for each job before that is told."""
+
+    def __init__(self, durable=False):
+        self.durable = durable
 
     def __enter__(self):
         self.directory = tempfile.TemporaryDirectory(prefix="sluice-bench-")
         self.socket = pathlib.Path(self.directory.name, "socket")
-        self.process = subprocess.Popen(["beanstalkd", "-l", f"unix:{self.socket}"],
+        options = ["-b", self.directory.name, "-f", "0"] if self.durable else []
+        self.process = subprocess.Popen(["beanstalkd", "-l", f"unix:{self.socket}", *options],
                                         stdin=subprocess.DEVNULL)
         try:
             wait_until_it_listens("beanstalkd", self.process, self.socket)
@@ -308,6 +315,22 @@ class Beanstalkd:
             self.__exit__()
             raise
         return self
+
+    def put(self, n, in_flight):
+        """Jobs per second, so many under way: a put, or as many at once, and their answers. The
+        sync of the disk takes so much longer than this client that another one would not matter."""
+        one = b"put 0 0 60 16\r\n0123456789abcdef\r\n"
+        with socket.socket(socket.AF_UNIX) as s:
+            s.connect(str(self.socket))
+            answers = s.makefile("rb")
+            begin = time.monotonic()
+            for done in range(0, n, in_flight):
+                k = min(in_flight, n - done)
+                s.sendall(one * k)
+                for _ in range(k):
+                    if not answers.readline().startswith(b"INSERTED"):
+                        raise Failure("beanstalkd does not take a job")
+            return n / (time.monotonic() - begin)
 
     def __exit__(self, *exception):
         self.process.kill()
@@ -424,6 +447,72 @@ class Bench:
             for consumers in (1, 4):
                 for block, rounds in ((1, PIPELINED), (PIPELINED, 1)):
                     yield from self.lease_of_block(daemon, rival, consumers, block, rounds)
+
+    DURABLE = "[Pool]\nHandler=lease\nDurable=yes\nQueueMax=10000000\n"
+
+    def durable(self):
+        """Submits that are on the disk when they are answered, against beanstalkd with its log."""
+        if not shutil.which("beanstalkd"):
+            self.notes.append("There is no comparison with beanstalkd: it is not installed.")
+        with tempfile.TemporaryDirectory(prefix="sluice-bench-") as state:
+            with (Daemon(self.sluiced, {"jobs.pool": self.DURABLE,
+                                        "echo.pool": self.echo_pool()}, state=state) as daemon,
+                  Beanstalkd(durable=True) if shutil.which("beanstalkd")
+                  else contextlib.nullcontext() as rival):
+                for verb, block, title, bar in (
+                        ("submit", 1, "one `Submit` at a time / one put", 1.0),
+                        ("submit", 64, "64 `Submit` in flight / 64 puts at once", None),
+                        ("submit-many", 64, "`SubmitMany` of 64 / 64 puts at once", 3.0),
+                        ("submit-many", 1000, "`SubmitMany` of 1,000 / 1,000 puts at once", 3.0)):
+                    n = self.sizes.durable * (1 if block == 1 else 10)
+                    ours, rivals = [], []
+                    for _ in range(self.sizes.pairs):
+                        ours.append(self.client(daemon, "jobs", verb, n, block)[verb])
+                        if rival:
+                            # It is so much slower in blocks that less of it will do.
+                            rivals.append(rival.put(max(n // 10, block), block))
+                    if rival:
+                        yield Row(f"durable, {title} of beanstalkd, `-f 0`", ratios(ours, rivals),
+                                  bar=bar, ours=rate(ours), rival=rate(rivals))
+                    else:
+                        yield Row(f"durable, {title}", [v / 1e3 for v in ours], unit="k jobs/s")
+                yield from self.beside_durable(daemon)
+        yield from self.recovery()
+
+    def beside_durable(self, daemon):
+        alone, beside = [], []
+        flood = [self.client_program, f"unix:path={daemon.socket}", "jobs", "submit-many",
+                 self.sizes.durable * 1000, 64]
+        for _ in range(self.sizes.pairs):
+            alone.append(self.client(daemon, "echo", "runmany", self.sizes.many // 4, 1000,
+                                     IN_FLIGHT)["runmany"])
+            with subprocess.Popen([str(a) for a in flood], stdout=subprocess.DEVNULL,
+                                  stderr=subprocess.DEVNULL) as busy:
+                beside.append(self.client(daemon, "echo", "runmany", self.sizes.many // 4, 1000,
+                                          IN_FLIGHT)["runmany"])
+                busy.kill()
+        yield Row("`RunMany` beside a durable pool that is submitted to / beside an idle one",
+                  ratios(beside, alone), ours=rate(beside), rival=rate(alone))
+
+    def recovery(self):
+        """From the start of a daemon to its socket, with so many jobs that wait on the disk."""
+        n, seconds, sizes = self.sizes.waiting, [], []
+        for _ in range(self.sizes.waiting_repeats):
+            with tempfile.TemporaryDirectory(prefix="sluice-bench-") as state:
+                files = {"jobs.pool": self.DURABLE}
+                with contextlib.suppress(Failure):
+                    with Daemon(self.sluiced, files, state=state) as daemon:
+                        self.client(daemon, "jobs", "submit-many", n, min(n, 10000))
+                        daemon.process.kill()
+                        daemon.process.wait()
+                begin = time.monotonic()
+                with Daemon(self.sluiced, files, state=state) as daemon:
+                    seconds.append(time.monotonic() - begin)
+                    sizes.append(daemon.resident_kib() * 1024 / n)
+        yield Row(f"start with {n:,} durable jobs that wait", seconds, unit="s", bar=5,
+                  lower_is_better=True, digits=2, judged=self.sizes.judged)
+        yield Row("the same, memory of the daemon per job", sizes, unit="bytes",
+                  judged=self.sizes.judged)
 
     def lease_of_block(self, daemon, rival, consumers, block, rounds):
         ours = {"leases": f"`Lease({block})`, then {block} `Complete` at once"}
@@ -817,8 +906,8 @@ class Bench:
         return ", ".join(facts)
 
 
-COMPARISONS = ["command", "coprocess", "lease", "service", "map", "many", "wire", "pipelined", "single", "memory",
-               "prioq", "limiter", "policies", "pipelines", "idle"]
+COMPARISONS = ["command", "coprocess", "lease", "service", "durable", "map", "many", "wire",
+               "pipelined", "single", "memory", "prioq", "limiter", "policies", "pipelines", "idle"]
 
 
 def as_text(columns, lines):

@@ -15,7 +15,12 @@ static int set_mode(const Assignment *a) {
         return 1;
 }
 
-const SettingType setting_breaker_mode = { "a word", STORED_PLAIN, sizeof(BreakerMode), set_mode };
+static const char *word_of_mode(const void *place) {
+        return breaker_mode_to_string(*(const BreakerMode *) place);
+}
+
+const SettingType setting_breaker_mode = { "a word", STORED_PLAIN, sizeof(BreakerMode), set_mode,
+        .word = word_of_mode };
 
 const Setting breaker_settings[] = { BREAKER_SETTINGS("", 0) };
 

@@ -72,6 +72,10 @@ static int set_burst(const Assignment *a) {
         return setting_uint64.set(a);
 }
 
+static const char *word_of_burst(const void *place) {
+        return *(const uint64_t *) place == 0 ? "" : NULL;
+}
+
 static int parse_number(const char *s, uint64_t *ret) {
         return parse_uint64(s, 0, UINT64_MAX, ret);
 }
@@ -94,6 +98,7 @@ const SettingType setting_burst = {
         .set = set_burst,
         .parse = parse_number,
         .format = format_number,
+        .word = word_of_burst,
 };
 
 #define PLACE(member) .place = offsetof(LimiterConfig, member)

@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <string.h>
 
+#include "engine/assignments.h"
 #include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
 #include "engine/pool-config-internal.h"
@@ -38,6 +39,10 @@ static int set_fairness(const Assignment *a) {
         return 1;
 }
 
+static const char *word_of_fairness(const void *place) {
+        return fairness_words[*(const Fairness *) place];
+}
+
 static int set_overflow(const Assignment *a) {
         int i, r;
 
@@ -47,6 +52,10 @@ static int set_overflow(const Assignment *a) {
 
         *(Overflow *) setting_place(a->target, a->setting) = (Overflow) i;
         return 1;
+}
+
+static const char *word_of_overflow(const void *place) {
+        return overflow_words[*(const Overflow *) place];
 }
 
 static int set_handler(const Assignment *a) {
@@ -61,10 +70,16 @@ static int set_handler(const Assignment *a) {
         return 1;
 }
 
-static const SettingType type_fairness = { "a word", STORED_PLAIN, sizeof(Fairness), set_fairness };
-static const SettingType type_overflow = { "a word", STORED_PLAIN, sizeof(Overflow), set_overflow };
+static const char *word_of_handler(const void *place) {
+        return (*(const HandlerVTable *const *) place)->name;
+}
+
+static const SettingType type_fairness = { "a word", STORED_PLAIN, sizeof(Fairness), set_fairness,
+        .word = word_of_fairness };
+static const SettingType type_overflow = { "a word", STORED_PLAIN, sizeof(Overflow), set_overflow,
+        .word = word_of_overflow };
 static const SettingType type_handler = { "a word", STORED_PLAIN, sizeof(HandlerVTable *),
-        set_handler };
+        set_handler, .word = word_of_handler };
 
 static const char *const on_open_words[] = { "fail", "hold", NULL };
 
@@ -76,6 +91,10 @@ static int set_on_open(const Assignment *a) {
                 return r;
         *(bool *) setting_place(a->target, a->setting) = i == 1;
         return 1;
+}
+
+static const char *word_of_on_open(const void *place) {
+        return on_open_words[*(const bool *) place];
 }
 
 static const char *const scale_mode_words[] = { "queue", "wait", "pressure", "off", NULL };
@@ -91,10 +110,15 @@ static int set_scale_mode(const Assignment *a) {
         return 1;
 }
 
-static const SettingType type_scale_mode = { "a word", STORED_PLAIN, sizeof(ScaleMode),
-        set_scale_mode };
+static const char *word_of_scale_mode(const void *place) {
+        return scale_mode_to_string(*(const ScaleMode *) place);
+}
 
-static const SettingType type_on_open = { "a word", STORED_PLAIN, sizeof(bool), set_on_open };
+static const SettingType type_scale_mode = { "a word", STORED_PLAIN, sizeof(ScaleMode),
+        set_scale_mode, .word = word_of_scale_mode };
+
+static const SettingType type_on_open = { "a word", STORED_PLAIN, sizeof(bool), set_on_open,
+        .word = word_of_on_open };
 
 static const char *const batch_words[] = { "netstring", NULL };
 
@@ -113,7 +137,12 @@ static int set_batch(const Assignment *a) {
         return 1;
 }
 
-static const SettingType type_batch = { "a word", STORED_PLAIN, sizeof(bool), set_batch };
+static const char *word_of_batch(const void *place) {
+        return *(const bool *) place ? batch_words[0] : "";
+}
+
+static const SettingType type_batch = { "a word", STORED_PLAIN, sizeof(bool), set_batch,
+        .word = word_of_batch };
 
 static const char *const framing_words[] = { "netstring", "line", NULL };
 
@@ -127,7 +156,12 @@ static int set_framing(const Assignment *a) {
         return 1;
 }
 
-static const SettingType type_framing = { "a word", STORED_PLAIN, sizeof(Framing), set_framing };
+static const char *word_of_framing(const void *place) {
+        return framing_words[*(const Framing *) place];
+}
+
+static const SettingType type_framing = { "a word", STORED_PLAIN, sizeof(Framing), set_framing,
+        .word = word_of_framing };
 
 #define PLACE(member) .place = offsetof(PoolConfig, member)
 
@@ -404,6 +438,26 @@ bool pool_config_equal(const PoolConfig *a, const PoolConfig *b) {
 
 char **pool_config_differences(const PoolConfig *a, const PoolConfig *b) {
         return setting_differences(a, b, pool_settings, n_pool_settings);
+}
+
+/* Limiters and breakers of a pool have all of their settings once they have one. */
+static bool is_in_force(const PoolConfig *config, const Setting *s) {
+        if (strcmp(s->section, "Limiter") == 0)
+                return limiter_config_is_given(&config->limiter_config);
+        if (strcmp(s->section, "Breaker") == 0)
+                return config->own_breaker;
+        /* Whoever gives no size has the default, but a pool that lives stays as it is. */
+        if (strcmp(s->name, "BatchSize") == 0)
+                return pool_section_is_given(config, s->section);
+        /* It stands for two others. */
+        return strcmp(s->name, "Workers") != 0 && pool_setting_is_given(config, s);
+}
+
+void pool_config_print(const PoolConfig *config, const PoolConfig *origin, FILE *f) {
+        for (const Setting *s = pool_settings; s < pool_settings + n_pool_settings; s++)
+                if (is_in_force(config, s) &&
+                        (!origin || !is_in_force(origin, s) || !setting_equal(config, origin, s)))
+                        assignment_print(f, config, s);
 }
 
 static int assign(PoolConfig *config, const Setting *s, const char *label,

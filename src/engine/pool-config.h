@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #include "core/breaker.h"
@@ -84,6 +85,10 @@ bool pool_config_equal(const PoolConfig *a, const PoolConfig *b);
 
 /* As setting_differences(). */
 char **pool_config_differences(const PoolConfig *a, const PoolConfig *b);
+
+/* Prints as assignments (engine/assignments.h) what makes a new configuration, or a copy of
+ * `origin` unless NULL, the same as this one when it is completed. */
+void pool_config_print(const PoolConfig *config, const PoolConfig *origin, FILE *f);
 
 DEFINE_CLEANUP(PoolConfig *, pool_config_free)
 

@@ -681,6 +681,31 @@ bool setting_equal(const void *a, const void *b, const Setting *s) {
         return false;
 }
 
+void setting_value(const void *source, const Setting *s, SettingValue *ret) {
+        const SettingType *type = s->type;
+        const void *place = setting_place(source, s);
+        const char *word = type->word ? type->word(place) : NULL;
+
+        *ret = (SettingValue){ .type = 's' };
+        if (word)
+                ret->string = word;
+        else if (type->storage == STORED_STRING)
+                ret->string = *(char *const *) place ?: "";
+        else if (type->storage == STORED_STRV) {
+                ret->type = 'a';
+                ret->list = *(char **const *) place;
+        } else if (!type->parse) {
+                ret->type = 'b';
+                ret->number = *(const bool *) place;
+        } else if (type->size == sizeof(uint32_t)) {
+                ret->type = 'u';
+                ret->number = *(const uint32_t *) place;
+        } else {
+                ret->type = 't';
+                ret->number = *(const uint64_t *) place;
+        }
+}
+
 char **setting_differences(const void *a, const void *b, const Setting *table, size_t n) {
         char **names = calloc(n + 1, sizeof(*names)), **end = names;
 

@@ -65,6 +65,9 @@ struct SettingType {
         /* Of types that are numbers: from text and to text. */
         int (*parse)(const char *s, uint64_t *ret);
         char *(*format)(char buf[static FORMAT_USEC_MAX], uint64_t n);
+
+        /* Of types that are words: which one is in the place. NULL = it is a number. */
+        const char *(*word)(const void *place);
 };
 
 /* setting_count and setting_size can be `infinity`, where their row allows it. */
@@ -99,6 +102,10 @@ bool setting_is_named(const Setting *s, const char *name);
 void setting_clear(void *target, const Setting *s); /* frees what is in the place */
 int setting_copy(void *target, const void *source, const Setting *s); /* to a place that is empty */
 bool setting_equal(const void *a, const void *b, const Setting *s);
+
+/* The value that is in the place: to assign it puts the same into another one. Borrowed from there.
+ */
+void setting_value(const void *source, const Setting *s, SettingValue *ret);
 
 /* The names of the settings of the table that differ, NULL-terminated. The array is the caller's to
  * free, the names are the table's. NULL without memory. */

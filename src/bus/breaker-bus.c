@@ -7,6 +7,7 @@
 
 #include "bus/auth.h"
 #include "bus/breaker-bus.h"
+#include "bus/call.h"
 #include "bus/error.h"
 #include "bus/object.h"
 #include "bus/options.h"
@@ -150,7 +151,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = read_settings(m, &view.config, error);
         if (r >= 0)
                 r = change_settings(found, &view.config, error);
-        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+        return r < 0 ? r : call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */
@@ -271,7 +272,7 @@ static int remove_breaker(
         sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
         int r = engine_remove_breaker(link->server->engine, object);
 
-        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+        return r < 0 ? r : call_return_when_stored(client_of(link, m), m, error);
 }
 
 const ObjectKind breaker_object = {
@@ -283,6 +284,7 @@ const ObjectKind breaker_object = {
         .all = all_breakers,
         .of_list = breaker_of_list,
         .name = breaker_name,
+        .row = breaker_row,
         .is_from_file = breaker_is_from_file,
         .users = &pool_object,
         .is_used_by = breaker_is_used_by,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "bus/call.h"
 #include "bus/error.h"
@@ -76,9 +77,13 @@ Call *call_free(Call *call) {
 static void on_stored(StoreWatch *watch, int r) {
         Call *call = container_of(watch, Call, store_watch);
 
-        if (r < 0)
+        if (r == -EIO)
                 bus_reply_error(
                         call->message, BUS_ERROR_STORAGE_FAILED, "The disk has failed: not kept");
+        else if (r < 0)
+                bus_reply_error(call->message,
+                        r == -ENOSPC ? BUS_ERROR_NO_SPACE : BUS_ERROR_NO_MEMORY,
+                        "In force, but not kept yet: %s", strerror(-r));
         else
                 (void) sd_bus_message_send(call->kept_reply);
         call_free(call);
@@ -88,8 +93,9 @@ void call_answer_when_stored(Call *call, sd_bus_message *reply) {
         Engine *engine = call->client->link->server->engine;
         int r;
 
+        call->timeout_source = sd_event_source_disable_unref(call->timeout_source);
         call->store_watch.stored = on_stored;
-        r = engine_watch_store(engine, &call->store_watch);
+        r = reply ? engine_watch_store(engine, &call->store_watch) : -ENOMEM;
         if (r == 0) {
                 call->kept_reply = sd_bus_message_ref(reply);
                 return;

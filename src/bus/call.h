@@ -63,7 +63,8 @@ void call_end_sweep(Call *call, const uint32_t *count);
 int call_reply_when_stored(
         Client *client, sd_bus_message *message, sd_bus_message *reply, sd_bus_error *error);
 
-/* The same for a call that has waited for something else before, which ends with that. */
+/* The same for a call that has waited for something else before, which ends with that. NULL: there
+ * was no memory for a reply. */
 void call_answer_when_stored(Call *call, sd_bus_message *reply);
 
 /* The same for a reply of nothing. */

@@ -5,16 +5,40 @@
 #include "bus/drain.h"
 #include "bus/error.h"
 
-static void on_drained(PoolWatch *watch) {
-        Call *call = container_of(watch, Call, pool_watch);
+static int new_reply(sd_bus_message *m, bool empty, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
 
-        (void) sd_bus_reply_method_return(call->message, "b", true);
-        call_free(call);
+        r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "b", (int) empty);
+        if (r >= 0)
+                *ret = TAKE_PTR(reply);
+        return r;
+}
+
+static void answer(Call *call, bool empty) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+
+        (void) new_reply(call->message, empty, &reply);
+        call_answer_when_stored(call, reply);
+}
+
+int drain_reply(sd_bus_message *m, Client *client, bool empty, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        int r;
+
+        r = new_reply(m, empty, &reply);
+        return r < 0 ? r : call_reply_when_stored(client, m, reply, error);
+}
+
+static void on_drained(PoolWatch *watch) {
+        answer(container_of(watch, Call, pool_watch), true);
 }
 
 static void on_drain_timeout(Call *call) {
-        (void) sd_bus_reply_method_return(call->message, "b", false);
-        call_free(call);
+        pool_unwatch(&call->pool_watch);
+        answer(call, false);
 }
 
 int drain_read(sd_bus_message *m, usec_t *ret_timeout, sd_bus_error *error) {
@@ -52,9 +76,10 @@ int drain_wait(sd_bus_message *m, Client *client, usec_t timeout,
 
 static void on_gone(PoolWatch *watch) {
         Call *call = container_of(watch, Call, pool_watch);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
 
-        (void) sd_bus_reply_method_return(call->message, NULL);
-        call_free(call);
+        (void) sd_bus_message_new_method_return(call->message, &reply);
+        call_answer_when_stored(call, reply);
 }
 
 int drain_remove(sd_bus_message *m, Client *client, bool cancel,

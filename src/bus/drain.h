@@ -15,6 +15,9 @@ int drain_read(sd_bus_message *m, usec_t *ret_timeout, sd_bus_error *error);
 int drain_wait(sd_bus_message *m, Client *client, usec_t timeout,
         void (*drain)(void *object, PoolWatch *watch), void *object, sd_bus_error *error);
 
+/* Answers one that does not wait, once that it drains is on the disk. Returns as a D-Bus method. */
+int drain_reply(sd_bus_message *m, Client *client, bool empty, sd_bus_error *error);
+
 /* Calls `remove` with the object, which begins to go and tells the watch when it is gone: that
  * answers the call. Returns as ObjectKind.remove(); `remove` returns 0 or -ENOMEM. */
 int drain_remove(sd_bus_message *m, Client *client, bool cancel,

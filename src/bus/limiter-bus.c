@@ -165,7 +165,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         engine_set_limiter(found->link->server->engine, limiter, &config);
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */
@@ -281,7 +281,7 @@ static int remove_limiter(
         sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
         int r = engine_remove_limiter(link->server->engine, object);
 
-        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+        return r < 0 ? r : call_return_when_stored(client_of(link, m), m, error);
 }
 
 const ObjectKind limiter_object = {
@@ -293,6 +293,7 @@ const ObjectKind limiter_object = {
         .all = all_limiters,
         .of_list = limiter_of_list,
         .name = limiter_name,
+        .row = limiter_row,
         .is_from_file = limiter_is_from_file,
         .users = &pool_object,
         .is_used_by = limiter_is_used_by,

@@ -252,7 +252,7 @@ static int method_reload(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 return bus_error_oom(error);
         if (r < 0)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS, "%s", text ?: strerror(-r));
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(link, m), m, error);
 }
 
 /* ---- quotas ---- */

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bus/auth.h"
+#include "bus/call.h"
 #include "bus/error.h"
 #include "bus/object.h"
 #include "util/parse.h"
@@ -124,23 +125,35 @@ static int read_object(
         return 0;
 }
 
-static int reply_path(sd_bus_message *m, const ObjectKind *kind, const void *object) {
+static int new_reply_of_path(
+        sd_bus_message *m, const ObjectKind *kind, const void *object, sd_bus_message **ret) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         _cleanup_free_ char *path = NULL;
         int r;
 
         r = object_path(kind, object, &path);
-        return r < 0 ? r : sd_bus_reply_method_return(m, "o", path);
+        if (r >= 0)
+                r = sd_bus_message_new_method_return(m, &reply);
+        if (r >= 0)
+                r = sd_bus_message_append(reply, "o", path);
+        if (r >= 0)
+                *ret = TAKE_PTR(reply);
+        return r;
 }
 
 int object_get(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         void *object = NULL;
         int r;
 
         r = read_object(m, link, kind, &object, error);
-        return r < 0 ? r : reply_path(m, kind, object);
+        if (r >= 0)
+                r = new_reply_of_path(m, kind, object, &reply);
+        return r < 0 ? r : sd_bus_message_send(reply);
 }
 
 int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Engine *engine = link->server->engine;
         const char *name;
         void *object;
@@ -163,7 +176,11 @@ int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
                 return bus_error(
                         error, BUS_ERROR_ALREADY_EXISTS, "There is a %s %s", kind->noun, name);
         r = kind->create(m, link, name, &object, error);
-        return r < 0 ? r : reply_path(m, kind, object);
+        if (r < 0)
+                return r;
+        engine_keep(engine, kind->row(object));
+        r = new_reply_of_path(m, kind, object, &reply);
+        return r < 0 ? r : call_reply_when_stored(client_of(link, m), m, reply, error);
 }
 
 /* Names those who use it: they are what has to be changed first. 0 if nobody does. */

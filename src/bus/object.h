@@ -23,6 +23,7 @@ struct ObjectKind {
         List *(*all)(Engine *engine);
         void *(*of_list)(List *l); /* the object that is there in that list */
         const char *(*name)(const void *object);
+        ObjectRow *(*row)(void *object);
         bool (*is_from_file)(const void *object); /* made by a settings file */
         const ObjectKind *users;                  /* what may use them; NULL: nothing */
         bool (*is_used_by)(const void *object, const void *user);
@@ -54,6 +55,10 @@ struct ObjectKind {
                                                                      \
         static const char *noun##_name(const void *object) {         \
                 return ((const Type *) object)->name_of;             \
+        }                                                            \
+                                                                     \
+        static ObjectRow *noun##_row(void *object) {                 \
+                return &((Type *) object)->row;                      \
         }
 
 /* Each is at the end of the file of its interface. */

@@ -33,7 +33,7 @@ static int method_resume(sd_bus_message *m, void *userdata, sd_bus_error *error)
                 return bus_error(error, BUS_ERROR_INVALID_STATE, "Pipeline %s is being removed",
                         pipeline->name);
         engine_drain_pipeline(engine, pipeline, false);
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 static void drain(void *object, PoolWatch *watch) {
@@ -59,7 +59,7 @@ static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         if (timeout > 0)
                 return drain_wait(m, client, timeout, drain, pipeline, error);
         drain(pipeline, NULL);
-        return sd_bus_reply_method_return(m, "b", (int) (pipeline->pipeline.n_in_flight == 0));
+        return drain_reply(m, client, pipeline->pipeline.n_in_flight == 0, error);
 }
 
 /* What is given is to be among those that can change. */
@@ -96,7 +96,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         engine_set_pipeline(found->link->server->engine, found->object, config);
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */
@@ -259,6 +259,7 @@ const ObjectKind pipeline_object = {
         .all = all_pipelines,
         .of_list = pipeline_of_list,
         .name = pipeline_name,
+        .row = pipeline_row,
         .is_from_file = pipeline_is_from_file,
         .create = create_pipeline,
         .remove = remove_pipeline,

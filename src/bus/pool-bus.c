@@ -39,7 +39,7 @@ static int pause_or_resume(sd_bus_message *m, const Found *found, bool pause, sd
                 engine_drain_pool(engine, pool, false);
         }
         engine_pause_pool(engine, pool, pause);
-        return sd_bus_reply_method_return(m, NULL);
+        return call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 static int method_pause(sd_bus_message *m, void *userdata, sd_bus_error *error) {
@@ -73,7 +73,7 @@ static int method_drain(sd_bus_message *m, void *userdata, sd_bus_error *error) 
         if (timeout > 0)
                 return drain_wait(m, client, timeout, drain, pool, error);
         drain(pool, NULL);
-        return sd_bus_reply_method_return(m, "b", (int) pool_is_empty(pool));
+        return drain_reply(m, client, pool_is_empty(pool), error);
 }
 
 static void on_cleared(Sweep *sweep) {
@@ -156,7 +156,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r < 0)
                 return r;
         r = change_settings(found, config, error);
-        return r < 0 ? r : sd_bus_reply_method_return(m, NULL);
+        return r < 0 ? r : call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */
@@ -183,6 +183,7 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 DEFINE_GETTER(name, "s", pool->config->name)
 DEFINE_GETTER(description, "s", pool->config->description ?: "")
 DEFINE_GETTER(handler, "s", pool->config->handler->name)
+DEFINE_GETTER(durable, "b", (int) pool->config->durable)
 DEFINE_GETTER(lease_waiters, "u", lease_n_waiting(pool))
 DEFINE_GETTER(min_workers, "u", pool->config->min_workers)
 DEFINE_GETTER(max_workers, "u", pool->config->max_workers)
@@ -304,6 +305,7 @@ static const sd_bus_vtable pool_vtable[] = {
         SD_BUS_PROPERTY("Name", "s", get_name, 0, CONSTANT),
         SD_BUS_PROPERTY("Description", "s", get_description, 0, 0),
         SD_BUS_PROPERTY("Handler", "s", get_handler, 0, CONSTANT),
+        SD_BUS_PROPERTY("Durable", "b", get_durable, 0, CONSTANT),
         SD_BUS_PROPERTY("State", "s", get_state, 0, EMITS),
         SD_BUS_PROPERTY("PayloadMax", "t", get_payload_max, 0, 0),
         SD_BUS_PROPERTY("Workers", "u", get_workers, 0, EMITS),
@@ -443,6 +445,7 @@ const ObjectKind pool_object = {
         .all = all_pools,
         .of_list = pool_of_list,
         .name = pool_name,
+        .row = pool_row,
         .is_from_file = pool_is_from_file,
         .users = &pipeline_object,
         .is_used_by = pool_is_used_by,

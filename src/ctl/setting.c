@@ -86,11 +86,12 @@ static int set(Ctl *c, char **arguments) {
 const Verb verb_set = {
         .name = "set",
         .arguments = "OBJECT KEY=VALUE…",
-        .summary = "Change settings until the next start",
+        .summary = "Change settings of a living object",
         .details = "All are changed or none. OBJECT is the name of a pool, pipeline, limiter or "
                    "breaker, "
                    "or KIND/NAME where several have it. A \"sluicectl reload\" leaves the change "
-                   "alone, unless the file of the object has changed.",
+                   "alone, unless the file of the object has changed; so does a restart, if the "
+                   "object is a durable pool, is made of some, or was made at run time.",
         .example = "sluicectl set gzip MaxWorkers=8 RunTimeout=5min",
         .min_arguments = 2,
         .max_arguments = SIZE_MAX,
@@ -127,10 +128,11 @@ static int create(Ctl *c, char **arguments) {
 const Verb verb_create = {
         .name = "create",
         .arguments = "KIND NAME KEY=VALUE…",
-        .summary = "Make an object, until sluiced ends",
+        .summary = "Make an object, until it is removed",
         .details = "KIND is pool, pipeline, limiter or breaker. A list is blank-separated, as in "
-                   "a file: Stages=\"parse format\". For one that stays, write a file; "
-                   "\"sluicectl cat\" shows where they are.",
+                   "a file: Stages=\"parse format\". Where sluiced has no folder "
+                   "for its state, it ends with sluiced. For one that others are to read and "
+                   "change, write a file; \"sluicectl cat\" shows where they are.",
         .example = "sluicectl create pool gzip Handler=command \"ExecStart=/usr/bin/gzip -c\" "
                    "Workers=4",
         .min_arguments = 2,

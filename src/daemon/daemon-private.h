@@ -33,6 +33,8 @@ struct Daemon {
         char *socket_path; /* of the direct socket, where it is of our making */
         List replacements; /* Replacement.links; owned by reload-pools.c */
         List wanted;       /* WantedPipeline.links; owned by reload-pipelines.c */
+        List rows;         /* SavedRow.links; owned by restore.c */
+        bool restored;     /* what was made at run time is there again, as far as it can be */
         usec_t drain_timeout;
         bool ready; /* READY=1 was sent */
         bool storage_failed;
@@ -67,7 +69,8 @@ void daemon_apply_settings(Daemon *daemon, const Config *config); /* those of sl
 
 /* What the files say of these, made. What goes wrong is added to `faults`. 0 or -errno; -ENOMEM
  * also where there was no memory to say so. */
-int daemon_load_shared(Daemon *daemon, const Config *config, char ***faults);
+int daemon_load_limiters(Daemon *daemon, const Config *config, char ***faults);
+int daemon_load_breakers(Daemon *daemon, const Config *config, char ***faults);
 int daemon_add_pool(Daemon *daemon, ConfigPool *from, char ***faults);
 int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faults);
 
@@ -83,6 +86,35 @@ void daemon_check_store(Daemon *daemon);
 
 /* Writes what is left. With `orderly` no job is at work. */
 void daemon_close_store(Daemon *daemon, bool orderly);
+
+/* ---- restore.c ---- */
+
+/* Before the store runs: what it has of objects. 0 or -errno. */
+int daemon_read_rows(Daemon *daemon);
+void daemon_forget_rows(Daemon *daemon);
+
+/* Was it made at run time, and is yet to be made again? */
+bool daemon_will_restore(Daemon *daemon, const char *kind, const char *name);
+
+/* Puts a copy of what the file says, with what was set since, in the place of *config, if anything
+ * was. 0 or -ENOMEM. */
+int daemon_change_pool(Daemon *daemon, const ConfigPool *from, PoolConfig **config);
+
+/* The object that was made by its file gets what else was changed of it. */
+void daemon_restore_pool_state(Daemon *daemon, Pool *pool);
+void daemon_restore_pipeline_state(
+        Daemon *daemon, const ConfigPipeline *from, PoolPipeline *pipeline);
+
+/* There is a file now for what was made at run time. */
+void daemon_replace_limiter_row(Daemon *daemon, const ConfigLimiter *from, SharedLimiter *limiter);
+void daemon_replace_breaker_row(Daemon *daemon, const ConfigBreaker *from, SharedBreaker *breaker);
+
+/* Makes what was made at run time and has no file. What goes wrong is logged. */
+void daemon_restore_limiters(Daemon *daemon);
+void daemon_restore_breakers(Daemon *daemon);
+void daemon_restore_pools(Daemon *daemon);
+void daemon_restore_pipelines(Daemon *daemon);
+void daemon_end_restoring(Daemon *daemon); /* tells of what is left */
 
 /* ---- reload.c ---- */
 

@@ -139,6 +139,7 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         daemon->drain_timeout = DRAIN_TIMEOUT_MAX;
         list_init(&daemon->replacements);
         list_init(&daemon->wanted);
+        list_init(&daemon->rows);
 
         r = sd_event_default(&daemon->event);
         if (r >= 0)
@@ -160,6 +161,8 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         daemon->server->bus_lost = on_bus_lost;
 
         r = daemon_open_store(daemon);
+        if (r >= 0 && daemon->store)
+                r = daemon_read_rows(daemon);
         if (r >= 0)
                 r = daemon_load(daemon);
         if (r < 0)
@@ -231,6 +234,7 @@ Daemon *daemon_free(Daemon *daemon) {
         daemon_close_store(daemon, /* orderly= */ false);
         daemon_forget_replacements(daemon);
         daemon_forget_wanted(daemon);
+        daemon_forget_rows(daemon);
         sd_event_source_disable_unref(daemon->stop_source);
         sd_event_source_disable_unref(daemon->idle_source);
         sd_event_source_disable_unref(daemon->watchdog_source);

@@ -52,6 +52,7 @@ static int load_limiter(Daemon *daemon, const ConfigLimiter *from, char ***fault
         limiter->goes = false;
         limiter->from_file = true;
         limiter->digest = from->digest;
+        daemon_replace_limiter_row(daemon, from, limiter);
         return 0;
 }
 
@@ -70,14 +71,19 @@ static int load_breaker(Daemon *daemon, const ConfigBreaker *from, char ***fault
         breaker->goes = false;
         breaker->from_file = true;
         breaker->digest = from->digest;
+        daemon_replace_breaker_row(daemon, from, breaker);
         return 0;
 }
 
 /* What pools share, before the pools. */
-int daemon_load_shared(Daemon *daemon, const Config *config, char ***faults) {
+int daemon_load_limiters(Daemon *daemon, const Config *config, char ***faults) {
         for (size_t i = 0; i < config->n_limiters; i++)
                 if (load_limiter(daemon, &config->limiters[i], faults) == -ENOMEM)
                         return -ENOMEM;
+        return 0;
+}
+
+int daemon_load_breakers(Daemon *daemon, const Config *config, char ***faults) {
         for (size_t i = 0; i < config->n_breakers; i++)
                 if (load_breaker(daemon, &config->breakers[i], faults) == -ENOMEM)
                         return -ENOMEM;
@@ -97,11 +103,14 @@ int daemon_add_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         if (r >= 0)
                 r = pool_config_copy(from->config, &origin);
         if (r >= 0)
+                r = daemon_change_pool(daemon, from, &config);
+        if (r >= 0)
                 r = engine_add_pool(daemon->engine, config, &pool, &error);
         if (r >= 0) {
                 TAKE_PTR(config);
                 pool->origin = TAKE_PTR(origin);
                 pool->digest = from->digest;
+                daemon_restore_pool_state(daemon, pool);
                 return 0;
         }
         return daemon_add_fault(faults, from->path, error ?: strerror(-r)) < 0 ? -ENOMEM : r;
@@ -119,6 +128,8 @@ int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faul
                                                                                        : r;
         pipeline->from_file = true;
         pipeline->digest = from->digest;
+        pipeline->file_max_in_flight = from->config->max_in_flight;
+        daemon_restore_pipeline_state(daemon, from, pipeline);
         return 0;
 }
 
@@ -126,21 +137,26 @@ int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faul
 
 /* Those of a pool, or of a file that may be there no more, go sooner or later. */
 static bool limiter_was_made(void *userdata, const char *name) {
-        const SharedLimiter *limiter = engine_find_limiter(userdata, name);
+        Daemon *daemon = userdata;
+        const SharedLimiter *limiter = engine_find_limiter(daemon->engine, name);
 
-        return limiter && !limiter->of_pool && !limiter->from_file;
+        return limiter ? !limiter->of_pool && !limiter->from_file
+                       : daemon_will_restore(daemon, "limiter", name);
 }
 
 static bool breaker_was_made(void *userdata, const char *name) {
-        const SharedBreaker *breaker = engine_find_breaker(userdata, name);
+        Daemon *daemon = userdata;
+        const SharedBreaker *breaker = engine_find_breaker(daemon->engine, name);
 
-        return breaker && !breaker->of_pool && !breaker->from_file;
+        return breaker ? !breaker->of_pool && !breaker->from_file
+                       : daemon_will_restore(daemon, "breaker", name);
 }
 
 static bool pool_was_made(void *userdata, const char *name) {
-        const Pool *pool = engine_find_pool(userdata, name);
+        Daemon *daemon = userdata;
+        const Pool *pool = engine_find_pool(daemon->engine, name);
 
-        return pool && !pool->origin && !pool->removing;
+        return pool ? !pool->origin && !pool->removing : daemon_will_restore(daemon, "pool", name);
 }
 
 int daemon_read_config(Daemon *daemon, Config **ret) {
@@ -148,7 +164,7 @@ int daemon_read_config(Daemon *daemon, Config **ret) {
                 .pool = pool_was_made,
                 .limiter = limiter_was_made,
                 .breaker = breaker_was_made,
-                .userdata = daemon->engine,
+                .userdata = daemon,
         };
 
         return config_load(daemon->options->dirs, daemon_fairness(daemon->options), &made, ret);
@@ -169,11 +185,18 @@ int daemon_load(Daemon *daemon) {
                 return log_error_errno(r, "Cannot read the settings");
         log_faults(config);
         daemon_apply_settings(daemon, config);
-        (void) daemon_load_shared(daemon, config, &faults);
+        /* What was made at run time comes after what has a file, and before what may name it. */
+        (void) daemon_load_limiters(daemon, config, &faults);
+        daemon_restore_limiters(daemon);
+        (void) daemon_load_breakers(daemon, config, &faults);
+        daemon_restore_breakers(daemon);
         for (size_t i = 0; i < config->n_pools; i++)
                 (void) daemon_add_pool(daemon, &config->pools[i], &faults);
+        daemon_restore_pools(daemon);
         for (size_t i = 0; i < config->n_pipelines; i++)
                 (void) daemon_add_pipeline(daemon, &config->pipelines[i], &faults);
+        daemon_restore_pipelines(daemon);
+        daemon_end_restoring(daemon);
         STRV_FOREACH (fault, faults)
                 log_error("%s", *fault);
         return 0;

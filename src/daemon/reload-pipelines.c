@@ -124,6 +124,7 @@ int daemon_reload_pipeline(Daemon *daemon, ConfigPipeline *from, char ***faults)
         }
         pipeline->from_file = true;
         pipeline->digest = from->digest;
+        pipeline->file_max_in_flight = from->config->max_in_flight;
         return 0;
 }
 

@@ -143,21 +143,21 @@ static int replace_pool(Daemon *daemon, Pool *pool, ConfigPool *from) {
         return r;
 }
 
-/* Are the pool's own limiter and breaker what the file says? */
-static void look_at_own(Pool *pool) {
+/* The pool is what its file says, and so are its own limiter and breaker. */
+static void set_untouched(Pool *pool) {
         SharedLimiter *limiter = pool->gates.limiter;
         SharedBreaker *breaker = pool->gates.breaker;
 
+        pool->touched = false;
         if (limiter && limiter->of_pool)
-                limiter->touched =
-                        !limiter_config_equal(&limiter->settings, &pool->config->limiter_config);
+                limiter->touched = false;
         if (breaker && breaker->of_pool)
-                breaker->touched = !breaker_config_equal(
-                        &breaker->breaker.config, &pool->config->breaker_config);
+                breaker->touched = false;
 }
 
 int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         Pool *pool = engine_find_pool(daemon->engine, from->config->name);
+        _cleanup_(pool_config_freep) PoolConfig *origin = NULL;
         int r;
 
         if (!pool)
@@ -168,12 +168,14 @@ int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
                 return 0;
         if (!is_settable_change(pool, from->config))
                 return replace_pool(daemon, pool, from);
-        r = engine_set_pool(daemon->engine, pool, from->config);
+        r = pool_config_copy(from->config, &origin);
+        if (r < 0)
+                return r;
+        pool_config_free(pool->origin);
+        pool->origin = TAKE_PTR(origin);
         pool->digest = from->digest;
-        pool->touched = false;
-        look_at_own(pool);
-        if (!pool->origin)
-                (void) pool_config_copy(from->config, &pool->origin);
+        r = engine_set_pool(daemon->engine, pool, from->config);
+        set_untouched(pool);
         return r;
 }
 

@@ -116,7 +116,9 @@ static int reload(Daemon *daemon, char **ret_error) {
                 return join_faults(faults, ret_error);
 
         daemon_apply_settings(daemon, config);
-        r = daemon_load_shared(daemon, config, &faults);
+        r = daemon_load_limiters(daemon, config, &faults);
+        if (r >= 0)
+                r = daemon_load_breakers(daemon, config, &faults);
         if (r < 0)
                 return r;
         daemon_drop_pipelines(daemon, config);

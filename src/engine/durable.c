@@ -433,6 +433,9 @@ static void on_barrier(StoreChange *store, int r) {
         Change *change = change_of(store);
         List *l;
 
+        if (r >= 0)
+                r = change->engine->row_refusal;
+        change->engine->row_refusal = 0;
         while ((l = list_pop(&change->watches))) {
                 StoreWatch *watch = list_entry(l, StoreWatch, links);
 
@@ -475,7 +478,8 @@ void durable_flush(Engine *engine) {
                 change->store.forget.n_submissions = change->n_submissions;
                 post(engine, change);
         }
-        if ((change = TAKE_PTR(d->barrier)))
+        /* Who waits for what could not be posted goes on waiting. */
+        if (engine_post_rows(engine) && (change = TAKE_PTR(d->barrier)))
                 post(engine, change);
         d->realtime = 0;
         store_flush(d->store);
@@ -495,7 +499,8 @@ static int on_store(sd_event_source *source, int fd, uint32_t events, void *user
 bool engine_is_stored(const Engine *engine) {
         const Durability *d = engine->durability;
 
-        return !d || (!d->ended && !d->forgetting && store_is_idle(d->store));
+        return !d ||
+               (!d->ended && !d->forgetting && !engine->rows_are_due && store_is_idle(d->store));
 }
 
 /* ---- life ---- */

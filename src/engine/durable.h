@@ -16,7 +16,10 @@ typedef struct StoreWatch StoreWatch;
  * who may leave with engine_unwatch_store(). */
 struct StoreWatch {
         List links;
-        void (*stored)(StoreWatch *watch, int r); /* 0 or -EIO; the watch is out of the list */
+
+        /* 0; -EIO; -ENOSPC or -ENOMEM, a change of an object is in force, but not on the disk. The
+         * watch is out of the list. */
+        void (*stored)(StoreWatch *watch, int r);
 };
 
 /* From now on pools can be durable. The store, which was not started, stays the caller's, and is to

@@ -22,6 +22,58 @@ Pool *engine_find_pool(Engine *engine, const char *name) {
         return pool;
 }
 
+/* ---- what the store has of them ---- */
+
+static Pool *pool_of_row(const ObjectRow *row) {
+        return container_of(row, Pool, row);
+}
+
+static const char *name_of_row(const ObjectRow *row) {
+        return pool_of_row(row)->config->name;
+}
+
+static ObjectRow *find_row(Engine *engine, const char *name) {
+        Pool *pool = engine_find_pool(engine, name);
+
+        return pool ? &pool->row : NULL;
+}
+
+static bool row_is_kept(const ObjectRow *row) {
+        const Pool *pool = pool_of_row(row);
+
+        return !pool->origin || pool->store;
+}
+
+static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings) {
+        const Pool *pool = pool_of_row(row);
+
+        ret->digest = pool->origin ? pool->digest : 0;
+        if (!row_is_kept(row))
+                return;
+        pool_config_print(pool->config, pool->origin, settings);
+        ret->paused = pool->paused;
+        ret->draining = pool->draining;
+}
+
+static const ObjectRowKind row_kind = {
+        .noun = "pool",
+        .name = name_of_row,
+        .find = find_row,
+        .is_kept = row_is_kept,
+        .describe = describe_row,
+        .has_jobs = true,
+};
+
+void engine_own_gate_changed(Engine *engine, const char *name) {
+        Pool *pool = engine_find_pool(engine, name);
+
+        if (pool->gates.limiter && pool->gates.limiter->of_pool)
+                pool->config->limiter_config = pool->gates.limiter->settings;
+        if (pool->gates.breaker && pool->gates.breaker->of_pool)
+                pool->config->breaker_config = pool->gates.breaker->breaker.config;
+        engine_keep(engine, &pool->row);
+}
+
 /* ---- scaling ---- */
 
 static void tell_scaling(Engine *engine, Pool *pool, const PoolScaling *scaling) {
@@ -175,6 +227,7 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
                 drop_breaker(engine, breaker);
                 return r;
         }
+        object_row_init(&pool->row, &row_kind);
         pool->engine = engine;
         pool->store = config->durable ? engine->store : NULL;
         pool_set_announce(pool, engine->announce);
@@ -221,6 +274,9 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
         Sweep *sweep;
         int r;
 
+        r = engine_prepare_removal(engine, &pool->row);
+        if (r < 0)
+                return r;
         r = engine_sweep(engine, &filter, "its pool was removed", NULL, NULL, &sweep);
         if (r < 0)
                 return r;
@@ -249,6 +305,7 @@ static void pool_gone(Engine *engine, Pool *pool) {
         if (engine->listener)
                 engine->listener->pool_removed(engine->listener_userdata, pool);
         engine_forget_results(engine, pool);
+        engine_forget(engine, &pool->row);
         engine_end_sweeps(engine, pool, NULL);
         engine->gone.submitted += pool->scheduler.counters.submitted;
         engine->gone.rejected += pool->scheduler.counters.rejected;
@@ -284,17 +341,13 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
         update_stall_watch(engine, pool);
 
         if (pool->gates.limiter && pool->gates.limiter->of_pool &&
-                !limiter_config_equal(&pool->config->limiter_config, &config->limiter_config)) {
-                pool->config->limiter_config = config->limiter_config;
+                !limiter_config_equal(&pool->config->limiter_config, &config->limiter_config))
                 engine_set_limiter(engine, pool->gates.limiter, &config->limiter_config);
-        }
         if (r >= 0 && pool->gates.breaker && pool->gates.breaker->of_pool &&
-                !breaker_config_equal(&pool->config->breaker_config, &config->breaker_config)) {
+                !breaker_config_equal(&pool->config->breaker_config, &config->breaker_config))
                 r = engine_set_breaker(engine, pool->gates.breaker, &config->breaker_config);
-                if (r >= 0)
-                        pool->config->breaker_config = config->breaker_config;
-        }
 
+        engine_keep(engine, &pool->row);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
         if (engine->listener && engine->listener->pool_set)
                 engine->listener->pool_set(engine->listener_userdata, pool, names);
@@ -302,11 +355,15 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
 }
 
 void engine_pause_pool(Engine *engine, Pool *pool, bool paused) {
+        pool->paused = paused;
+        engine_keep(engine, &pool->row);
         pool_pause(pool, paused);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
 }
 
 void engine_drain_pool(Engine *engine, Pool *pool, bool draining) {
+        pool->draining = draining;
+        engine_keep(engine, &pool->row);
         /* What is to go takes nothing more, whatever it is told. */
         pool_drain(pool, draining || pool->removing || engine->shutting_down);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;

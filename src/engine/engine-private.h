@@ -101,7 +101,8 @@ void engine_item_ended(Job *job);
 /* One that has ended is to come in once more, at the stage where it is. RetryAnswer or -ENOMEM. */
 int engine_readmit_item(Engine *engine, Job *job);
 
-void engine_check_pipelines(Engine *engine); /* tells listeners and watches of them */
+void engine_check_pipelines(Engine *engine);       /* tells listeners and watches of them */
+void engine_shut_pipeline(PoolPipeline *pipeline); /* it takes nothing more, as the daemon stops */
 
 /* A submission that names the pipeline has gone. */
 void pipeline_submission_gone(Pipeline *pipeline);
@@ -144,6 +145,9 @@ void durable_flush(Engine *engine);
 /* ---- engine-pools.c ---- */
 
 void engine_check_pool(Engine *engine, Pool *pool); /* tells listeners and watches of it */
+
+/* The own limiter or breaker of the pool of that name was changed, and so the pool was. */
+void engine_own_gate_changed(Engine *engine, const char *name);
 
 /* ---- engine.c ---- */
 

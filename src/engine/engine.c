@@ -189,7 +189,7 @@ void engine_shut_down(Engine *engine) {
                 return;
         engine->shutting_down = true;
         list_for_each (l, &engine->pipelines)
-                engine_drain_pipeline(engine, list_entry(l, PoolPipeline, links), true);
+                engine_shut_pipeline(list_entry(l, PoolPipeline, links));
         list_for_each (l, &engine->pools) {
                 Pool *pool = list_entry(l, Pool, links);
 
@@ -254,6 +254,7 @@ int engine_new(sd_event *event, Engine **ret) {
                 .retention_at = USEC_INFINITY,
                 .tell_groups_at = USEC_INFINITY,
         };
+        list_init(&engine->changed_rows);
         list_init(&engine->pools);
         list_init(&engine->pipelines);
         list_init(&engine->limiters);

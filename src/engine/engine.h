@@ -12,6 +12,7 @@
 #include "core/job.h"
 #include "engine/job-table.h"
 #include "engine/mailbox.h"
+#include "engine/object-row.h"
 #include "engine/output.h"
 #include "engine/pool-pipeline.h"
 #include "engine/pool.h"
@@ -134,6 +135,9 @@ struct Engine {
         StallWatch stall_watch;
         Durability *durability; /* owned; NULL = pools cannot be durable */
         Store *store;           /* borrowed: its; NULL likewise */
+        List changed_rows;      /* ObjectRow.links: what the store was not told yet, … */
+        bool rows_are_due;      /* … and is to be told at the end of the turn */
+        int row_refusal;        /* 0, or -errno: it did not take one, which nobody was told yet */
         Quota quota;            /* who has how much of all that */
         SubmitKey *submit_keys; /* borrowed from the submissions: hash by scope and text */
         uint64_t next_id;

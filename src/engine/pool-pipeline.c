@@ -17,6 +17,7 @@
 /* Without this uthash ends the process where memory runs out. */
 #define HASH_NONFATAL_OOM 1
 
+#include "engine/assignments.h"
 #include "engine/engine-private.h"
 #include "util/fd.h"
 #include "util/strv.h"
@@ -40,6 +41,57 @@ bool pipeline_uses_pool(const PoolPipeline *pipeline, const Pool *pool) {
 const char *pipeline_state_to_string(const PoolPipeline *pipeline) {
         return pipeline->pipeline.draining ? "draining" : "running";
 }
+
+/* ---- what the store has of them ---- */
+
+static PoolPipeline *pipeline_of_row(const ObjectRow *row) {
+        return container_of(row, PoolPipeline, row);
+}
+
+static const char *name_of_row(const ObjectRow *row) {
+        return pipeline_of_row(row)->name;
+}
+
+static ObjectRow *find_row(Engine *engine, const char *name) {
+        PoolPipeline *pipeline = engine_find_pipeline(engine, name);
+
+        return pipeline ? &pipeline->row : NULL;
+}
+
+static bool row_is_kept(const ObjectRow *row) {
+        const PoolPipeline *pipeline = pipeline_of_row(row);
+
+        return !pipeline->from_file || pipeline->stages[0]->store;
+}
+
+static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings) {
+        const PoolPipeline *pipeline = pipeline_of_row(row);
+        const PipelineConfig origin = { .max_in_flight = pipeline->file_max_in_flight };
+        char *names[PIPELINE_STAGES_MAX + 1] = {};
+        const PipelineConfig config = {
+                .stages = names,
+                .max_in_flight = pipeline->pipeline.max_in_flight,
+        };
+
+        ret->digest = pipeline->from_file ? pipeline->digest : 0;
+        if (!row_is_kept(row))
+                return;
+        for (uint32_t i = 0; i < pipeline->pipeline.n_stages; i++)
+                names[i] = pipeline->stages[i]->config->name;
+        for (const Setting *s = pipeline_settings; s < pipeline_settings + n_pipeline_settings; s++)
+                if (!pipeline->from_file || (s->settable && !setting_equal(&config, &origin, s)))
+                        assignment_print(settings, &config, s);
+        ret->draining = pipeline->draining;
+}
+
+static const ObjectRowKind row_kind = {
+        .noun = "pipeline",
+        .name = name_of_row,
+        .find = find_row,
+        .is_kept = row_is_kept,
+        .describe = describe_row,
+        .has_jobs = true,
+};
 
 /* ---- life ---- */
 
@@ -104,6 +156,7 @@ int engine_add_pipeline(
                 return r;
         pipeline_init(&pipeline->pipeline, (uint32_t) n, config->max_in_flight);
         pipeline->pipeline.draining = pipeline->shown_draining = engine->shutting_down;
+        object_row_init(&pipeline->row, &row_kind);
         list_init(&pipeline->drain_watches);
         list_init(&pipeline->remove_watches);
 
@@ -135,6 +188,7 @@ static void pipeline_gone(Engine *engine, PoolPipeline *pipeline) {
 
         if (engine->listener && engine->listener->pipeline_removed)
                 engine->listener->pipeline_removed(engine->listener_userdata, pipeline);
+        engine_forget(engine, &pipeline->row);
         engine_end_sweeps(engine, NULL, pipeline);
         for (uint32_t i = 0; i < pipeline->pipeline.n_stages; i++)
                 pipeline->stages[i]->n_pipelines--;
@@ -158,12 +212,15 @@ int engine_remove_pipeline(Engine *engine, PoolPipeline *pipeline, bool cancel, 
         Sweep *sweep;
         int r;
 
+        r = engine_prepare_removal(engine, &pipeline->row);
+        if (r < 0)
+                return r;
         r = engine_sweep(engine, &filter, "its pipeline was removed", NULL, NULL, &sweep);
         if (r < 0)
                 return r;
         sweep->interrupts = engine->shutting_down;
         pipeline->removing = true;
-        engine_drain_pipeline(engine, pipeline, true);
+        engine_shut_pipeline(pipeline);
         if (watch)
                 list_append(&pipeline->remove_watches, &watch->links);
         return 0;
@@ -172,13 +229,21 @@ int engine_remove_pipeline(Engine *engine, PoolPipeline *pipeline, bool cancel, 
 void engine_set_pipeline(Engine *engine, PoolPipeline *pipeline, const PipelineConfig *config) {
         pipeline->pipeline.max_in_flight = config->max_in_flight;
         pipeline->touched = true;
+        engine_keep(engine, &pipeline->row);
         engine->check_pools = true;
         if (engine->listener && engine->listener->pipeline_changed)
                 engine->listener->pipeline_changed(
                         engine->listener_userdata, pipeline, "MaxInFlight");
 }
 
+void engine_shut_pipeline(PoolPipeline *pipeline) {
+        pipeline->pipeline.draining = true;
+        pipeline->engine->check_pools = true;
+}
+
 void engine_drain_pipeline(Engine *engine, PoolPipeline *pipeline, bool draining) {
+        pipeline->draining = draining;
+        engine_keep(engine, &pipeline->row);
         /* What is to go takes nothing more, whatever it is told. */
         pipeline->pipeline.draining = draining || pipeline->removing || engine->shutting_down;
         engine->check_pools = true;

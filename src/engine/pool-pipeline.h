@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "core/pipeline.h"
+#include "engine/object-row.h"
 #include "engine/pipeline-config.h"
 #include "util/list.h"
 
@@ -33,9 +34,12 @@ struct PoolPipeline {
         bool removing;       /* goes once nothing is in flight */
         bool gone;           /* nobody finds it any more, and its pools may be gone, too */
         bool shown_draining; /* what listeners were told last */
-        bool from_file;      /* made by the settings file with this digest */
+        bool from_file;      /* made by the settings file with this digest, … */
         bool touched;        /* MaxInFlight was changed since; whoever reads files clears it */
         uint64_t digest;
+        uint64_t file_max_in_flight; /* … which says this */
+        ObjectRow row;
+        bool draining;          /* as Drain() and Resume() have left it */
         UT_hash_handle by_name; /* in Engine.pipelines_by_name */
 };
 

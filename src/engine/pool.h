@@ -15,6 +15,7 @@
 #include "core/scheduler.h"
 #include "engine/gates.h"
 #include "engine/mailbox.h"
+#include "engine/object-row.h"
 #include "engine/output.h"
 #include "engine/pool-config.h"
 #include "engine/timer.h"
@@ -54,6 +55,8 @@ struct Pool {
                 *origin; /* owned: as the settings file had it; NULL for a pool made at run time */
         uint64_t digest; /* of that file */
         bool touched;    /* settings were changed since; whoever reads files clears it */
+        ObjectRow row;
+        bool paused, draining; /* as Pause(), Resume() and Drain() have left it */
         Handler *
                 handler; /* owned; used by workers without a lock, closed after the last has gone */
         Mailbox *mailbox;   /* borrowed from the engine */

@@ -453,8 +453,12 @@ int engine_recover(Engine *engine) {
         r = store_start(engine->store);
         if (r < 0)
                 return r;
-        list_for_each (l, &engine->pools)
-                engine_pause_pool(engine, list_entry(l, Pool, links), false);
+        list_for_each (l, &engine->pools) {
+                Pool *pool = list_entry(l, Pool, links);
+
+                pool_pause(pool, pool->paused);
+                pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+        }
         engine_turn(engine);
         return 0;
 }

@@ -12,8 +12,9 @@
 /* Without this uthash ends the process where memory runs out. */
 #define HASH_NONFATAL_OOM 1
 
+#include "engine/assignments.h"
 #include "engine/breaker-config.h"
-#include "engine/engine.h"
+#include "engine/engine-private.h"
 #include "engine/shared-breaker.h"
 #include "util/mutex.h"
 
@@ -67,6 +68,40 @@ static int on_timer(sd_event_source *source, int fd, uint32_t events, void *user
         return 0;
 }
 
+/* ---- what the store has of them ---- */
+
+static SharedBreaker *breaker_of_row(const ObjectRow *row) {
+        return container_of(row, SharedBreaker, row);
+}
+
+static const char *name_of_row(const ObjectRow *row) {
+        return breaker_of_row(row)->name;
+}
+
+static ObjectRow *find_row(Engine *engine, const char *name) {
+        SharedBreaker *breaker = engine_find_breaker(engine, name);
+
+        return breaker ? &breaker->row : NULL;
+}
+
+/* That of a pool is in the pool's row. */
+static bool row_is_kept(const ObjectRow *row) {
+        return !breaker_of_row(row)->from_file && !breaker_of_row(row)->of_pool;
+}
+
+static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings) {
+        assignments_print(settings, &breaker_of_row(row)->breaker.config, breaker_settings,
+                n_breaker_settings);
+}
+
+static const ObjectRowKind row_kind = {
+        .noun = "breaker",
+        .name = name_of_row,
+        .find = find_row,
+        .is_kept = row_is_kept,
+        .describe = describe_row,
+};
+
 /* ---- life ---- */
 
 static SharedBreaker *shared_breaker_free(SharedBreaker *breaker) {
@@ -106,6 +141,7 @@ int engine_add_breaker(
                 .timer.fd = -EBADF,
         };
         list_init(&breaker->permits);
+        object_row_init(&breaker->row, &row_kind);
         (void) pthread_mutex_init(&breaker->lock, NULL);
         if (!breaker->name)
                 return -ENOMEM;
@@ -144,6 +180,9 @@ int engine_remove_breaker(Engine *engine, SharedBreaker *breaker) {
 
         if (breaker->n_users > 0)
                 return -EBUSY;
+        if (engine_prepare_removal(engine, &breaker->row) < 0)
+                return -ENOMEM;
+        engine_forget(engine, &breaker->row);
         HASH_DELETE(by_name, engine->breakers_by_name, breaker);
         list_remove(&breaker->links);
         while ((l = list_first(&breaker->permits))) {
@@ -178,6 +217,10 @@ int engine_set_breaker(Engine *engine, SharedBreaker *breaker, const BreakerConf
         breaker->touched = true;
         if (engine->listener && engine->listener->breaker_changed)
                 engine->listener->breaker_changed(engine->listener_userdata, breaker, names);
+        if (breaker->of_pool)
+                engine_own_gate_changed(engine, breaker->name);
+        else
+                engine_keep(engine, &breaker->row);
         tell(breaker);
         return 0;
 }

@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "core/breaker.h"
+#include "engine/object-row.h"
 #include "engine/timer.h"
 #include "util/list.h"
 
@@ -26,10 +27,11 @@ struct SharedBreaker {
         bool goes;    /* with the last pool that uses it */
         bool of_pool; /* one pool's own */
         bool from_file;
-        bool touched;     /* its settings were changed since; whoever reads files clears it */
-        uint64_t digest;  /* of that file */
-        uint32_t n_users; /* pools */
-        List permits;     /* BreakerPermit.links: those of others than pools, by age */
+        bool touched;    /* its settings were changed since; whoever reads files clears it */
+        uint64_t digest; /* of that file */
+        ObjectRow row;
+        uint32_t n_users;        /* pools */
+        List permits;            /* BreakerPermit.links: those of others than pools, by age */
         BreakerState told_state; /* what listeners and pools were told last */
         Engine *engine;          /* borrowed */
         sd_event_source *source; /* owned: of the timer */
@@ -69,8 +71,9 @@ struct BreakerView {
 int engine_add_breaker(
         Engine *engine, const char *name, const BreakerConfig *config, SharedBreaker **ret);
 SharedBreaker *engine_find_breaker(Engine *engine, const char *name); /* NULL if there is none */
-int engine_remove_breaker(Engine *engine, SharedBreaker *breaker);    /* 0, or -EBUSY if used */
-void engine_retire_breaker(Engine *engine, SharedBreaker *breaker);   /* now, or once unused */
+int engine_remove_breaker(
+        Engine *engine, SharedBreaker *breaker); /* 0, -EBUSY if used, or -ENOMEM */
+void engine_retire_breaker(Engine *engine, SharedBreaker *breaker); /* now, or once unused */
 int engine_set_breaker(
         Engine *engine, SharedBreaker *breaker, const BreakerConfig *config); /* 0 or -ENOMEM */
 

@@ -13,7 +13,8 @@
 /* Without this uthash ends the process where memory runs out. */
 #define HASH_NONFATAL_OOM 1
 
-#include "engine/engine.h"
+#include "engine/assignments.h"
+#include "engine/engine-private.h"
 #include "engine/limiter-config.h"
 #include "engine/shared-limiter.h"
 #include "util/mutex.h"
@@ -68,6 +69,40 @@ static int on_timer(sd_event_source *source, int fd, uint32_t events, void *user
         return 0;
 }
 
+/* ---- what the store has of them ---- */
+
+static SharedLimiter *limiter_of_row(const ObjectRow *row) {
+        return container_of(row, SharedLimiter, row);
+}
+
+static const char *name_of_row(const ObjectRow *row) {
+        return limiter_of_row(row)->name;
+}
+
+static ObjectRow *find_row(Engine *engine, const char *name) {
+        SharedLimiter *limiter = engine_find_limiter(engine, name);
+
+        return limiter ? &limiter->row : NULL;
+}
+
+/* That of a pool is in the pool's row. */
+static bool row_is_kept(const ObjectRow *row) {
+        return !limiter_of_row(row)->from_file && !limiter_of_row(row)->of_pool;
+}
+
+static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings) {
+        assignments_print(
+                settings, &limiter_of_row(row)->settings, limiter_settings, n_limiter_settings);
+}
+
+static const ObjectRowKind row_kind = {
+        .noun = "limiter",
+        .name = name_of_row,
+        .find = find_row,
+        .is_kept = row_is_kept,
+        .describe = describe_row,
+};
+
 /* ---- life ---- */
 
 static SharedLimiter *shared_limiter_free(SharedLimiter *limiter) {
@@ -107,6 +142,7 @@ int engine_add_limiter(
                 .engine = engine,
                 .timer.fd = -EBADF,
         };
+        object_row_init(&limiter->row, &row_kind);
         (void) pthread_mutex_init(&limiter->lock, NULL);
         if (!limiter->name)
                 return -ENOMEM;
@@ -153,6 +189,9 @@ int engine_remove_limiter(Engine *engine, SharedLimiter *limiter) {
 
         if (limiter->n_users > 0)
                 return -EBUSY;
+        if (engine_prepare_removal(engine, &limiter->row) < 0)
+                return -ENOMEM;
+        engine_forget(engine, &limiter->row);
         /* Nobody finds it any more, so nobody joins the line. */
         HASH_DELETE(by_name, engine->limiters_by_name, limiter);
         list_remove(&limiter->links);
@@ -185,6 +224,10 @@ void engine_set_limiter(Engine *engine, SharedLimiter *limiter, const LimiterCon
         mutex_unlock(&limiter->lock);
         if (engine->listener && engine->listener->limiter_changed)
                 engine->listener->limiter_changed(engine->listener_userdata, limiter, names);
+        if (limiter->of_pool)
+                engine_own_gate_changed(engine, limiter->name);
+        else
+                engine_keep(engine, &limiter->row);
         shared_limiter_serve(limiter);
 }
 

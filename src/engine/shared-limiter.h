@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "core/limiter.h"
+#include "engine/object-row.h"
 #include "engine/timer.h"
 #include "util/list.h"
 
@@ -29,6 +30,7 @@ struct SharedLimiter {
         bool from_file;         /* made by the settings file with this digest */
         bool touched;           /* its settings were changed since; whoever reads files clears it */
         uint64_t digest;
+        ObjectRow row;
         uint32_t n_users;        /* pools */
         Engine *engine;          /* borrowed */
         sd_event_source *source; /* owned: of the timer */
@@ -65,7 +67,7 @@ int engine_add_limiter(
         Engine *engine, const char *name, const LimiterConfig *settings, SharedLimiter **ret);
 SharedLimiter *engine_find_limiter(Engine *engine, const char *name); /* NULL if there is none */
 
-/* Those who wait for tokens are told so. 0, or -EBUSY while a pool uses it. */
+/* Those who wait for tokens are told so. 0, -EBUSY while a pool uses it, or -ENOMEM. */
 int engine_remove_limiter(Engine *engine, SharedLimiter *limiter);
 
 /* Removes it now, or with the last pool that uses it. */

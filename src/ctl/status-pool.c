@@ -202,6 +202,8 @@ void status_pool(Ctl *c, json_object *p) {
         view_title(json_text(p, "State"), json_text(p, "Name"), json_text(p, "Description"));
         view_state("State", NULL, json_text(p, "State"), NULL);
         view_field("Handler", json_text(p, "Handler"));
+        if (json_object_get_boolean(json_member(p, "Durable")))
+                view_field("Durable", "yes: jobs survive a restart");
         if (strcmp(json_text(p, "Handler"), "lease") == 0)
                 print_leases(p);
         else

@@ -296,14 +296,20 @@ const Verb verb_submit = {
         .run = submit,
 };
 
-/* Is each job a command of its own, whose output can be read while it runs? */
+/* Is each job a command of its own, whose output can be read while it runs? What is durable may run
+ * when our pipe is not there any more. */
 static bool streams_output(Ctl *c, const Object *target) {
         _cleanup_free_ char *handler = NULL;
         uint32_t batch_size = 1;
+        int durable = false;
 
         if (sd_bus_get_property_string(c->bus, SLUICE_NAME, target->path, target->kind->interface,
                     "Handler", NULL, &handler) < 0 ||
                 strcmp(handler, "command") != 0)
+                return false;
+        (void) sd_bus_get_property_trivial(c->bus, SLUICE_NAME, target->path,
+                target->kind->interface, "Durable", NULL, 'b', &durable);
+        if (durable)
                 return false;
         return sd_bus_get_property_trivial(c->bus, SLUICE_NAME, target->path,
                        target->kind->interface, "BatchSize", NULL, 'u', &batch_size) >= 0 &&
@@ -396,8 +402,8 @@ const Verb verb_run = {
                    "the command, 1 "
                    "if the job did not succeed otherwise. Ctrl-C cancels the job. So does a lost "
                    "connection, but not with --key: then the same command again waits for "
-                   "that job, or has its result. With --buffered or --key, outputs are bounded by "
-                   "OutputMax= of the pool.",
+                   "that job, or has its result. With --buffered or --key, and of a durable pool, "
+                   "outputs are bounded by OutputMax= of the pool.",
         .example = "sluicectl run gzip < page.html > page.html.gz",
         .options = run_options,
         .n_options = ELEMENTSOF(run_options),

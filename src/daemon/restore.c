@@ -14,6 +14,7 @@
 #include "engine/limiter-config.h"
 #include "util/log.h"
 #include "util/parse.h"
+#include "util/strv.h"
 
 /* A row that has not become an object yet. */
 typedef struct SavedRow {
@@ -36,10 +37,23 @@ static SavedRow *row_free(SavedRow *row) {
 
 DEFINE_CLEANUP(SavedRow *, row_free)
 
+/* Rows that no version of ours has written are nobody's. */
+static bool is_known(const StoredObject *object) {
+        static const char *const kinds[] = { "limiter", "breaker", "pool", "pipeline", NULL };
+
+        return strv_contains((char *const *) kinds, object->kind) && name_is_valid(object->name);
+}
+
 static int on_row(void *userdata, const StoredObject *object) {
-        _cleanup_(row_freep) SavedRow *row = calloc(1, sizeof(*row));
+        _cleanup_(row_freep) SavedRow *row = NULL;
         Daemon *daemon = userdata;
 
+        if (!is_known(object)) {
+                log_error("The durable state has a row of an object that there cannot be: left "
+                          "alone");
+                return 0;
+        }
+        row = calloc(1, sizeof(*row));
         if (!row)
                 return -ENOMEM;
         *row = (SavedRow){
@@ -53,11 +67,7 @@ static int on_row(void *userdata, const StoredObject *object) {
         list_init(&row->links);
         if (!row->kind || !row->name || !row->settings)
                 return -ENOMEM;
-        if (!name_is_valid(row->name))
-                log_error("The durable state has a %.20s of an impossible name: left alone",
-                        row->kind);
-        else
-                list_append(&daemon->rows, &TAKE_PTR(row)->links);
+        list_append(&daemon->rows, &TAKE_PTR(row)->links);
         return 0;
 }
 

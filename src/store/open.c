@@ -235,6 +235,9 @@ static int open_all(Store *store, usec_t patience, char **ret_error) {
                         r = find_ids(store);
         } else if (r < 0)
                 *ret_error = TAKE_PTR(why);
+        if (r < 0 && !*ret_error)
+                return refuse(
+                        ret_error, r, "cannot read the state in %s: %s", store->dir, strerror(-r));
         if (r < 0)
                 return r;
 

@@ -148,13 +148,16 @@ struct StoreReader {
 };
 
 /* Opens the state below `dir`, which is made if it is not there (0700). Blocks: waits up to
- * `patience` for another daemon to let go of it (-EBUSY then), checks the file if it was not closed
- * in order, sets a corrupt one aside under a name with the date, brings an older schema up to date.
- * *ret_error says what is wrong. */
+ * `patience` for another daemon to let go of it (-EBUSY then), checks all of the file, sets a
+ * damaged one aside under a name with the date and begins another, brings an older schema up to
+ * date. -ENOTSUP: it is not ours, or of a newer version, and was left alone. *ret_error says what
+ * is wrong, NULL if there is no memory for that; the caller's to free. */
 int store_open(const char *dir, usec_t patience, Store **ret, char **ret_error);
 
 /* Before store_start(): reads all objects, or all submissions with their jobs, ids ascending.
- * Blocks. */
+ * Blocks. 0, what the reader has returned, -ENOMEM, or another -errno: then the store has failed,
+ * and if it was for damage, the next store_open() sets it aside. Jobs once at least, as it is then
+ * that it is written down what was running. */
 int store_read_objects(Store *store, const StoreReader *reader, void *userdata);
 int store_read_jobs(Store *store, const StoreReader *reader, void *userdata);
 
@@ -177,7 +180,8 @@ void store_post(Store *store, StoreChange *change);
 /* The end of the loop's turn: what was posted is a transaction, as soon as the thread is free. */
 void store_flush(Store *store);
 
-int store_fd(const Store *store); /* readable: store_dispatch() has something to tell */
+int store_fd(const Store *store); /* readable: store_dispatch() has something to tell, or the store
+                                     has failed */
 void store_dispatch(Store *store);
 bool store_is_idle(const Store *store);    /* nothing posted is not told of yet */
 bool store_has_failed(const Store *store); /* an I/O error: nothing is written any more */
@@ -189,8 +193,8 @@ bool store_has_failed(const Store *store); /* an I/O error: nothing is written a
 
 #define MARK_SHEET_MAX 64
 
-/* A sheet for up to MARK_SHEET_MAX jobs; NULL if there is none: the store is far behind. Any
- * thread; takes a leaf lock. */
+/* A sheet for up to MARK_SHEET_MAX jobs; NULL if there is none: the store is far behind, or there
+ * is no room for more. Any thread; takes a leaf lock. */
 MarkSheet *store_take_sheet(Store *store);
 
 /* Job number i of the turn begins now. By the thread that has the sheet. */

@@ -8,9 +8,9 @@
  *     store-many-1000 N jobs/s
  *     store-life-64 N jobs/s      from the submit to the end and to being forgotten, 64 in flight
  *     store-sync N syncs/s        a write of 200 bytes and fdatasync(), for comparison
- *     store-open N s              to open a state with so many waiting jobs that was killed …
- *     store-read N s              … and to read them
- *     store-size N bytes/job      what they take on the disk
+ *     store-open-K N s            to open a state with so many waiting jobs, submitted by K, …
+ *     store-read-K N s            … and to read them
+ *     store-size-K N bytes/job    what they take on the disk
  *
  * The first argument is the number of waiting jobs (1,000,000), the second the time for each of the
  * other figures, in milliseconds (1,000). Payloads have 200 bytes. */
@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 
 #include "store/store.h"
+#include "util/log.h"
 #include "util/macro.h"
 
 #define PAYLOAD 200
@@ -51,6 +52,22 @@ static usec_t until;
 static uint64_t n_jobs;
 
 static void submit(Call *call);
+
+static void call_init(Call *call, size_t n, Stage last) {
+        *call = (Call){
+                .n = n,
+                .last = last,
+                .jobs = calloc(n, sizeof(Job)),
+                .ids = calloc(n, sizeof(uint64_t)),
+        };
+        if (!call->jobs || !call->ids)
+                abort();
+}
+
+static void call_done(Call *call) {
+        free(call->jobs);
+        free(call->ids);
+}
 
 static void on_done(StoreChange *change, int r) {
         Call *call = container_of(change, Call, change);
@@ -149,16 +166,8 @@ static void measure(const char *dir, const char *name, size_t flight, size_t n, 
         open_store(dir);
         if (store_start(store) < 0)
                 abort();
-        for (size_t i = 0; i < flight; i++) {
-                calls[i] = (Call){
-                        .n = n,
-                        .last = last,
-                        .jobs = calloc(n, sizeof(Job)),
-                        .ids = calloc(n, sizeof(uint64_t)),
-                };
-                if (!calls[i].jobs || !calls[i].ids)
-                        abort();
-        }
+        for (size_t i = 0; i < flight; i++)
+                call_init(&calls[i], n, last);
         n_jobs = 0;
         began = usec_now(CLOCK_MONOTONIC);
         until = began + duration;
@@ -167,10 +176,8 @@ static void measure(const char *dir, const char *name, size_t flight, size_t n, 
         run();
         printf("%s %.0f jobs/s\n", name,
                 (double) n_jobs * 1e6 / (double) (usec_now(CLOCK_MONOTONIC) - began));
-        for (size_t i = 0; i < flight; i++) {
-                free(calls[i].jobs);
-                free(calls[i].ids);
-        }
+        for (size_t i = 0; i < flight; i++)
+                call_done(&calls[i]);
         store_close(store, true);
         remove_files(dir);
 }
@@ -206,41 +213,32 @@ static int read_job(void *userdata, const StoredJob *job) {
 
 static void measure_reading(const char *dir, size_t n, size_t n_each) {
         static const StoreReader reader = { .submission = read_submission, .job = read_job };
-        Call call = {
-                .n = n_each,
-                .jobs = calloc(n_each, sizeof(Job)),
-                .ids = calloc(n_each, sizeof(uint64_t)),
-        };
+        size_t n_calls = MAX(n / n_each, (size_t) 1);
         usec_t began, opened, read;
         struct stat st;
         uint64_t n_read = 0;
         char *path;
 
-        if (!call.jobs || !call.ids || asprintf(&path, "%s/state.db", dir) < 0)
+        if (asprintf(&path, "%s/state.db", dir) < 0)
                 abort();
         until = 0;
         open_store(dir);
-        /* Without a thread: all that is posted is one transaction, when it is closed. */
-        for (size_t i = 0; i < n; i += n_each * 1000) {
-                Call *calls = calloc(1000, sizeof(*calls));
+        if (store_start(store) < 0)
+                abort();
+        for (size_t i = 0, k; i < n_calls; i += k) {
+                Call *calls;
 
+                k = MIN(n_calls - i, (size_t) 1000);
+                calls = calloc(k, sizeof(*calls));
                 if (!calls)
                         abort();
-                for (size_t k = 0; k < 1000; k++) {
-                        calls[k] = (Call){
-                                .n = n_each,
-                                .jobs = calloc(n_each, sizeof(Job)),
-                                .ids = calloc(n_each, sizeof(uint64_t)),
-                        };
-                        submit(&calls[k]);
-                }
-                if (i == 0 && store_start(store) < 0)
-                        abort();
+                for (size_t c = 0; c < k; c++)
+                        call_init(&calls[c], n_each, SUBMITTED);
+                for (size_t c = 0; c < k; c++)
+                        submit(&calls[c]);
                 run();
-                for (size_t k = 0; k < 1000; k++) {
-                        free(calls[k].jobs);
-                        free(calls[k].ids);
-                }
+                for (size_t c = 0; c < k; c++)
+                        call_done(&calls[c]);
                 free(calls);
         }
         store_close(store, false);
@@ -258,8 +256,6 @@ static void measure_reading(const char *dir, size_t n, size_t n_each) {
         printf("store-read-%zu %.3f s\n", n_each, (double) (read - opened) / 1e6);
         printf("store-size-%zu %.0f bytes/job\n", n_each, (double) st.st_size / (double) n_read);
         free(path);
-        free(call.jobs);
-        free(call.ids);
         remove_files(dir);
 }
 
@@ -274,6 +270,7 @@ int main(int argc, char *argv[]) {
         if (!mkdtemp(dir))
                 abort();
         memset(payload, 'x', sizeof(payload));
+        log_set_level(LOG_WARNING);
 
         measure_sync(dir);
         measure(dir, "store-submit-1", 1, 1, SUBMITTED);

@@ -349,6 +349,7 @@ class Bench:
         self.lease_program = build / "tests/bench/bench-lease"
         self.prioq_program = build / "tests/core/bench-prioq"
         self.limiter_program = build / "tests/bench/bench-limiter"
+        self.store_program = build / "tests/bench/bench-store"
         self.notes, self.tables = [], []
 
     # The parts.
@@ -709,6 +710,30 @@ class Bench:
             yield Row("queue, push and pop at 1,000,000 / at 1,000",
                       ratios(found[1000000], found[1000]), bar=3.0, lower_is_better=True)
 
+    def store(self):
+        """What is written to the disk, by the store alone, and how long it takes to read it."""
+        msec = 1000 if self.sizes.judged else 20
+        found = [figures(run([self.store_program, self.sizes.waiting, msec]))
+                 for _ in range(self.sizes.pairs)]
+
+        def of(name):
+            return [f[f"store-{name}"] for f in found]
+
+        for name, title in (("submit-1", "submits, one at a time"),
+                            ("submit-64", "submits, 64 in flight"),
+                            ("many-64", "jobs, in submits of 64"),
+                            ("many-1000", "jobs, in submits of 1,000"),
+                            ("life-64", "jobs from submit to forgotten, 64 in flight")):
+            yield Row(f"store: {title} / syncs", ratios(of(name), of("sync")), ours=rate(of(name)),
+                      rival=rate(of("sync")))
+        n = self.sizes.waiting
+        for each, title in ((1, "alone"), (1000, "by 1,000")):
+            seconds = [a + b for a, b in zip(of(f"open-{each}"), of(f"read-{each}"))]
+            yield Row(f"store: start with {n:,} jobs, submitted {title}", seconds, unit="s", bar=5,
+                      lower_is_better=True)
+            yield Row(f"store: size of a job of 200 bytes, submitted {title}", of(f"size-{each}"),
+                      unit="bytes", lower_is_better=True, digits=0)
+
     def limiter(self):
         """What a token costs, and whether a rate is kept."""
         found = [figures(run([self.limiter_program])) for _ in range(self.sizes.pairs)]
@@ -907,7 +932,7 @@ class Bench:
 
 
 COMPARISONS = ["command", "coprocess", "lease", "service", "durable", "map", "many", "wire",
-               "pipelined", "single", "memory", "prioq", "limiter", "policies", "pipelines", "idle"]
+               "pipelined", "single", "memory", "prioq", "store", "limiter", "policies", "pipelines", "idle"]
 
 
 def as_text(columns, lines):

@@ -312,7 +312,7 @@ static int ask(const Sql *sql, const char *question, int *ret, char **ret_text) 
                         *ret_text = text ? strdup(text) : NULL;
                         code = *ret_text ? SQLITE_OK : SQLITE_NOMEM;
                 }
-        } else if (code == SQLITE_DONE)
+        } else if (code == SQLITE_OK || code == SQLITE_DONE)
                 code = SQLITE_CORRUPT;
         (void) sqlite3_finalize(statement);
         return code;

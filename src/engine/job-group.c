@@ -18,11 +18,12 @@
 /* Changes of many groups are told together, this far apart. */
 #define TELL_PAUSE (50 * USEC_PER_MSEC)
 
+/* As its jobs, a group is none while it is on its way to the disk. */
 JobGroup *engine_find_group(Engine *engine, uint64_t id) {
         JobGroup *group;
 
         HASH_FIND(by_id, engine->groups, &id, sizeof(id), group);
-        return group;
+        return group && !group->submission->storing ? group : NULL;
 }
 
 Job *engine_group_job(Engine *engine, const JobGroup *group, uint64_t i) {

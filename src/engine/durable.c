@@ -109,6 +109,19 @@ static void tell_stored(Submission *submission, int r) {
                 submit_key_stored(submission->key, r);
 }
 
+/* What has happened while the jobs were on their way found none of them. */
+static void catch_up(Engine *engine, const Submission *submission, Pool *pool) {
+        PoolPipeline *pipeline = pipeline_of(submission);
+
+        engine_refuse_queued(engine, pool);
+        if (submission->bind && !submission->client)
+                (void) engine_cancel_submission(engine, submission, "its client has gone");
+        if (pipeline && pipeline->removing)
+                (void) engine_remove_pipeline(engine, pipeline, pipeline->cancelling, NULL);
+        if (pool->removing)
+                (void) engine_remove_pool(engine, pool, pool->cancelling, NULL);
+}
+
 static void on_submitted(StoreChange *store, int r) {
         Submission *submission = store->submit.submission;
         uint32_t n = submission->n_total;
@@ -137,12 +150,8 @@ static void on_submitted(StoreChange *store, int r) {
         tell_stored(submission, 0);
         if (n == 0)
                 engine_end_empty_group(engine, submission->group, usec_now(CLOCK_MONOTONIC));
-        /* What has happened meanwhile found no job. */
-        engine_refuse_queued(engine, pool);
-        if (submission->bind && !submission->client)
-                (void) engine_cancel_submission(engine, submission, "its client has gone");
-        if (pool->removing && pool->scheduler.paused)
-                (void) engine_remove_pool(engine, pool, /* cancel= */ true, NULL);
+        else
+                catch_up(engine, submission, pool);
 }
 
 int durable_submit(Engine *engine, Submission *submission, Job *first) {

@@ -282,6 +282,7 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
                 return r;
         sweep->interrupts = engine->shutting_down;
         pool->removing = true;
+        pool->cancelling |= cancel;
         /* First, as to drain begins what gathers for a batch. */
         if (cancel)
                 pool_pause(pool, true);

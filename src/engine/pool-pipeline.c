@@ -220,6 +220,7 @@ int engine_remove_pipeline(Engine *engine, PoolPipeline *pipeline, bool cancel, 
                 return r;
         sweep->interrupts = engine->shutting_down;
         pipeline->removing = true;
+        pipeline->cancelling |= cancel;
         engine_shut_pipeline(pipeline);
         if (watch)
                 list_append(&pipeline->remove_watches, &watch->links);

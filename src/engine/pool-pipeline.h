@@ -32,6 +32,7 @@ struct PoolPipeline {
         List remove_watches; /* PoolWatch.links: who waits until it is gone */
         uint32_t n_submissions;
         bool removing;       /* goes once nothing is in flight */
+        bool cancelling;     /* and what is, is cancelled */
         bool gone;           /* nobody finds it any more, and its pools may be gone, too */
         bool shown_draining; /* what listeners were told last */
         bool from_file;      /* made by the settings file with this digest, … */

@@ -72,6 +72,7 @@ struct Pool {
         List remove_watches; /* PoolWatch.links: who waits until it is gone */
         bool started;        /* has workers, and owns its config */
         bool removing;       /* goes once it has no job */
+        bool cancelling;     /* and what it has is cancelled */
         bool dismissed;      /* and its workers were told to leave */
         bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
         PoolState shown_state; /* what listeners were told last */

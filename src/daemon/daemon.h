@@ -18,10 +18,10 @@ typedef struct DaemonOptions DaemonOptions;
 struct DaemonOptions {
         bool user; /* session bus and the user's own folders */
         bool no_bus;
-        char *listen;        /* owned: path of the direct socket; NULL = the default of the scope */
-        char *state;         /* owned: folder of the durable state; NULL = the default of the scope */
-        char **dirs;         /* owned: search path of settings */
-        int log_level;       /* negative = as sluiced.conf says */
+        char *listen;  /* owned: path of the direct socket; NULL = the default of the scope */
+        char *state;   /* owned: folder of the durable state; NULL = the default of the scope */
+        char **dirs;   /* owned: search path of settings */
+        int log_level; /* negative = as sluiced.conf says */
         usec_t idle_timeout; /* exits when there was nothing to do for so long; USEC_INFINITY =
                                 never */
 };

@@ -38,6 +38,14 @@ const HandlerVTable service_vtable = {
         .close = fake_close,
 };
 
+const HandlerVTable unit_vtable = {
+        .name = "unit",
+        .section = "Unit",
+        .in_slots = true,
+        .open = fake_open,
+        .close = fake_close,
+};
+
 const HandlerVTable *handler_find(const char *name) {
         if (strcmp(name, "command") == 0)
                 return &command_vtable;
@@ -47,5 +55,7 @@ const HandlerVTable *handler_find(const char *name) {
                 return &lease_vtable;
         if (strcmp(name, "service") == 0)
                 return &service_vtable;
+        if (strcmp(name, "unit") == 0)
+                return &unit_vtable;
         return strcmp(name, "module") == 0 ? &module_vtable : NULL;
 }

@@ -7,6 +7,7 @@
 
 #include "daemon/config.h"
 #include "daemon/daemon.h"
+#include "handler/units.h"
 #include "util/list.h"
 
 typedef enum StopPhase {
@@ -29,6 +30,7 @@ struct Daemon {
         sd_event *event;
         Engine *engine;
         Server *server;
+        Units *units;      /* NULL = systemd has not given us its socket */
         Store *store;      /* NULL = nothing is durable */
         char *socket_path; /* of the direct socket, where it is of our making */
         List replacements; /* Replacement.links; owned by reload-pools.c */

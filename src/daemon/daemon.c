@@ -128,6 +128,19 @@ static HandlerBus bus_of(const DaemonOptions *options) {
                                : HANDLER_BUS_SYSTEM;
 }
 
+/* Units are those of the system, started by its systemd. */
+static int find_units(Daemon *daemon) {
+        int fd, r;
+
+        if (daemon->engine->bus != HANDLER_BUS_SYSTEM || socket_find_units(&fd) < 0)
+                return 0;
+        r = units_new(daemon->event, HANDLER_BUS_SYSTEM, fd, /* peer_uid= */ 0, &daemon->units);
+        if (r < 0)
+                return log_error_errno(r, "Cannot serve the socket for units");
+        daemon->engine->units = daemon->units;
+        return 0;
+}
+
 int daemon_new(const DaemonOptions *options, Daemon **ret) {
         _cleanup_(daemon_freep) Daemon *daemon = NULL;
         int r;
@@ -160,7 +173,9 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
         daemon->server->name_released = on_name_released;
         daemon->server->bus_lost = on_bus_lost;
 
-        r = daemon_open_store(daemon);
+        r = find_units(daemon);
+        if (r >= 0)
+                r = daemon_open_store(daemon);
         if (r >= 0 && daemon->store)
                 r = daemon_read_rows(daemon);
         if (r >= 0)
@@ -240,6 +255,7 @@ Daemon *daemon_free(Daemon *daemon) {
         sd_event_source_disable_unref(daemon->watchdog_source);
         server_free(daemon->server);
         engine_free(daemon->engine);
+        units_free(daemon->units);
         sd_event_unref(daemon->event);
         free(daemon->socket_path);
         free(daemon);

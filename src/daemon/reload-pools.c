@@ -54,6 +54,7 @@ int daemon_try_handlers(Daemon *daemon, const Config *config, char ***faults) {
                                     is_settable_change(pool, pool_config)))
                         continue;
                 pool_config->handler_config.bus = daemon->engine->bus;
+                pool_config->handler_config.units = daemon->engine->units;
                 r = pool_config->handler->open(&pool_config->handler_config, &handler, &error);
                 if (r >= 0) {
                         pool_config->handler->close(handler);

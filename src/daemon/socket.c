@@ -14,9 +14,13 @@
 #include "daemon/socket.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/strv.h"
 
 #define SOCKET_GROUP "sluice"
 #define BACKLOG 128
+
+/* FileDescriptorName= of sluiced-unit.socket. */
+#define UNITS_NAME "unit"
 
 static int default_path(bool user, char **ret) {
         const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
@@ -109,21 +113,38 @@ static int listen_at(const char *path, int *ret) {
         return 0;
 }
 
-/* The first listening stream socket among those that systemd has handed over. */
-static int socket_from_systemd(void) {
-        int n = sd_listen_fds(/* unset_environment= */ true);
+/* The first listening stream socket among those that systemd has handed over that is, or is not,
+ * the one for units: FileDescriptorName= of its unit says so. */
+static int socket_from_systemd(bool for_units) {
+        char **names = NULL;
+        int found = -ENOENT, n;
 
-        for (int fd = SD_LISTEN_FDS_START; fd < SD_LISTEN_FDS_START + n; fd++)
-                if (sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0)
-                        return fd;
-        return -ENOENT;
+        n = sd_listen_fds_with_names(/* unset_environment= */ !for_units, &names);
+        for (int i = 0; i < n; i++) {
+                int fd = SD_LISTEN_FDS_START + i;
+
+                if (found < 0 && (strcmp(names[i], UNITS_NAME) == 0) == for_units &&
+                        sd_is_socket_unix(fd, SOCK_STREAM, /* listening= */ 1, NULL, 0) > 0)
+                        found = fd;
+        }
+        strv_free(names);
+        return found;
+}
+
+int socket_find_units(int *ret) {
+        int r = socket_from_systemd(/* for_units= */ true);
+
+        if (r < 0)
+                return r;
+        *ret = r;
+        return 0;
 }
 
 int socket_open(const char *path, bool user, int *ret, char **ret_path) {
         _cleanup_free_ char *own = NULL;
         int r;
 
-        r = socket_from_systemd();
+        r = socket_from_systemd(/* for_units= */ false);
         if (r >= 0) {
                 *ret = r;
                 *ret_path = NULL;

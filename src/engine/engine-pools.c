@@ -215,6 +215,7 @@ int engine_add_pool(Engine *engine, PoolConfig *config, Pool **ret, char **ret_e
                         "Durable: there is no folder for its state: start sluiced with --state=");
         config->handler_config.event = engine->event;
         config->handler_config.bus = engine->bus;
+        config->handler_config.units = engine->units;
         r = choose_limiter(engine, config, &limiter, ret_error);
         if (r < 0)
                 return r;

@@ -118,6 +118,7 @@ struct EngineTotals {
 struct Engine {
         sd_event *event; /* shared */
         HandlerBus bus;  /* which one the daemon is on, for handlers */
+        void *units;     /* borrowed: for Handler=unit; NULL = it is not to be had */
         List pools;      /* Pool.links, by age; owned */
         Pool *by_name;   /* the same, hashed */
         List pipelines;  /* PoolPipeline.links, by age; owned */

@@ -32,6 +32,7 @@ static const struct {
         { "Command", NULL, { "command", "coprocess" } },
         { "Module", NULL, { "module" } },
         { "Service", NULL, { "service" } },
+        { "Unit", NULL, { "unit" } },
         { "Lease", NULL, { "lease" } },
         { "Batch", NULL, { "command", "module", "service" } },
 };
@@ -243,6 +244,13 @@ static int check_service(PoolConfig *config, Faults *faults) {
         return 0;
 }
 
+static int check_unit(PoolConfig *config, Faults *faults) {
+        if (!has_handler(config, "unit") || config->handler_config.unit_template)
+                return 0;
+        return found(faults, -EINVAL, pool_setting_find("UnitTemplate"),
+                "is missing, Handler=unit needs it");
+}
+
 static int check_limiter(PoolConfig *config, Faults *faults) {
         const Setting *rate = pool_setting_find("LimiterRate");
 
@@ -299,7 +307,8 @@ static int check_batch(PoolConfig *config, Faults *faults) {
                         return r;
         }
         /* Of a section with settings that was told already. */
-        if ((has_handler(config, "coprocess") || has_handler(config, "lease")) &&
+        if ((has_handler(config, "coprocess") || has_handler(config, "lease") ||
+                    has_handler(config, "unit")) &&
                 config->batch_size > 1 && !pool_setting_is_given(config, size) &&
                 !pool_setting_is_given(config, timeout))
                 return found(faults, -EINVAL, size, "batches are not for Handler=%s, %s",
@@ -460,6 +469,7 @@ static int complete(PoolConfig *config, Faults *faults) {
                 check_command,
                 check_module,
                 check_service,
+                check_unit,
                 check_limiter,
                 check_breaker,
                 check_batch,

@@ -17,6 +17,8 @@
 #define ATTEMPTS_MAX 1000000
 #define WORDS_MAX 64
 #define BUS_NAME_MAX 255
+/* Of a template that has room for the id of a job. */
+#define UNIT_TEMPLATE_MAX 235
 #define NAMES_MAX 1024
 #define BATCH_MAX 65535 /* what a turn can count, see engine/worker.h */
 #define SCALE_AT_MAX 1000000
@@ -26,7 +28,7 @@ static const char *const fairness_words[] = { "none", "user", NULL };
 static const char *const overflow_words[] = { "reject", "wait", "drop-oldest", "drop-lowest",
         NULL };
 static const char *const handler_words[] = { "command", "coprocess", "module", "service", "lease",
-        NULL };
+        "unit", NULL };
 
 static int set_fairness(const Assignment *a) {
         int i, r;
@@ -239,6 +241,11 @@ const Setting pool_settings[] = {
                 PLACE(handler_config.object_path), .by_key = true },
         /* No pool has both this and that of a command. */
         { "ServiceOutputMax", "Service", "OutputMax", &setting_size, 0, BYTES_MAX,
+                PLACE(handler_config.output_max) },
+
+        { "UnitTemplate", "Unit", "Template", &setting_unit_template, 1, UNIT_TEMPLATE_MAX,
+                PLACE(handler_config.unit_template), .by_key = true },
+        { "UnitOutputMax", "Unit", "OutputMax", &setting_size, 0, BYTES_MAX,
                 PLACE(handler_config.output_max) },
 
         { "LeaseAllowUsers", "Lease", "AllowUsers", &setting_names, 0, NAMES_MAX,

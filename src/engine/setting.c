@@ -271,6 +271,22 @@ static int set_object_path(const Assignment *a) {
         return set_checked(a, object_path_is_valid);
 }
 
+/* What the rule of polkit lets the daemon start: its prefix, and a name without a dash. */
+static bool unit_template_is_valid(const char *s) {
+        static const char prefix[] = "sluice-", suffix[] = "@.service";
+        size_t n;
+
+        if (strncmp(s, prefix, strlen(prefix)) != 0)
+                return false;
+        s += strlen(prefix);
+        n = strspn(s, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_");
+        return n > 0 && strcmp(s + n, suffix) == 0;
+}
+
+static int set_unit_template(const Assignment *a) {
+        return set_checked(a, unit_template_is_valid);
+}
+
 static int set_cpus(const Assignment *a) {
         _cleanup_free_ char *copy = NULL;
         char value[SETTING_QUOTE_SIZE];
@@ -531,6 +547,10 @@ const SettingType setting_bus_name = {
 };
 const SettingType setting_object_path = { "an object path such as /org/example/Thumbs1",
         STORED_STRING, sizeof(char *), set_object_path };
+const SettingType setting_unit_template = {
+        "a template sluice-NAME@.service, with a NAME of A-Z a-z 0-9 _", STORED_STRING,
+        sizeof(char *), set_unit_template
+};
 const SettingType setting_cpus = { "a list of CPUs such as 0-3,6", STORED_STRING, sizeof(char *),
         set_cpus };
 const SettingType setting_command = { "a command line", STORED_STRV, sizeof(char **), set_command };

@@ -74,7 +74,7 @@ struct SettingType {
 extern const SettingType setting_uint32, setting_uint64, setting_count, setting_size, setting_time,
         setting_boolean, setting_text, setting_path, setting_module_path, setting_cpus,
         setting_command, setting_environment, setting_names, setting_object_name,
-        setting_object_names, setting_bus_name, setting_object_path;
+        setting_object_names, setting_bus_name, setting_object_path, setting_unit_template;
 
 /* 1, 0 if the value took away what had been given, -ENOMEM, or -EINVAL with *ret_error (malloc()ed,
  * the caller's): one line that names the setting as `label`, says what was wrong and what is

@@ -7,7 +7,7 @@
 #include <string.h>
 
 static const HandlerVTable *const handlers[] = { &command_vtable, &coprocess_vtable, &lease_vtable,
-        &module_vtable, &service_vtable };
+        &module_vtable, &service_vtable, &unit_vtable };
 
 const HandlerVTable *handler_find(const char *name) {
         for (size_t i = 0; i < ELEMENTSOF(handlers); i++)

@@ -123,11 +123,14 @@ struct HandlerConfig {
         /* [Service] */
         char *bus_name;
         char *object_path;
+        /* [Unit] */
+        char *unit_template; /* sluice-NAME@.service */
 
         /* Of the daemon, and no settings. */
         void *event;    /* borrowed: the sd_event of the main thread; NULL = the handler is opened
                            only to see whether it can be */
         HandlerBus bus; /* which one the daemon itself is on */
+        void *units;    /* borrowed: the Units of the daemon; NULL = no unit can be started */
 };
 
 typedef struct HandlerVTable {
@@ -210,6 +213,7 @@ extern const HandlerVTable module_vtable;
 /* … and those that run in slots. */
 extern const HandlerVTable lease_vtable;
 extern const HandlerVTable service_vtable;
+extern const HandlerVTable unit_vtable;
 
 /* NULL if there is no kind of that name. */
 const HandlerVTable *handler_find(const char *name);

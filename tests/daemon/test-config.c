@@ -222,7 +222,7 @@ static void every_fault_of_a_file_is_told_with_its_line(void **state) {
                 "etc/a.pool:7: Nonsense: there is no such setting",
                 "etc/a.pool:8: neither a [Section], nor a # comment, nor KEY=VALUE",
                 "etc/a.pool:9: [Tube]: there is no such section, allowed are Pool, Command, "
-                "Module, Service, Lease, Limiter, Breaker, Batch, Scale",
+                "Module, Service, Unit, Lease, Limiter, Breaker, Batch, Scale",
                 "etc/a.pool:12: ExecStart: \"true\" is not the absolute path of a command (up to "
                 "4095 bytes, without %)");
 }
@@ -523,7 +523,7 @@ static void a_section_without_settings_counts(void **state) {
                 "etc/b.pool.d/x.conf:1: Rate: is missing, a limiter needs it",
                 "etc/c.pool:2: Breaker: is a shared breaker, but [Breaker] is one as well",
                 "etc/f.pool:3: [Brekaer]: there is no such section, allowed are Pool, Command, "
-                "Module, Service, Lease, Limiter, Breaker, Batch, Scale");
+                "Module, Service, Unit, Lease, Limiter, Breaker, Batch, Scale");
 }
 
 static void a_breaker_that_is_not_there_is_a_fault_of_the_pool(void **state) {

@@ -248,7 +248,23 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "UpAt: \"0\" is out of range, allowed are 1 to 1000000" },
                 { "Pool", "Handler", "magic", -EINVAL,
                         "Handler: \"magic\" is not known, allowed are command, coprocess, module, "
-                        "service, lease" },
+                        "service, lease, unit" },
+                { "Unit", "Template", "backup@.service", -EINVAL,
+                        "Template: \"backup@.service\" is not a template sluice-NAME@.service, "
+                        "with "
+                        "a NAME of A-Z a-z 0-9 _" },
+                { "Unit", "Template", "sluice-@.service", -EINVAL,
+                        "Template: \"sluice-@.service\" is not a template sluice-NAME@.service, "
+                        "with a NAME of A-Z a-z 0-9 _" },
+                { "Unit", "Template", "sluice-a-b@.service", -EINVAL,
+                        "Template: \"sluice-a-b@.service\" is not a template sluice-NAME@.service, "
+                        "with a NAME of A-Z a-z 0-9 _" },
+                { "Unit", "Template", "sluice-a@1.service", -EINVAL,
+                        "Template: \"sluice-a@1.service\" is not a template sluice-NAME@.service, "
+                        "with a NAME of A-Z a-z 0-9 _" },
+                { "Unit", "Template", "sluice-a@.service ", -EINVAL,
+                        "Template: \"sluice-a@.service \" is not a template sluice-NAME@.service, "
+                        "with a NAME of A-Z a-z 0-9 _" },
                 { "Command", "Framing", "lines", -EINVAL,
                         "Framing: \"lines\" is not known, allowed are netstring, line" },
                 { "Pool", "CPUAffinity", "0-", -EINVAL,
@@ -339,7 +355,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                 { "Pool", "queuemax", "1", -ENOENT, "queuemax: there is no such setting" },
                 { "Tube", "Rate", "50/s", -ENOENT,
                         "[Tube]: there is no such section, allowed are Pool, Command, Module, "
-                        "Service, Lease, Limiter, Breaker, Batch, Scale" },
+                        "Service, Unit, Lease, Limiter, Breaker, Batch, Scale" },
 
                 { "Batch", "Size", "0", -EINVAL,
                         "Size: \"0\" is out of range, allowed are 1 to 65535" },
@@ -367,7 +383,7 @@ static void a_bad_value_is_refused_with_what_is_allowed(void **state) {
                         "with neither . nor -" },
                 { "", "Workers", "1", -ENOENT,
                         "a setting outside of a section, allowed are Pool, Command, Module, "
-                        "Service, Lease, Limiter, Breaker, Batch, Scale" },
+                        "Service, Unit, Lease, Limiter, Breaker, Batch, Scale" },
 
         };
 
@@ -766,6 +782,16 @@ static void what_only_shows_in_the_whole_is_checked(void **state) {
                         -EINVAL,
                         "ExecStart: is only for Handler=command, coprocess, but this is "
                         "Handler=service" },
+                { { { "Pool", "Handler", "unit" }, { "Unit", "Template", "sluice-a@.service" },
+                          { "Unit", "OutputMax", "1M" } },
+                        0 },
+                { { { "Pool", "Handler", "unit" } }, -EINVAL,
+                        "UnitTemplate: is missing, Handler=unit needs it" },
+                { { { "Pool", "Handler", "unit" }, { "Unit", "Template", "sluice-a@.service" },
+                          { "Batch", "Size", "2" } },
+                        -EINVAL,
+                        "BatchSize: is only for Handler=command, module, service, but this is "
+                        "Handler=unit" },
                 { { { "Command", "ExecStart", "/bin/true" }, { "Service", "OutputMax", "1M" } },
                         -EINVAL,
                         "ServiceOutputMax: is only for Handler=service, but this is "

@@ -318,8 +318,9 @@ void engine_forget_groups_through(Engine *engine, const Pool *pool) {
         HASH_ITER (by_id, engine->groups, group, next) {
                 const PoolPipeline *pipeline = group_pipeline(group);
 
-                /* Nothing of it is live: the pool goes after the pipelines that it is in. */
-                if (pipeline && pipeline_uses_pool(pipeline, pool))
+                /* Nothing of it is live: the pool goes after the pipelines that it is in. But one
+                 * of nothing may be on its way to the disk, which other stages stay for. */
+                if (pipeline && pipeline_uses_pool(pipeline, pool) && !group->submission->storing)
                         engine_forget_group(engine, group);
         }
 }

@@ -298,18 +298,21 @@ void engine_drop_group(Engine *engine, JobGroup *group) {
         group_free(engine, group);
 }
 
+/* Of members that go on after the next start. */
+static void forget_unfinished(Engine *engine, JobGroup *group) {
+        uint64_t first = group->submission->first_id, n = group->core.n_total;
+
+        engine_drop_group(engine, group);
+        for (uint64_t i = 0; i < n; i++)
+                engine_release_job(engine, engine_find_job(engine, first + i));
+}
+
 void engine_forget_unfinished_groups(Engine *engine, const Pool *pool) {
         JobGroup *group, *next;
 
-        HASH_ITER (by_id, engine->groups, group, next) {
-                uint64_t first = group->submission->first_id, n = group->core.n_total;
-
-                if (group->pool != pool || group_is_finished(&group->core))
-                        continue;
-                engine_drop_group(engine, group);
-                for (uint64_t i = 0; i < n; i++)
-                        engine_release_job(engine, engine_find_job(engine, first + i));
-        }
+        HASH_ITER (by_id, engine->groups, group, next)
+                if (group->pool == pool && !group_is_finished(&group->core))
+                        forget_unfinished(engine, group);
 }
 
 void engine_forget_groups_through(Engine *engine, const Pool *pool) {
@@ -320,8 +323,12 @@ void engine_forget_groups_through(Engine *engine, const Pool *pool) {
 
                 /* Nothing of it is live: the pool goes after the pipelines that it is in. But one
                  * of nothing may be on its way to the disk, which other stages stay for. */
-                if (pipeline && pipeline_uses_pool(pipeline, pool) && !group->submission->storing)
+                if (!pipeline || !pipeline_uses_pool(pipeline, pool) || group->submission->storing)
+                        continue;
+                if (group_is_finished(&group->core))
                         engine_forget_group(engine, group);
+                else
+                        forget_unfinished(engine, group);
         }
 }
 

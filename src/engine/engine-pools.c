@@ -400,6 +400,7 @@ void engine_check_pool(Engine *engine, Pool *pool) {
                 pool_dismiss(pool);
                 pool->is_to_wake = engine->wake_pools = true;
         }
-        if (pool->dismissed && pool->n_threads == 0)
+        /* The last ends may have been in the mail, with the word of workers that they go. */
+        if (pool->dismissed && pool->n_threads == 0 && pool->n_unsettled == 0)
                 pool_gone(engine, pool);
 }

@@ -126,12 +126,12 @@ static int restore_key(Engine *engine, Submission *submission, const StoredSubmi
 }
 
 /* Its owner has it again. Jobs are counted as they come. */
-static int charge(Engine *engine, Submission *submission) {
+static int charge(Engine *engine, Submission *submission, bool is_group) {
         Account *account = quota_account(&engine->quota, submission->owner);
 
         if (!account)
                 return -ENOMEM;
-        submission_charge(submission, account, 0, 0, submission->group);
+        submission_charge(submission, account, 0, 0, is_group);
         account_unref(account);
         return 0;
 }
@@ -178,15 +178,13 @@ static int on_submission(void *userdata, const StoredSubmission *stored) {
                 pipeline->n_submissions++;
         } else
                 submission->pool = pool;
-        if (stored->group_id > 0) {
-                r = engine_restore_group(
-                        engine, submission, stored->group_policy, stored->group_id);
-                if (r < 0)
-                        return r;
-        }
-        r = charge(engine, submission);
+        r = charge(engine, submission, stored->group_id > 0);
         if (r >= 0 && stored->key)
                 r = restore_key(engine, submission, stored);
+        /* Last, as a group does not go with its submission. */
+        if (r >= 0 && stored->group_id > 0)
+                r = engine_restore_group(
+                        engine, submission, stored->group_policy, stored->group_id);
         if (r < 0)
                 return r;
         recovery->submission = TAKE_PTR(submission);

@@ -185,7 +185,8 @@ static int put_end(Store *store, const Job *job) {
         row_integer(&row, details->worker);
         row_integer(&row, details->exit_status);
         row_time(&row, stored_monotonic(store, details->started_at));
-        row_time(&row, stored_monotonic(store, job->details ? details->finished_at : job->due_at));
+        row_time(&row,
+                stored_monotonic(store, details != &none ? details->finished_at : job->due_at));
         row_time(&row, stored_time(details->duration));
         row_text(&row, details->error);
         row_blob(&row, job->data, job->size);

@@ -17,6 +17,9 @@
 /* How long the last answers may take to be written. */
 #define FLUSH_TIMEOUT USEC_PER_SEC
 
+/* How long a start waits for the disk to take what it has decided. */
+#define START_PATIENCE (5 * USEC_PER_SEC)
+
 /* ---- notifications ---- */
 
 void daemon_notify_status(Daemon *daemon) {
@@ -141,6 +144,22 @@ static int find_units(Daemon *daemon) {
         return 0;
 }
 
+/* What the start has decided (a file takes the place of what was made, a job was lost) is on the
+ * disk before anybody is served. But one that is full does not hold it up. */
+static int await_store(Daemon *daemon) {
+        usec_t until = usec_add(usec_now(CLOCK_MONOTONIC), START_PATIENCE), now;
+        int r;
+
+        while (daemon->phase == STOP_NOT && !engine_is_stored(daemon->engine) &&
+                !store_has_failed(daemon->store) && (now = usec_now(CLOCK_MONOTONIC)) < until) {
+                r = sd_event_run(daemon->event, until - now);
+                if (r < 0)
+                        return r;
+                engine_turn(daemon->engine);
+        }
+        return 0;
+}
+
 int daemon_new(const DaemonOptions *options, Daemon **ret) {
         _cleanup_(daemon_freep) Daemon *daemon = NULL;
         int r;
@@ -184,6 +203,8 @@ int daemon_new(const DaemonOptions *options, Daemon **ret) {
                 return r;
         if (daemon->store) {
                 r = engine_recover(daemon->engine);
+                if (r >= 0)
+                        r = await_store(daemon);
                 if (r < 0)
                         return log_error_errno(r, "Cannot read the durable state");
         }

@@ -139,6 +139,8 @@ static const Pair *const pools[] = {
         PAIRS({ "Handler", "lease" }, { "LeaseAllowUsers", "root" },
                 { "LeaseAllowGroups", "root" }),
         PAIRS({ "Handler", "module" }, { "ModulePath", "x.so" }, { "ScaleUpAt", "20" }),
+        PAIRS({ "Handler", "unit" }, { "UnitTemplate", "sluice-x@.service" },
+                { "UnitOutputMax", "2K" }),
 };
 
 static void a_pool_is_made_again_with_all_that_it_was_given(void **state) {

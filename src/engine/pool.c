@@ -199,6 +199,9 @@ size_t pool_receive(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
         next = scheduler_next(&pool->scheduler);
         if (next)
                 jobs_came(pool, next, i, now);
+        else
+                /* None is due yet, or all wait for their keys. */
+                pool_arm_timer(pool, now);
         pool_unlock(pool);
         return i;
 }

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/inotify.h>
 #include <unistd.h>
 
 static void read_wish(char wish[static 16]) {
@@ -34,15 +34,34 @@ static void tell_held(void) {
                 (void) close(fd);
 }
 
+/* Waits for another wish, which is renamed to its place, or for its end. The folder is watched
+ * before it is looked at, so none is missed. */
+static void wait_while_held(char wish[static 16]) {
+        char folder[4096], events[4096], *slash;
+        int fd;
+
+        (void) snprintf(folder, sizeof(folder), "%s", getenv("SLUICE_TEST_DISK"));
+        slash = strrchr(folder, '/');
+        if (!slash)
+                abort();
+        *slash = '\0';
+        fd = inotify_init1(IN_CLOEXEC);
+        if (fd < 0 || inotify_add_watch(fd, folder, IN_MOVED_TO | IN_DELETE) < 0)
+                abort();
+        for (read_wish(wish); strcmp(wish, "hold") == 0; read_wish(wish))
+                if (read(fd, events, sizeof(events)) < 0 && errno != EINTR)
+                        abort();
+        (void) close(fd);
+}
+
 static int be_as_wished(void) {
-        const struct timespec pause = { .tv_nsec = 1000000 };
         char wish[16];
 
         read_wish(wish);
-        if (strcmp(wish, "hold") == 0)
+        if (strcmp(wish, "hold") == 0) {
                 tell_held();
-        for (; strcmp(wish, "hold") == 0; read_wish(wish))
-                (void) nanosleep(&pause, NULL);
+                wait_while_held(wish);
+        }
         if (strcmp(wish, "eio") != 0)
                 return 0;
         errno = EIO;

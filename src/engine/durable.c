@@ -233,6 +233,9 @@ void durable_job_ended(Engine *engine, Job *job) {
         /* Nobody waits for it as one of many any more. */
         if (job->submission->bulk && !job->submission->finished)
                 job->flags |= JOB_KEEP;
+        /* Whoever comes to wait for it finds them here: the store looks at the job meanwhile. */
+        if (!job->details && job_ensure_details(job) >= 0)
+                job->details->finished_at = job->due_at;
         job->unsettled = true;
         job_pool(job)->n_unsettled++;
         job->next = NULL;

@@ -230,6 +230,7 @@ void pool_job_view(Pool *pool, Job *job, JobView *ret) {
                 .submitted_realtime = submission->submitted_realtime,
                 .progress = -1,
                 .pending_reason = "",
+                .interrupted = job->interrupted,
         };
         if (details) {
                 ret->attempt = details->attempt;
@@ -264,6 +265,7 @@ void pool_job_view_state(Pool *pool, Job *job, JobView *ret) {
         pool_lock(pool);
         ret->state = shown_state(job);
         ret->result = is_finished(job) ? (JobResult) job->result : _JOB_RESULT_INVALID;
+        ret->interrupted = job->interrupted;
         if (job->flags & JOB_CLAIMED) {
                 worker = pool_find_worker(pool, job, &i);
                 assert(worker);

@@ -153,6 +153,7 @@ struct JobView {
         double progress;
         const char *pending_reason; /* "" when it does not wait */
         uint64_t position;          /* 0 when it does not wait */
+        bool interrupted; /* by the stop of the daemon, which has nothing more to say to it */
 };
 
 /* Makes the pool with its handler, without workers. `config` is borrowed until pool_start(). Its

@@ -88,7 +88,7 @@ static bool sweep_some(Engine *engine, Sweep *sweep) {
                         return true;
                 sweep->cursor = job->id;
                 pool_job_view_state(job_pool(job), job, &view);
-                if (view.state == JOB_FINISHED || job->interrupted ||
+                if (view.state == JOB_FINISHED || view.interrupted ||
                         !job_matches(job, &sweep->filter, &view))
                         continue;
                 if (sweep->refuse) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 
 #include "store/reserve.h"
 #include "util/macro.h"
@@ -29,6 +30,14 @@ int reserve_make(int dir_fd) {
         if (r < 0)
                 reserve_use(dir_fd);
         return r;
+}
+
+bool reserve_could_be_made(int dir_fd, int64_t more) {
+        struct statvfs st;
+
+        if (fstatvfs(dir_fd, &st) < 0)
+                return false;
+        return more >= RESERVE_SIZE || (RESERVE_SIZE - more) / st.f_frsize < st.f_bavail;
 }
 
 void reserve_use(int dir_fd) {

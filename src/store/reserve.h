@@ -5,6 +5,8 @@
  * there is no other. */
 
 #include <stdbool.h>
+#include <stdint.h>
 
 int reserve_make(int dir_fd); /* 0, also if it is there; -ENOSPC or another -errno */
-void reserve_use(int dir_fd); /* gives the room free */
+bool reserve_could_be_made(int dir_fd, int64_t more); /* with so many bytes more than are free */
+void reserve_use(int dir_fd);                         /* gives the room free */

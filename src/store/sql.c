@@ -96,7 +96,6 @@ static const char *const migrations[SQL_VERSION] = {
 /* Of a database, and of a WAL: see the format of SQLite's files. */
 #define WRITE_VERSION_OFFSET 18
 #define WRITE_VERSION_MAX 2
-#define PAGE_SIZE 4096
 #define LOG_HEADER 32
 #define LOG_FRAME_HEADER 24
 
@@ -525,7 +524,8 @@ int sql_open(Sql *sql, const char *path, usec_t patience, char **ret_error) {
 }
 
 int sql_lengthen_log(const Sql *sql, int n_pages) {
-        sqlite3_int64 end = LOG_HEADER + (sqlite3_int64) n_pages * (LOG_FRAME_HEADER + PAGE_SIZE);
+        sqlite3_int64 end =
+                LOG_HEADER + (sqlite3_int64) n_pages * (LOG_FRAME_HEADER + SQL_PAGE_SIZE);
         static const char zeros[1 << 16];
         sqlite3_int64 size;
         sqlite3_file *log;

@@ -19,6 +19,8 @@ typedef struct Sql Sql;
 /* "SLUI" in the file's application_id: whose database it is. */
 #define SQL_APPLICATION 0x534c5549
 
+#define SQL_PAGE_SIZE 4096
+
 typedef enum SqlId {
         SQL_BEGIN,
         SQL_COMMIT,

@@ -4,7 +4,8 @@
  *
  * - No room. Nothing of it is there. What may be refused is; the rest is tried again with the
  *   reserve. If that does not do, it waits. As long as the reserve has not been made again, what
- * may be refused is refused unasked: else it would use up the reserve.
+ *   may be refused is refused unasked: else it would use up the reserve. What becomes free inside
+ *   the database goes back to the file system as soon as that is enough to make it.
  * - No memory. Each change is tried alone, so that one of many MiB does not stop the others.
  * - All else, above all a failed fsync: nothing is tried again. After that one the kernel has
  *   forgotten what was not written, so the next would succeed without it. Only who opens the files
@@ -576,9 +577,10 @@ static int ask(Store *store, SqlId id, int64_t *ret) {
         return row_integer_of(&row, ret);
 }
 
-/* Gives the file system back what is free inside the database, if that is much, in portions: true
- * if there is more. */
-static int give_room_back(Store *store) {
+/* Is so much free inside the database that some of it is to go back to the file system? Where there
+ * is no reserve, all of that which it takes to have one again; but only if it does: else those who
+ * write on without it need the room here. */
+static int is_room_to_go_back(Store *store, bool *ret) {
         int64_t n_free = 0, n_pages = 0;
         int r;
 
@@ -587,12 +589,28 @@ static int give_room_back(Store *store) {
                 r = ask(store, SQL_PAGES, &n_pages);
         if (r < 0)
                 return r;
-        if (n_free <= store->spare_pages || n_free <= n_pages / 4)
-                return 0;
+        if (store->is_tight)
+                *ret = n_free > 0 && reserve_could_be_made(store->dir_fd, n_free * SQL_PAGE_SIZE);
+        else
+                *ret = n_free > store->spare_pages && n_free > n_pages / 4;
+        return 0;
+}
+
+/* Gives it back in portions: 1 if there may be more. */
+static int give_room_back(Store *store) {
+        bool is_to_go = false;
+        int r;
+
+        r = is_room_to_go_back(store, &is_to_go);
+        if (r < 0 || !is_to_go)
+                return r;
         r = begin(store);
         if (r >= 0)
                 r = sql_run(&store->sql, SQL_VACUUM);
         r = finish(store, r);
+        /* The file is cut when the log is copied into it. */
+        if (r >= 0 && store->is_tight)
+                r = writer_copy_log(store, /* cut= */ false);
         return r < 0 ? r : 1;
 }
 
@@ -603,8 +621,10 @@ bool writer_tidy(Store *store) {
                 return false;
         if (store->log_pages >= store->log_limit)
                 r = writer_copy_log(store, /* cut= */ false);
-        if (r >= 0 && !store->waits && remake_reserve(store))
+        if (r >= 0 && !store->waits) {
+                (void) remake_reserve(store);
                 r = give_room_back(store);
+        }
         if (r < 0 && r != -ENOSPC && r != -ENOMEM)
                 writer_fail(store, "cannot copy the log");
         return r > 0;

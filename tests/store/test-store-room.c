@@ -233,6 +233,62 @@ static void what_has_no_room_at_the_close_leaves_its_mark(void **state) {
         free(output);
 }
 
+/* Submits until there is no room. Returns how many were taken. */
+static size_t submit_until_full(TryStore *t, size_t size) {
+        size_t n = 0;
+        int r;
+
+        do {
+                try_submit(t, 1, size);
+                r = try_wait(t);
+                n += r == 0;
+        } while (r == 0);
+        assert_int_equal(r, -ENOSPC);
+        return n;
+}
+
+/* What is given back after a change was told is not waited for by anybody, so it may take some
+ * refusals more. */
+static bool is_taken_again(TryStore *t, size_t size) {
+        for (unsigned n = 0; n < 1000; n++) {
+                try_submit(t, 1, size);
+                if (try_wait(t) == 0)
+                        return true;
+        }
+        return false;
+}
+
+static void what_has_ended_makes_room_for_others(void **state) {
+        static const char *const sizes[] = { "size=16m", "size=24m", "size=64m" };
+        enum { PAYLOAD_SIZE = 100000 };
+        TryStore *t = *state;
+
+        for (size_t i = 0; i < ELEMENTSOF(sizes); i++) {
+                uint64_t first = 1;
+                size_t n_first = 0;
+
+                if (!mount_small_disk(t, sizes[i]))
+                        skip();
+                try_open(t, true);
+                /* Again and again, without less each time. */
+                for (unsigned round = 0; round < 4; round++) {
+                        size_t n = submit_until_full(t, PAYLOAD_SIZE);
+
+                        if (round == 0)
+                                n_first = n;
+                        if (n < n_first / 2)
+                                fail_msg("%s: %zu first, then %zu", sizes[i], n_first, n);
+                        for (; first < t->next_id; first++) {
+                                try_end(t, first, JOB_SUCCEEDED, "done");
+                                assert_int_equal(try_wait(t), 0);
+                        }
+                        if (!is_taken_again(t, PAYLOAD_SIZE))
+                                fail_msg("%s: %zu, and then never again", sizes[i], n);
+                }
+                unmount(t);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 try_test(a_job_that_stays_does_not_keep_the_room_of_those_that_go),
@@ -240,6 +296,7 @@ int main(void) {
                 try_test(on_a_full_disk_jobs_end_and_none_are_taken),
                 try_test(what_has_no_room_at_all_waits_until_there_is),
                 try_test(what_has_no_room_at_the_close_leaves_its_mark),
+                try_test(what_has_ended_makes_room_for_others),
         };
 
         log_set_level(LOG_EMERG);

@@ -596,6 +596,15 @@ static int is_room_to_go_back(Store *store, bool *ret) {
         return 0;
 }
 
+static int give_portion_back(Store *store) {
+        int r;
+
+        r = begin(store);
+        if (r >= 0)
+                r = sql_run(&store->sql, SQL_VACUUM);
+        return finish(store, r);
+}
+
 /* Gives it back in portions: 1 if there may be more. */
 static int give_room_back(Store *store) {
         bool is_to_go = false;
@@ -604,11 +613,12 @@ static int give_room_back(Store *store) {
         r = is_room_to_go_back(store, &is_to_go);
         if (r < 0 || !is_to_go)
                 return r;
-        r = begin(store);
+        /* On a full disk only an empty log has room for what is moved, and the file is cut when
+         * that is copied into it. */
+        if (store->is_tight)
+                r = writer_copy_log(store, /* cut= */ false);
         if (r >= 0)
-                r = sql_run(&store->sql, SQL_VACUUM);
-        r = finish(store, r);
-        /* The file is cut when the log is copied into it. */
+                r = give_portion_back(store);
         if (r >= 0 && store->is_tight)
                 r = writer_copy_log(store, /* cut= */ false);
         return r < 0 ? r : 1;

@@ -77,13 +77,9 @@ Call *call_free(Call *call) {
 static void on_stored(StoreWatch *watch, int r) {
         Call *call = container_of(watch, Call, store_watch);
 
-        if (r == -EIO)
-                bus_reply_error(
-                        call->message, BUS_ERROR_STORAGE_FAILED, "The disk has failed: not kept");
-        else if (r < 0)
-                bus_reply_error(call->message,
-                        r == -ENOSPC ? BUS_ERROR_NO_SPACE : BUS_ERROR_NO_MEMORY,
-                        "In force, but not kept yet: %s", strerror(-r));
+        if (r < 0)
+                bus_reply_error(call->message, BUS_ERROR_STORAGE_FAILED, "Not kept: %s",
+                        r == -EIO ? "the disk has failed" : strerror(-r));
         else
                 (void) sd_bus_message_send(call->kept_reply);
         call_free(call);

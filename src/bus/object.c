@@ -175,6 +175,9 @@ int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
         if (kind->find(engine, name))
                 return bus_error(
                         error, BUS_ERROR_ALREADY_EXISTS, "There is a %s %s", kind->noun, name);
+        if (engine->store && !store_has_room(engine->store))
+                return bus_error(error, BUS_ERROR_NO_SPACE,
+                        "The disk that the %s is to be kept on is full", kind->noun);
         r = kind->create(m, link, name, &object, error);
         if (r < 0)
                 return r;

@@ -445,9 +445,6 @@ static void on_barrier(StoreChange *store, int r) {
         Change *change = change_of(store);
         List *l;
 
-        if (r >= 0)
-                r = change->engine->row_refusal;
-        change->engine->row_refusal = 0;
         while ((l = list_pop(&change->watches))) {
                 StoreWatch *watch = list_entry(l, StoreWatch, links);
 

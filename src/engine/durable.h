@@ -17,8 +17,8 @@ typedef struct StoreWatch StoreWatch;
 struct StoreWatch {
         List links;
 
-        /* 0; -EIO; -ENOSPC or -ENOMEM, a change of an object is in force, but not on the disk. The
-         * watch is out of the list. */
+        /* 0; or -errno, the store ends without having written all of it. The watch is out of the
+         * list. */
         void (*stored)(StoreWatch *watch, int r);
 };
 

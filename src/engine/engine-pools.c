@@ -32,12 +32,6 @@ static const char *name_of_row(const ObjectRow *row) {
         return pool_of_row(row)->config->name;
 }
 
-static ObjectRow *find_row(Engine *engine, const char *name) {
-        Pool *pool = engine_find_pool(engine, name);
-
-        return pool ? &pool->row : NULL;
-}
-
 static bool row_is_kept(const ObjectRow *row) {
         const Pool *pool = pool_of_row(row);
 
@@ -58,7 +52,6 @@ static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings
 static const ObjectRowKind row_kind = {
         .noun = "pool",
         .name = name_of_row,
-        .find = find_row,
         .is_kept = row_is_kept,
         .describe = describe_row,
         .has_jobs = true,

@@ -138,7 +138,6 @@ struct Engine {
         Store *store;           /* borrowed: its; NULL likewise */
         List changed_rows;      /* ObjectRow.links: what the store was not told yet, … */
         bool rows_are_due;      /* … and is to be told at the end of the turn */
-        int row_refusal;        /* 0, or -errno: it did not take one, which nobody was told yet */
         Quota quota;            /* who has how much of all that */
         SubmitKey *submit_keys; /* borrowed from the submissions: hash by scope and text */
         uint64_t next_id;

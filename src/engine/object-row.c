@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A row is of the last state alone, so that many changes in one turn of the loop are one. What the
- * store refuses, as there is no room for it, is in force all the same: who waits for it is told,
- * and it is written with the next change of any object.
+/* A row is of the last state alone, so that many changes in one turn of the loop are one.
  *
  * To forget the row of a pool is to forget its jobs. So where a file takes the place of a pool that
  * was made at run time, or undoes what was changed, the row stays and says nothing any more. */
@@ -13,13 +11,10 @@
 
 #include "engine/engine.h"
 #include "engine/object-row.h"
-#include "util/log.h"
 
 /* A change of the store, with what it points to. */
 struct RowChange {
         StoreChange store;
-        Engine *engine;
-        const ObjectRowKind *kind;
         char *name, *settings;
 };
 
@@ -35,21 +30,10 @@ static RowChange *row_change_free(RowChange *change) {
 DEFINE_CLEANUP(RowChange *, row_change_free)
 
 static void on_written(StoreChange *store, int r) {
-        _cleanup_(row_change_freep) RowChange *change = container_of(store, RowChange, store);
-        Engine *engine = change->engine;
-        ObjectRow *row;
-
-        /* A store that has failed takes the daemon with it. */
-        if (r >= 0 || r == -EIO)
-                return;
-        log_warning_errno(r, "The %s %s is not kept as it is", change->kind->noun, change->name);
-        engine->row_refusal = r;
-        row = change->kind->find(engine, change->name);
-        if (row && !list_is_linked(&row->links))
-                list_append(&engine->changed_rows, &row->links);
+        row_change_free(container_of(store, RowChange, store));
 }
 
-static int row_change_new(Engine *engine, StoreKind kind, const ObjectRow *row, RowChange **ret) {
+static int row_change_new(StoreKind kind, const ObjectRow *row, RowChange **ret) {
         _cleanup_(row_change_freep) RowChange *change = calloc(1, sizeof(*change));
 
         if (!change)
@@ -57,8 +41,6 @@ static int row_change_new(Engine *engine, StoreKind kind, const ObjectRow *row, 
         *change = (RowChange){
                 .store.kind = kind,
                 .store.done = on_written,
-                .engine = engine,
-                .kind = row->kind,
                 .name = strdup(row->kind->name(row)),
         };
         if (!change->name)
@@ -110,7 +92,7 @@ static int post_row(Engine *engine, ObjectRow *row) {
         bool is_over = !row->kind->has_jobs && !row->kind->is_kept(row);
         int r;
 
-        r = row_change_new(engine, is_over ? STORE_FORGET_OBJECT : STORE_OBJECT, row, &change);
+        r = row_change_new(is_over ? STORE_FORGET_OBJECT : STORE_OBJECT, row, &change);
         if (r >= 0 && !is_over)
                 r = describe(row, change);
         if (r < 0)
@@ -140,7 +122,7 @@ bool engine_post_rows(Engine *engine) {
 int engine_prepare_removal(Engine *engine, ObjectRow *row) {
         if (!engine->store || row->removal || (!row->exists && !row->kind->is_kept(row)))
                 return 0;
-        return row_change_new(engine, STORE_FORGET_OBJECT, row, &row->removal);
+        return row_change_new(STORE_FORGET_OBJECT, row, &row->removal);
 }
 
 void engine_forget(Engine *engine, ObjectRow *row) {

@@ -26,7 +26,6 @@ struct ObjectRow {
 struct ObjectRowKind {
         const char *noun; /* as StoredObject.kind */
         const char *(*name)(const ObjectRow *row);
-        ObjectRow *(*find)(Engine *engine, const char *name); /* NULL if there is none */
 
         /* Is the store to know of its changes? */
         bool (*is_kept)(const ObjectRow *row);

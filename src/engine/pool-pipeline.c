@@ -52,12 +52,6 @@ static const char *name_of_row(const ObjectRow *row) {
         return pipeline_of_row(row)->name;
 }
 
-static ObjectRow *find_row(Engine *engine, const char *name) {
-        PoolPipeline *pipeline = engine_find_pipeline(engine, name);
-
-        return pipeline ? &pipeline->row : NULL;
-}
-
 static bool row_is_kept(const ObjectRow *row) {
         const PoolPipeline *pipeline = pipeline_of_row(row);
 
@@ -87,7 +81,6 @@ static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings
 static const ObjectRowKind row_kind = {
         .noun = "pipeline",
         .name = name_of_row,
-        .find = find_row,
         .is_kept = row_is_kept,
         .describe = describe_row,
         .has_jobs = true,

@@ -78,12 +78,6 @@ static const char *name_of_row(const ObjectRow *row) {
         return breaker_of_row(row)->name;
 }
 
-static ObjectRow *find_row(Engine *engine, const char *name) {
-        SharedBreaker *breaker = engine_find_breaker(engine, name);
-
-        return breaker ? &breaker->row : NULL;
-}
-
 /* That of a pool is in the pool's row. */
 static bool row_is_kept(const ObjectRow *row) {
         return !breaker_of_row(row)->from_file && !breaker_of_row(row)->of_pool;
@@ -97,7 +91,6 @@ static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings
 static const ObjectRowKind row_kind = {
         .noun = "breaker",
         .name = name_of_row,
-        .find = find_row,
         .is_kept = row_is_kept,
         .describe = describe_row,
 };

@@ -79,12 +79,6 @@ static const char *name_of_row(const ObjectRow *row) {
         return limiter_of_row(row)->name;
 }
 
-static ObjectRow *find_row(Engine *engine, const char *name) {
-        SharedLimiter *limiter = engine_find_limiter(engine, name);
-
-        return limiter ? &limiter->row : NULL;
-}
-
 /* That of a pool is in the pool's row. */
 static bool row_is_kept(const ObjectRow *row) {
         return !limiter_of_row(row)->from_file && !limiter_of_row(row)->of_pool;
@@ -98,7 +92,6 @@ static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings
 static const ObjectRowKind row_kind = {
         .noun = "limiter",
         .name = name_of_row,
-        .find = find_row,
         .is_kept = row_is_kept,
         .describe = describe_row,
 };

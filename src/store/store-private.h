@@ -57,7 +57,9 @@ struct Store {
         List done;         /* changes to be told of, with their r */
         bool sleeps, stops;
 
-        atomic_bool has_failed; /* set by the thread, once */
+        /* Written by the thread, read by main, for which nothing else follows from them. */
+        atomic_bool has_failed; /* set once */
+        atomic_bool is_tight;   /* the reserve is used up */
 
         /* The thread's; before it runs and after it has ended, main's. */
         Sql sql;
@@ -67,7 +69,6 @@ struct Store {
         usec_t retry_interval;      /* RETRY_INTERVAL, but in tests */
         int64_t realtime_offset;    /* CLOCK_REALTIME less CLOCK_MONOTONIC, of this transaction */
         uint64_t database, log;     /* inodes */
-        bool is_tight;              /* the reserve is used up */
         bool waits;                 /* what is pending did not fit */
         bool must_forget_crashed;   /* some jobs are marked as having crashed us */
         int log_pages;              /* of the WAL, after the last commit */

@@ -30,7 +30,7 @@ static void wait_for_work(Store *store) {
 
         while (r == 0 && !has_work(store)) {
                 store->sleeps = true;
-                if (store->waits)
+                if (store->waits || atomic_load(&store->is_tight))
                         r = pthread_cond_timedwait(&store->wake, &store->lock, &until);
                 else
                         r = pthread_cond_wait(&store->wake, &store->lock);
@@ -161,6 +161,10 @@ bool store_is_idle(const Store *store) {
 
 bool store_has_failed(const Store *store) {
         return atomic_load(&store->has_failed);
+}
+
+bool store_has_room(const Store *store) {
+        return !atomic_load(&store->is_tight);
 }
 
 /* ---- ids ---- */

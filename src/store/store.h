@@ -56,7 +56,7 @@ struct StoreChange {
         StoreKind kind;
 
         /* What became of it: 0, it is on the disk. -ENOSPC or -ENOMEM, it is not and will not be:
-         * of STORE_SUBMIT and STORE_OBJECT alone, all others wait for room and for memory. -EIO,
+         * of STORE_SUBMIT alone, all others wait for room and for memory, until the close. -EIO,
          * the store has failed and takes nothing more; whether the change is found after a restart
          * is not known. Main thread, from store_dispatch() or store_close(), in the order of the
          * posts, but that who is refused hears of it before those that wait. NULL = nobody waits.
@@ -185,6 +185,7 @@ int store_fd(const Store *store); /* readable: store_dispatch() has something to
 void store_dispatch(Store *store);
 bool store_is_idle(const Store *store);    /* nothing posted is not told of yet */
 bool store_has_failed(const Store *store); /* an I/O error: nothing is written any more */
+bool store_has_room(const Store *store);   /* else nothing new is taken until it has */
 
 /* ---- marks ---- */
 

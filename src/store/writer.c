@@ -329,8 +329,9 @@ static int (*const doers[])(Store *store, const StoreChange *change) = {
         [STORE_ID_LIMIT] = do_id_limit,
 };
 
+/* All else has happened, so it is written with the reserve, or waits. */
 static bool may_be_refused(const StoreChange *change) {
-        return change->kind == STORE_SUBMIT || change->kind == STORE_OBJECT;
+        return change->kind == STORE_SUBMIT;
 }
 
 /* ---- transactions ---- */
@@ -470,17 +471,16 @@ int writer_copy_log(Store *store, bool cut) {
 }
 
 void writer_use_reserve(Store *store) {
-        if (!store->is_tight)
+        if (!atomic_exchange(&store->is_tight, true))
                 log_warning("There is no room left for the state in %s: nothing new is taken.",
                         store->dir);
-        store->is_tight = true;
         reserve_use(store->dir_fd);
 }
 
 static bool remake_reserve(Store *store) {
         if (store->is_tight && reserve_make(store->dir_fd) >= 0) {
                 log_notice("There is room again for the state in %s.", store->dir);
-                store->is_tight = false;
+                atomic_store(&store->is_tight, false);
         }
         return !store->is_tight;
 }

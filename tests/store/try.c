@@ -231,9 +231,7 @@ TryChange *try_change(TryStore *t, StoreKind kind, size_t n_jobs) {
 }
 
 void try_post(TryStore *t, TryChange *c) {
-        bool may_be_refused = c->change.kind == STORE_SUBMIT || c->change.kind == STORE_OBJECT;
-
-        if (t->refuses && may_be_refused) {
+        if (t->refuses && c->change.kind == STORE_SUBMIT) {
                 c->change.done(&c->change, 0);
                 return;
         }

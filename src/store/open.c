@@ -44,7 +44,11 @@ static int open_dir(Store *store, char **ret_error) {
 static int take_lock(Store *store, usec_t patience, char **ret_error) {
         int owner = 0, r;
 
-        r = lock_take(store->dir_fd, patience, &store->lock_fd, &owner);
+        r = lock_take(store->dir_fd, 0, &store->lock_fd, &owner);
+        if (r == -EBUSY && patience > 0) {
+                log_notice("%s is in use by process %i: waiting", store->dir, owner);
+                r = lock_take(store->dir_fd, patience, &store->lock_fd, &owner);
+        }
         if (r == -EBUSY && owner > 0)
                 return refuse(ret_error, r, "%s is in use by process %i", store->dir, owner);
         if (r == -EBUSY)

@@ -9,7 +9,8 @@ from wire import Connection, DBusError
 
 FOREVER = 2**64 - 1
 SECOND = 1_000_000
-LEASE = "[Pool]\nHandler=lease\nDurable=yes\nMaxAttempts=5\nBackoff=0\n"
+LEASE = ("[Pool]\nHandler=lease\nDurable=yes\nMaxAttempts=5\nBackoff=0\n"
+         "StopTimeout=50ms\n")
 TRIAL = ("[Pool]\nHandler=module\nWorkers=1\nDurable=yes\nMaxAttempts=5\nBackoff=0\n"
          "[Module]\nPath=trial.so\n")
 INVALID_ARGS = "org.freedesktop.DBus.Error.InvalidArgs"

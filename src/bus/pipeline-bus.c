@@ -10,6 +10,7 @@
 #include "bus/object.h"
 #include "bus/options.h"
 #include "bus/submit.h"
+#include "engine/durable.h"
 #include "util/strv.h"
 
 /* ---- submitting ---- */
@@ -235,6 +236,7 @@ static int create_pipeline(
         r = engine_add_pipeline(link->server->engine, config, &pipeline, &text);
         if (r < 0)
                 return bus_error_settings(error, r, text);
+        engine_recover_pipeline(link->server->engine, pipeline);
         *ret = pipeline;
         return 0;
 }

@@ -15,6 +15,7 @@
 #include "bus/options.h"
 #include "bus/submit.h"
 #include "engine/affinity.h"
+#include "engine/durable.h"
 
 /* ---- submitting ---- */
 
@@ -421,6 +422,7 @@ static int create_pool(
         if (r < 0)
                 return bus_error_settings(error, r, text);
         config = NULL; /* the pool's now */
+        engine_recover_pool(link->server->engine, pool);
         *ret = pool;
         return 0;
 }

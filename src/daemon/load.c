@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "daemon/daemon-private.h"
+#include "engine/durable.h"
 #include "util/log.h"
 #include "util/strv.h"
 
@@ -111,6 +112,7 @@ int daemon_add_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
                 pool->origin = TAKE_PTR(origin);
                 pool->digest = from->digest;
                 daemon_restore_pool_state(daemon, pool);
+                engine_recover_pool(daemon->engine, pool);
                 return 0;
         }
         return daemon_add_fault(faults, from->path, error ?: strerror(-r)) < 0 ? -ENOMEM : r;
@@ -130,6 +132,7 @@ int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faul
         pipeline->digest = from->digest;
         pipeline->file_max_in_flight = from->config->max_in_flight;
         daemon_restore_pipeline_state(daemon, from, pipeline);
+        engine_recover_pipeline(daemon->engine, pipeline);
         return 0;
 }
 

@@ -547,6 +547,7 @@ void engine_close_store(Engine *engine) {
                 on_written(&d->forgetting->store, 0);
         if (d->barrier)
                 on_barrier(&d->barrier->store, -EIO);
+        engine_forget_strangers(engine);
         engine->store = NULL;
         free(d);
 }

@@ -30,6 +30,12 @@ int engine_open_store(Engine *engine, Store *store);
  * stay in the store. Then starts it. 0 or -errno. */
 int engine_recover(Engine *engine);
 
+/* What was submitted to a pool or pipeline of this name, and found none at the start, is back. To
+ * be called when one was made, and has its state; blocks for as long as the reading takes, if there
+ * is anything to be read. */
+void engine_recover_pool(Engine *engine, const Pool *pool);
+void engine_recover_pipeline(Engine *engine, const PoolPipeline *pipeline);
+
 /* Has the store nothing more to tell? */
 bool engine_is_stored(const Engine *engine);
 

@@ -142,6 +142,10 @@ void durable_forget_submission(Engine *engine, const Submission *submission);
 /* The end of the loop's turn: what has gathered is told to the store. */
 void durable_flush(Engine *engine);
 
+/* ---- recovery.c ---- */
+
+void engine_forget_strangers(Engine *engine);
+
 /* ---- engine-pools.c ---- */
 
 void engine_check_pool(Engine *engine, Pool *pool); /* tells listeners and watches of it */

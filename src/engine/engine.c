@@ -255,6 +255,7 @@ int engine_new(sd_event *event, Engine **ret) {
                 .tell_groups_at = USEC_INFINITY,
         };
         list_init(&engine->changed_rows);
+        list_init(&engine->strangers);
         list_init(&engine->pools);
         list_init(&engine->pipelines);
         list_init(&engine->limiters);

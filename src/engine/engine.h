@@ -138,7 +138,8 @@ struct Engine {
         Store *store;           /* borrowed: its; NULL likewise */
         List changed_rows;      /* ObjectRow.links: what the store was not told yet, … */
         bool rows_are_due;      /* … and is to be told at the end of the turn */
-        Quota quota;            /* who has how much of all that */
+        List strangers; /* Stranger.links, owned: what the store has jobs of, and we have not */
+        Quota quota;    /* who has how much of all that */
         SubmitKey *submit_keys; /* borrowed from the submissions: hash by scope and text */
         uint64_t next_id;
         usec_t started_realtime;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What the store has kept becomes jobs again, before the loop runs. Their places in the queues are
- * as before: CLOCK_REALTIME says how long each has waited. (One that has waited for longer than the
- * machine is up counts as waiting since then.) */
+/* What the store has kept becomes jobs again, before the loop runs; what was submitted to a pool or
+ * a pipeline that is not there then, when there is one of that name again. Their places in the
+ * queues are as before: CLOCK_REALTIME says how long each has waited. (One that has waited for
+ * longer than the machine is up counts as waiting since then.) */
 
 #include <errno.h>
 #include <inttypes.h>
@@ -18,11 +19,11 @@
 #include "util/log.h"
 #include "util/strv.h"
 
-/* What belongs to a pool or pipeline that is not there is told for so many of them. */
-#define STRANGERS_MAX 16
-
+/* A pool or pipeline that is not there, or not durable, and that the store has jobs of. */
 typedef struct Stranger {
+        List links;   /* in Engine.strangers */
         char *target; /* owned */
+        bool to_pipeline;
         uint64_t n_jobs;
 } Stranger;
 
@@ -36,8 +37,7 @@ typedef struct Recovery {
         Job *ended; /* jobs that end by having been at work too often, linked by next */
         bool stays; /* the submission has a job that stays in the store, or was not read */
         uint64_t n_jobs;
-        Stranger strangers[STRANGERS_MAX], *stranger;
-        size_t n_strangers;
+        Stranger *stranger; /* borrowed: whose submission was read last; NULL = nobody's */
 } Recovery;
 
 /* The moment of the clock that does not go back, at least 1 as 0 is none. */
@@ -51,16 +51,47 @@ static usec_t to_monotonic(const Recovery *r, usec_t realtime) {
 
 /* ---- submissions ---- */
 
-static void note_stranger(Recovery *r, const char *target) {
-        r->stranger = NULL;
-        for (size_t i = 0; i < r->n_strangers; i++)
-                if (strcmp(r->strangers[i].target, target) == 0)
-                        r->stranger = &r->strangers[i];
-        if (r->stranger || r->n_strangers == STRANGERS_MAX)
-                return;
-        r->strangers[r->n_strangers].target = strdup(target);
-        if (r->strangers[r->n_strangers].target)
-                r->stranger = &r->strangers[r->n_strangers++];
+static Stranger *find_stranger(Engine *engine, const char *target, bool to_pipeline) {
+        list_for_each (l, &engine->strangers) {
+                Stranger *stranger = list_entry(l, Stranger, links);
+
+                if (stranger->to_pipeline == to_pipeline && strcmp(stranger->target, target) == 0)
+                        return stranger;
+        }
+        return NULL;
+}
+
+static void stranger_free(Stranger *stranger) {
+        list_remove(&stranger->links);
+        free(stranger->target);
+        free(stranger);
+}
+
+static int note_stranger(Recovery *r, const char *target, bool to_pipeline) {
+        Stranger *stranger = find_stranger(r->engine, target, to_pipeline);
+
+        if (!stranger) {
+                stranger = malloc(sizeof(*stranger));
+                if (!stranger)
+                        return -ENOMEM;
+                *stranger = (Stranger){
+                        .target = strdup(target),
+                        .to_pipeline = to_pipeline,
+                };
+                list_init(&stranger->links);
+                if (!stranger->target) {
+                        stranger_free(stranger);
+                        return -ENOMEM;
+                }
+                list_append(&r->engine->strangers, &stranger->links);
+        }
+        r->stranger = stranger;
+        return 0;
+}
+
+void engine_forget_strangers(Engine *engine) {
+        list_for_each (l, &engine->strangers)
+                stranger_free(list_entry(l, Stranger, links));
 }
 
 /* All its jobs have been read. */
@@ -150,10 +181,8 @@ static int on_submission(void *userdata, const StoredSubmission *stored) {
                 pipeline = engine_find_pipeline(engine, stored->target);
         else
                 pool = engine_find_pool(engine, stored->target);
-        if (pipeline ? !pipeline->stages[0]->store : !pool || !pool->store) {
-                note_stranger(recovery, stored->target);
-                return 0;
-        }
+        if (pipeline ? !pipeline->stages[0]->store : !pool || !pool->store)
+                return note_stranger(recovery, stored->target, stored->to_pipeline);
 
         submission = submission_new();
         if (!submission)
@@ -392,12 +421,14 @@ static int by_end(const void *a, const void *b) {
         return ja->id < jb->id ? -1 : ja->id > jb->id;
 }
 
-static void tell_strangers(Recovery *r) {
-        for (size_t i = 0; i < r->n_strangers; i++) {
-                log_warning("%" PRIu64 " jobs wait in the store for \"%s\", which is not there or "
-                            "not durable: they are back once it is, after a restart",
-                        r->strangers[i].n_jobs, r->strangers[i].target);
-                free(r->strangers[i].target);
+static void tell_strangers(Engine *engine) {
+        list_for_each (l, &engine->strangers) {
+                const Stranger *stranger = list_entry(l, Stranger, links);
+
+                log_warning("%" PRIu64 " jobs wait in the store for %s \"%s\", which is not there "
+                            "or not durable: they are back once it is",
+                        stranger->n_jobs, stranger->to_pipeline ? "pipeline" : "pool",
+                        stranger->target);
         }
 }
 
@@ -419,8 +450,30 @@ static void give_up(Recovery *r) {
         }
 }
 
-int engine_recover(Engine *engine) {
-        static const StoreReader reader = { .submission = on_submission, .job = on_job };
+/* No worker takes one before all are there and the store hears of what becomes of it. */
+static void hold_pools(Engine *engine) {
+        list_for_each (l, &engine->pools)
+                pool_pause(list_entry(l, Pool, links), true);
+}
+
+static void let_pools_go(Engine *engine) {
+        list_for_each (l, &engine->pools) {
+                Pool *pool = list_entry(l, Pool, links);
+
+                pool_pause(pool, pool->paused || pool->cancelling);
+                pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+        }
+}
+
+/* Reads all jobs, or those that were submitted to one target. 0 or -errno, and then some may be
+ * there. */
+static int recover(Engine *engine, const char *target, bool to_pipeline) {
+        const StoreReader reader = {
+                .target = target,
+                .to_pipeline = to_pipeline,
+                .submission = on_submission,
+                .job = on_job,
+        };
         Recovery recovery = {
                 .engine = engine,
                 .now = usec_now(CLOCK_MONOTONIC),
@@ -428,14 +481,10 @@ int engine_recover(Engine *engine) {
         };
         int r;
 
-        /* No worker takes one before all are there and the store hears of what becomes of it. */
-        list_for_each (l, &engine->pools)
-                pool_pause(list_entry(l, Pool, links), true);
         r = store_read_jobs(engine->store, &reader, &recovery);
         recovery.stays |= r < 0;
         end_submission(&recovery);
         keep_finished_jobs(&recovery);
-        tell_strangers(&recovery);
         if (r < 0) {
                 give_up(&recovery);
                 return r;
@@ -448,15 +497,48 @@ int engine_recover(Engine *engine) {
         }
         if (recovery.n_jobs > 0)
                 log_info("%" PRIu64 " durable jobs are back", recovery.n_jobs);
-        r = store_start(engine->store);
+        return 0;
+}
+
+int engine_recover(Engine *engine) {
+        int r;
+
+        hold_pools(engine);
+        r = recover(engine, NULL, false);
+        tell_strangers(engine);
+        if (r >= 0)
+                r = store_start(engine->store);
         if (r < 0)
                 return r;
-        list_for_each (l, &engine->pools) {
-                Pool *pool = list_entry(l, Pool, links);
-
-                pool_pause(pool, pool->paused);
-                pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
-        }
+        let_pools_go(engine);
         engine_turn(engine);
         return 0;
+}
+
+static void recover_late(Engine *engine, const char *target, bool to_pipeline) {
+        Stranger *stranger = find_stranger(engine, target, to_pipeline);
+        int r;
+
+        if (!stranger)
+                return;
+        stranger_free(stranger);
+        hold_pools(engine);
+        store_stop(engine->store);
+        r = recover(engine, target, to_pipeline);
+        if (r < 0)
+                log_error_errno(
+                        r, "Some jobs of %s stay in the store until the next start", target);
+        /* If it cannot be, the store has failed, and the daemon ends. */
+        (void) store_start(engine->store);
+        let_pools_go(engine);
+}
+
+void engine_recover_pool(Engine *engine, const Pool *pool) {
+        if (pool->store)
+                recover_late(engine, pool->config->name, /* to_pipeline= */ false);
+}
+
+void engine_recover_pipeline(Engine *engine, const PoolPipeline *pipeline) {
+        if (pipeline->stages[0]->store)
+                recover_late(engine, pipeline->name, /* to_pipeline= */ true);
 }

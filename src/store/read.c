@@ -233,6 +233,13 @@ typedef struct Reading {
         size_t n_bad_submissions, n_bad_jobs, n_empty;
 } Reading;
 
+static bool is_read(const Reading *reading, const StoredSubmission *submission) {
+        const StoreReader *reader = reading->reader;
+
+        return !reader->target || (submission->to_pipeline == reader->to_pipeline &&
+                                          strcmp(submission->target, reader->target) == 0);
+}
+
 static int next_job(Reading *reading) {
         int r = row_step(&reading->jobs);
 
@@ -279,6 +286,8 @@ static int read_single(Reading *reading) {
         if (r < 0)
                 return r;
         arguments = submission.arguments;
+        if (!is_read(reading, &submission))
+                return next_job(reading);
         r = reading->reader->submission(reading->userdata, &submission);
         return r < 0 ? r : read_job(reading, &submission);
 }
@@ -298,12 +307,26 @@ static int pass_jobs(Reading *reading, int64_t id) {
         return r;
 }
 
-static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
+/* Is `jobs` at one of the submission? */
+static bool is_at_job_of(const Reading *reading, const StoredSubmission *submission) {
         int64_t end = (int64_t) (submission->first_id + submission->n_total);
+
+        return reading->has_job && job_id(reading) < end && !is_single(reading);
+}
+
+static int read_jobs_of(Reading *reading, const StoredSubmission *submission) {
         int r = 0;
 
-        while (reading->has_job && job_id(reading) < end && !is_single(reading) && r >= 0)
+        while (is_at_job_of(reading, submission) && r >= 0)
                 r = read_job(reading, submission);
+        return r;
+}
+
+static int skip_jobs_of(Reading *reading, const StoredSubmission *submission) {
+        int r = 0;
+
+        while (is_at_job_of(reading, submission) && r >= 0)
+                r = next_job(reading);
         return r;
 }
 
@@ -325,6 +348,8 @@ static int read_submission(Reading *reading) {
         r = pass_jobs(reading, (int64_t) submission.first_id);
         if (r < 0)
                 return r;
+        if (!is_read(reading, &submission))
+                return skip_jobs_of(reading, &submission);
         if (submission.group_id == 0 &&
                 (!reading->has_job ||
                         job_id(reading) >= (int64_t) (submission.first_id + submission.n_total))) {
@@ -401,6 +426,8 @@ static int count_crashed(Store *store) {
         Crashed crashed;
         int r;
 
+        if (store->has_counted)
+                return 0;
         r = marks_read(store->marks, &marks, &crashed.n);
         if (r < 0)
                 return r;
@@ -411,6 +438,7 @@ static int count_crashed(Store *store) {
                         return r;
         }
         marks_blank(store->marks);
+        store->has_counted = true;
         return 0;
 }
 

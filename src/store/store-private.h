@@ -38,6 +38,7 @@ struct Store {
         bool was_clean;      /* closed in order the last time */
         bool is_new;         /* there was none before */
         bool is_another;     /* the one before was damaged */
+        bool has_counted;    /* what was running in the life before */
         bool has_thread;
         pthread_t thread;
 

@@ -92,17 +92,6 @@ static void *store_main(void *userdata) {
         return NULL;
 }
 
-int store_start(Store *store) {
-        int r;
-
-        assert(!store->has_thread);
-        r = -pthread_create(&store->thread, NULL, store_main, store);
-        if (r < 0)
-                return r;
-        store->has_thread = true;
-        return 0;
-}
-
 /* ---- main ---- */
 
 void store_post(Store *store, StoreChange *change) {
@@ -124,6 +113,36 @@ void store_flush(Store *store) {
         (void) pthread_mutex_unlock(&store->lock);
         if (wake)
                 (void) pthread_cond_signal(&store->wake);
+}
+
+int store_start(Store *store) {
+        int r;
+
+        assert(!store->has_thread);
+        store->stops = false;
+        r = -pthread_create(&store->thread, NULL, store_main, store);
+        if (r < 0) {
+                List none = LIST_INIT(none);
+
+                writer_note(store, r);
+                writer_fail(store, "cannot make its thread");
+                give_back(store, &none, /* wake= */ true);
+                return r;
+        }
+        store->has_thread = true;
+        return 0;
+}
+
+void store_stop(Store *store) {
+        store_flush(store);
+        if (!store->has_thread)
+                return;
+        (void) pthread_mutex_lock(&store->lock);
+        store->stops = true;
+        (void) pthread_mutex_unlock(&store->lock);
+        (void) pthread_cond_signal(&store->wake);
+        (void) pthread_join(store->thread, NULL);
+        store->has_thread = false;
 }
 
 int store_fd(const Store *store) {
@@ -210,17 +229,6 @@ void store_release_sheets(Store *store, List *sheets) {
 
 /* ---- the end ---- */
 
-static void stop_thread(Store *store) {
-        if (!store->has_thread)
-                return;
-        (void) pthread_mutex_lock(&store->lock);
-        store->stops = true;
-        (void) pthread_mutex_unlock(&store->lock);
-        (void) pthread_cond_signal(&store->wake);
-        (void) pthread_join(store->thread, NULL);
-        store->has_thread = false;
-}
-
 /* Without the thread: all that is left, also what was posted by who was told. What has no room even
  * now is told so. Returns whether all was written. */
 static bool write_rest(Store *store) {
@@ -263,8 +271,7 @@ Store *store_close(Store *store, bool orderly) {
         if (!store)
                 return NULL;
         if (store->is_open) {
-                store_flush(store);
-                stop_thread(store);
+                store_stop(store);
                 if (write_rest(store) && orderly)
                         end_in_order(store);
         }

@@ -141,6 +141,9 @@ struct StoredJob {
 
 /* Who hears of what is read; each returns 0 or -errno, which ends the reading. */
 struct StoreReader {
+        const char *target; /* NULL = all jobs; else only what was submitted to this … */
+        bool to_pipeline;   /* … pipeline, or pool */
+
         int (*object)(void *userdata, const StoredObject *object);
         int (*submission)(void *userdata, const StoredSubmission *submission);
         /* Of the submission that was read last. */
@@ -154,10 +157,10 @@ struct StoreReader {
  * is wrong, NULL if there is no memory for that; the caller's to free. */
 int store_open(const char *dir, usec_t patience, Store **ret, char **ret_error);
 
-/* Before store_start(): reads all objects, or all submissions with their jobs, ids ascending.
+/* While the thread does not run: reads all objects, or submissions with their jobs, ids ascending.
  * Blocks. 0, what the reader has returned, -ENOMEM, or another -errno: then the store has failed,
- * and if it was for damage, the next store_open() sets it aside. Jobs once at least, as it is then
- * that it is written down what was running. */
+ * and if it was for damage, the next store_open() sets it aside. Jobs once at least before the
+ * thread runs, as it is then that it is written down what was running. */
 int store_read_objects(Store *store, const StoreReader *reader, void *userdata);
 int store_read_jobs(Store *store, const StoreReader *reader, void *userdata);
 
@@ -169,7 +172,11 @@ uint64_t store_next_id(const Store *store);
 uint64_t store_id_limit(const Store *store);
 void store_use_ids(Store *store, uint64_t next_id);
 
-int store_start(Store *store); /* the thread; 0 or -errno */
+int store_start(Store *store); /* the thread; 0 or -errno, and then it has failed */
+
+/* Ends the thread, until it is started again. Blocks until what was posted is written, or has no
+ * room; it is told of as always. */
+void store_stop(Store *store);
 
 /* Commits what was posted, tells of it, ends the thread, and lets go of the state. With `orderly`
  * nothing is running any more. Returns NULL. */

@@ -235,9 +235,10 @@ int split_words(const char *s, char ***ret) {
         return 0;
 }
 
-/* How many bytes the well-formed character at s has, 0 if it is none. The bounds of the second byte
- * keep out what is too long for its value, the surrogates, and what is beyond U+10FFFF. */
-static size_t utf8_length(const unsigned char *s) {
+/* The bounds of the second byte keep out what is too long for its value, the surrogates, and what
+ * is beyond U+10FFFF. */
+size_t utf8_length(const char *text) {
+        const unsigned char *s = (const unsigned char *) text;
         unsigned char low = 0x80, high = 0xBF;
         size_t length;
 
@@ -269,7 +270,7 @@ bool text_is_valid(const char *s) {
         const unsigned char *p = (const unsigned char *) s;
 
         while (*p) {
-                size_t length = utf8_length(p);
+                size_t length = utf8_length((const char *) p);
 
                 if (length == 0 || (*p < ' ' && *p != '\t') || *p == 0x7F)
                         return false;

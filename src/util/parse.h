@@ -24,6 +24,9 @@ int parse_cpu_set(const char *s, cpu_set_t *ret);
  * NULL-terminated and the caller's to strv_free(). */
 int split_words(const char *s, char ***ret);
 
+/* How many bytes the character at s has; 0 if there is none in valid UTF-8. */
+size_t utf8_length(const char *s);
+
 /* Valid UTF-8 without control characters other than the tab: what may be shown to people and sent
  * over D-Bus. */
 bool text_is_valid(const char *s);

@@ -30,7 +30,9 @@
 #include "handler/command-batch.h"
 #include "handler/handler.h"
 #include "handler/program.h"
+#include "handler/stderr-log.h"
 #include "util/fd.h"
+#include "util/log.h"
 #include "util/strv.h"
 
 #ifndef MFD_NOEXEC_SEAL
@@ -63,6 +65,8 @@ struct HandlerWorker {
         size_t output_room; /* bytes allocated */
         char *read;         /* owned: the READ_SIZE bytes that are read into */
         ErrorTail tail;
+        StderrLog log; /* where its lines get with the job as a field: otherwise nobody's, as the
+                          error text of a job that failed has the end of them */
 };
 
 /* One run of the program, while it lasts. */
@@ -117,6 +121,8 @@ static void run_done(Run *run) {
         pipe_close(&run->output);
         pipe_close(&run->error);
         run->input_fd = fd_close(run->input_fd);
+        if (log_has_fields())
+                stderr_log_end(&run->worker->log, usec_now(CLOCK_MONOTONIC));
 
         /* One that grew for an output which nobody gets is not kept for the next job. */
         if (run->worker->output_room > 2 * OUTPUT_COPY_MAX) {
@@ -289,6 +295,8 @@ static int run_start(Run *run) {
                 r = run_spawn(run, input_fd);
         if (r < 0)
                 run_fail_spawn(run, r);
+        else
+                stderr_log_begin(&run->worker->log, run->child.pid);
         return r;
 }
 
@@ -344,6 +352,15 @@ static void run_keep_output(Run *run, size_t n) {
         run->output_size += n;
 }
 
+/* The same for standard error. */
+static void run_keep_error(Run *run, size_t n) {
+        HandlerWorker *worker = run->worker;
+
+        error_tail_add(&worker->tail, worker->read, n);
+        if (log_has_fields())
+                stderr_log_add(&worker->log, worker->read, n, usec_now(CLOCK_MONOTONIC));
+}
+
 /* Reads once, at most `max` bytes; returns how many. Does not block where poll() or FIONREAD said
  * that there is something, as nobody else reads here. */
 static size_t run_read(Run *run, const Pipe *pipe, size_t max) {
@@ -354,7 +371,7 @@ static size_t run_read(Run *run, const Pipe *pipe, size_t max) {
         if (pipe == &run->output)
                 run_keep_output(run, (size_t) n);
         else
-                error_tail_add(&run->worker->tail, run->worker->read, (size_t) n);
+                run_keep_error(run, (size_t) n);
         return (size_t) n;
 }
 
@@ -503,6 +520,7 @@ static void command_run_batch(
         }
 
         worker->tail.size = 0;
+        worker->log.job = n == 1 ? run.attempt->id : 0;
         if (run_start(&run) < 0)
                 return;
 
@@ -527,7 +545,28 @@ static void command_run(Handler *handler, HandlerWorker *worker, Attempt *attemp
         command_run_batch(handler, worker, &attempt, 1);
 }
 
+/* Tells how many lines of the log were left out. */
+static void command_idle(Handler *handler, HandlerWorker *worker, int wake_fd) {
+        usec_t until = stderr_log_wake_at(&worker->log), now;
+        struct pollfd wake = { .fd = wake_fd, .events = POLLIN };
+
+        if (until == USEC_INFINITY)
+                return;
+        while ((now = usec_now(CLOCK_MONOTONIC)) < until) {
+                usec_t span = usec_sub(until, now);
+                struct timespec ts = {
+                        .tv_sec = (time_t) (span / USEC_PER_SEC),
+                        .tv_nsec = (long) (span % USEC_PER_SEC) * 1000,
+                };
+
+                if (ppoll(&wake, 1, &ts, NULL) > 0)
+                        return;
+        }
+        stderr_log_wake(&worker->log, now);
+}
+
 static void command_worker_close(Handler *handler, HandlerWorker *worker) {
+        stderr_log_done(&worker->log);
         program_cpus_done(&worker->cpus);
         free(worker->envp);
         free(worker->output);
@@ -553,6 +592,9 @@ static int command_worker_open(
         worker->envp = calloc(2 + n + 1, sizeof(char *));
         if (!worker->read || !worker->envp)
                 return -ENOMEM;
+
+        stderr_log_init(&worker->log, handler->config->pool, command_vtable.name,
+                handler->config->exec_start[0]);
 
         /* The first two are the job's own. */
         memcpy(worker->envp + 2, handler->program.environment, n * sizeof(char *));
@@ -625,6 +667,7 @@ const HandlerVTable command_vtable = {
         .close = command_close,
         .worker_open = command_worker_open,
         .worker_close = command_worker_close,
+        .idle = command_idle,
         .run = command_run,
         .run_batch = command_run_batch,
 };

@@ -36,11 +36,16 @@
 #include "handler/program.h"
 #include "handler/stderr-log.h"
 #include "util/fd.h"
+#include "util/log.h"
+#include "util/message-ids.h"
 #include "util/strv.h"
 
 /* After the first child without a success, and at most. */
 #define PAUSE_FIRST (100 * USEC_PER_MSEC)
 #define PAUSE_MAX (10 * USEC_PER_SEC)
+
+/* After so many children without a success it is told, once until there is one. */
+#define N_FRUITLESS_TOLD 5
 
 /* Files are closed a moment before a process has ended: so long an end is waited for before a
  * closed pipe counts as such. */
@@ -116,8 +121,7 @@ static bool worker_read_error(HandlerWorker *worker) {
         if (n <= 0)
                 return false;
         error_tail_add(&worker->tail, buffer, (size_t) n);
-        stderr_log_add(
-                &worker->log, worker->child.pid, buffer, (size_t) n, usec_now(CLOCK_MONOTONIC));
+        stderr_log_add(&worker->log, buffer, (size_t) n, usec_now(CLOCK_MONOTONIC));
         return true;
 }
 
@@ -153,7 +157,13 @@ static void worker_judge_child(HandlerWorker *worker, bool useful) {
         }
         for (unsigned i = 0; i < worker->n_fruitless && pause < PAUSE_MAX; i++)
                 pause *= 2;
-        worker->n_fruitless++;
+        if (++worker->n_fruitless == N_FRUITLESS_TOLD)
+                log_event(LOG_WARNING,
+                        LOG_FIELDS(.message_id = MESSAGE_COPROCESS_FAILING,
+                                .pool = worker->config->pool),
+                        "Pool %s: %d coprocesses in a row were of no use: the pauses before the "
+                        "next ones grow",
+                        worker->config->pool, N_FRUITLESS_TOLD);
         worker->start_at = usec_add(usec_now(CLOCK_MONOTONIC), MIN(pause, PAUSE_MAX));
 }
 
@@ -206,28 +216,24 @@ static void worker_dismiss_child(HandlerWorker *worker) {
 
 /* Tells what no job tells, in the log of what the children say: a program that cannot do better has
  * no more lines than they. */
-static void worker_note(HandlerWorker *worker, pid_t pid, const char *text) {
-        usec_t now = usec_now(CLOCK_MONOTONIC);
-
-        stderr_log_add(&worker->log, pid, text, strlen(text), now);
-        stderr_log_end(&worker->log, now);
+static void worker_note(HandlerWorker *worker, const char *text) {
+        stderr_log_tell_end(&worker->log, text, usec_now(CLOCK_MONOTONIC));
 }
 
 /* Why it has ended it has said before. */
-static void worker_note_end(HandlerWorker *worker, pid_t pid, const siginfo_t *status) {
+static void worker_note_end(HandlerWorker *worker, const siginfo_t *status) {
         char text[ATTEMPT_ERROR_MAX + 1];
 
         if (program_exit_status(status) == 0)
                 return;
         worker->tail.size = 0;
         program_tell_end(status, &worker->tail, text);
-        worker_note(worker, pid, text);
+        worker_note(worker, text);
 }
 
 /* Something came from a child that has no job, or it has ended. */
 static void worker_lose_child(HandlerWorker *worker) {
         bool useful = worker->n_done > 0;
-        pid_t pid = worker->child.pid;
         const char *wrong = NULL;
         siginfo_t status;
         char byte;
@@ -245,9 +251,9 @@ static void worker_lose_child(HandlerWorker *worker) {
         worker_end_child(worker, &status);
         worker_judge_child(worker, useful);
         if (wrong)
-                worker_note(worker, pid, wrong);
+                worker_note(worker, wrong);
         else
-                worker_note_end(worker, pid, &status);
+                worker_note_end(worker, &status);
 }
 
 /* Looks after a child that has no job, until `wake_fd` is readable, or once without it. */
@@ -447,7 +453,6 @@ static bool exchange_is_untouched(const Exchange *x) {
 static Verdict exchange_end(Exchange *x) {
         HandlerWorker *worker = x->worker;
         char text[ATTEMPT_ERROR_MAX + 1];
-        pid_t pid = worker->child.pid;
         const char *how = "";
         bool ended, untouched;
         siginfo_t status;
@@ -461,7 +466,7 @@ static Verdict exchange_end(Exchange *x) {
                 exchange_succeed(x);
         worker_judge_child(worker, worker->n_done > 0 || x->stopping);
         if (untouched || (x->answered && !x->stopping)) {
-                worker_note_end(worker, pid, &status);
+                worker_note_end(worker, &status);
                 return untouched ? UNTOUCHED : DONE;
         }
 
@@ -666,6 +671,7 @@ static int worker_start_child(Handler *handler, HandlerWorker *worker, const Att
                 (int[]){ input.read_fd, output.write_fd, error.write_fd }, &worker->child);
         if (r < 0)
                 return r;
+        stderr_log_begin(&worker->log, worker->child.pid);
         worker->input_fd = TAKE_FD(input.write_fd);
         worker->output_fd = TAKE_FD(output.read_fd);
         worker->error_fd = TAKE_FD(error.read_fd);
@@ -734,11 +740,13 @@ static void coprocess_run(Handler *handler, HandlerWorker *worker, Attempt *atte
         do {
                 if (!worker_ready(handler, worker, attempt))
                         return;
+                worker->log.job = attempt->id;
                 x = (Exchange){ .handler = handler, .worker = worker, .attempt = attempt };
                 frame_init(&x);
                 x.probing = worker->n_probes_left > 0 && attempt->payload_size > 0;
                 reply_reader_reset(&worker->reply);
         } while (exchange_run(&x) == UNTOUCHED);
+        worker->log.job = 0;
 }
 
 static void coprocess_idle(Handler *handler, HandlerWorker *worker, int wake_fd) {
@@ -772,7 +780,8 @@ static int coprocess_worker_open(
         };
         reply_reader_init(
                 &worker->reply, handler->config->framing, (size_t) handler->config->output_max);
-        stderr_log_init(&worker->log, handler->config->pool);
+        stderr_log_init(&worker->log, handler->config->pool, coprocess_vtable.name,
+                handler->config->exec_start[0]);
         r = program_cpus_init(&worker->cpus, &handler->program, cpus, cpus_size);
         if (r < 0)
                 return r;

@@ -36,25 +36,32 @@ static void assert_logged(Capture *capture, const char *expected) {
         assert_string_equal(text, expected);
 }
 
+static void log_init(StderrLog *log) {
+        stderr_log_init(log, "p", "coprocess", "/usr/bin/true");
+        stderr_log_begin(log, 7);
+}
+
 static void add(StderrLog *log, const char *text, usec_t now) {
-        stderr_log_add(log, 7, text, strlen(text), now);
+        stderr_log_add(log, text, strlen(text), now);
 }
 
 static void each_line_is_logged_with_pool_and_pid(void **state) {
         Capture capture;
         StderrLog log;
 
-        stderr_log_init(&log, "p");
+        log_init(&log);
         capture_init(&capture);
         add(&log, "one\ntwo\n\nth", 1);
         add(&log, "ree\n", 1);
-        stderr_log_add(&log, 7, "a\0b\n", 4, 1);
+        stderr_log_add(&log, "a\0b\n", 4, 1);
         add(&log, "\033[1mbold\rover\n", 1);
         add(&log, "the last", 1);
         stderr_log_end(&log, 1);
         stderr_log_end(&log, 1);
-        assert_logged(&capture, PREFIX "one\n" PREFIX "two\n" PREFIX "three\n" PREFIX "a?b\n" PREFIX
-                                       " [1mbold over\n" PREFIX "the last\n");
+        stderr_log_tell_end(&log, "exit status 1", 1);
+        assert_logged(&capture,
+                PREFIX "one\n" PREFIX "two\n" PREFIX "three\n" PREFIX "a?b\n" PREFIX
+                       " [1mbold over\n" PREFIX "the last\n" PREFIX "exit status 1\n");
 }
 
 static void a_long_line_is_cut(void **state) {
@@ -66,7 +73,7 @@ static void a_long_line_is_cut(void **state) {
         text[sizeof(text) - 1] = '\0';
         (void) snprintf(expected, sizeof(expected), PREFIX "%.*s…\n" PREFIX "next\n",
                 STDERR_LOG_LINE_MAX, text);
-        stderr_log_init(&log, "p");
+        log_init(&log);
         capture_init(&capture);
         add(&log, text, 1);
         add(&log, text, 1);
@@ -85,7 +92,7 @@ static void a_flood_is_counted(void **state) {
         strcat(expected, "Pool p: coprocess 7 and those before it: 950 more lines were left out\n");
         strcat(expected, PREFIX "line\n");
 
-        stderr_log_init(&log, "p");
+        log_init(&log);
         capture_init(&capture);
         assert_true(stderr_log_wake_at(&log) == USEC_INFINITY);
         for (unsigned i = 0; i < 1000; i++)
@@ -109,7 +116,7 @@ static void the_measure_is_that_of_all_children(void **state) {
                 strcat(expected, PREFIX "line\n");
         strcat(expected, "Pool p: coprocess 7 and those before it: 2 more lines were left out\n");
 
-        stderr_log_init(&log, "p");
+        log_init(&log);
         capture_init(&capture);
         for (unsigned i = 0; i < STDERR_LOG_LINES + 2; i++) {
                 add(&log, "line\n", 1);

@@ -72,7 +72,8 @@ static void direct_link_process(Link *link) {
         if (r >= 0)
                 r = sd_bus_get_n_queued_write(link->bus, &n_queued);
         if (r >= 0 && n_queued > QUEUED_MAX) {
-                log_warning("A client of uid %u does not read what it asks for: cut off",
+                log_event(LOG_WARNING, LOG_FIELDS(.owner = &link->client->uid),
+                        "A client of uid %u does not read what it asks for: cut off",
                         link->client->uid);
                 r = -ENOBUFS;
         }
@@ -137,7 +138,11 @@ static int link_count(Link *link) {
                 account_charge(account, QUOTA_CONNECTIONS, 1);
                 return 0;
         }
-        log_warning("Too many direct connections: one of uid %u is refused", account->uid);
+        if (server->n_direct > LINKS_MAX)
+                log_event(LOG_WARNING, LOG_FIELDS(.owner = &account->uid),
+                        "Too many direct connections: one of uid %u is refused", account->uid);
+        else
+                event_log_quota(account, QUOTA_CONNECTIONS);
         if (server->n_direct > LINKS_MAX || one_is_being_refused(server, account))
                 return -EMFILE;
         link->refused = true;

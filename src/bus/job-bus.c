@@ -173,7 +173,7 @@ static int method_get_result(sd_bus_message *m, void *userdata, sd_bus_error *er
 }
 
 static int refuse_quota(const Job *job, sd_bus_error *error) {
-        const Account *account = job->submission->account;
+        Account *account = job->submission->account;
         int r;
 
         r = quota_check(account, QUOTA_JOBS, 1, error);

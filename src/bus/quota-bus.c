@@ -4,11 +4,13 @@
 
 #include "bus/auth.h"
 #include "bus/error.h"
+#include "bus/event-log.h"
 #include "bus/quota-bus.h"
 
-int quota_check(const Account *account, QuotaKind kind, uint64_t n, sd_bus_error *error) {
+int quota_check(Account *account, QuotaKind kind, uint64_t n, sd_bus_error *error) {
         if (n <= account_left(account, kind))
                 return 0;
+        event_log_quota(account, kind);
         return bus_error(error, BUS_ERROR_QUOTA_EXCEEDED,
                 "%s is %" PRIu64 ": uid %u has %" PRIu64 " %s, and %" PRIu64
                 " more would be too many",

@@ -18,6 +18,7 @@
 #include "bus/signals.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 #define RECONNECT_MIN (100 * USEC_PER_MSEC)
 #define RECONNECT_MAX (5 * USEC_PER_SEC)
@@ -207,6 +208,10 @@ static void name_is_ours(Link *link) {
                 return;
         link->owns_name = true;
         server->reconnect_delay = RECONNECT_MIN;
+        if (server->bus_was_lost)
+                log_event(LOG_NOTICE, LOG_FIELDS(.message_id = MESSAGE_BUS_BACK),
+                        "The bus is back, and with it the name " SLUICE_BUS_NAME);
+        server->bus_was_lost = false;
         if (server->name_owned)
                 server->name_owned(server->ops_userdata);
 }
@@ -223,7 +228,8 @@ static int on_name_acquired(sd_bus_message *reply, void *userdata, sd_bus_error 
         (void) sd_bus_message_read(reply, "u", &answer);
         /* 1: it is ours; 4: it was ours already; otherwise we wait in line for it. */
         if (answer != 1 && answer != 4) {
-                log_warning("Somebody else owns the bus name %s; waiting for it", SLUICE_BUS_NAME);
+                log_event(LOG_WARNING, LOG_FIELDS(.message_id = MESSAGE_BUS_NAME_TAKEN),
+                        "Somebody else owns the bus name %s; waiting for it", SLUICE_BUS_NAME);
                 return 0;
         }
         name_is_ours(userdata);
@@ -261,7 +267,9 @@ static int on_bus_disconnected(sd_bus_message *m, void *userdata, sd_bus_error *
         if (sd_bus_message_get_sender(m) &&
                 strcmp(sd_bus_message_get_sender(m), "org.freedesktop.DBus.Local") != 0)
                 return 0;
-        log_warning("The connection to the bus was lost");
+        log_event(LOG_WARNING, LOG_FIELDS(.message_id = MESSAGE_BUS_LOST),
+                "The connection to the bus was lost");
+        link->server->bus_was_lost = true;
         link->closing = true;
         if (link->server->bus_lost)
                 link->server->bus_lost(link->server->ops_userdata);
@@ -390,6 +398,7 @@ int server_new(Engine *engine, const ServerOps *ops, void *userdata, Server **re
         server->ops_userdata = userdata;
         server->reconnect_delay = RECONNECT_MIN;
         list_init(&server->links);
+        event_log_init(&server->event_log, engine);
         if (getrandom(id, sizeof(id), 0) == (ssize_t) sizeof(id))
                 for (size_t i = 0; i < sizeof(id); i++)
                         (void) snprintf(server->direct_id + 2 * i, 3, "%02x", id[i]);
@@ -480,6 +489,7 @@ Server *server_free(Server *server) {
         list_for_each (l, &server->links)
                 link_close(list_entry(l, Link, links));
         sd_event_source_disable_unref(server->reconnect_source);
+        event_log_done(&server->event_log);
         sd_event_unref(server->event);
         free(server);
         return NULL;

@@ -11,6 +11,7 @@
 #include <systemd/sd-event.h>
 #include <uthash.h>
 
+#include "bus/event-log.h"
 #include "engine/engine.h"
 #include "engine/lease.h"
 #include "util/list.h"
@@ -47,10 +48,12 @@ struct Server {
         uint64_t last_polkit_query; /* the same */
         uint32_t n_subscribed;      /* clients */
         char direct_id[33];         /* what GetId answers on the direct socket */
-        Listener *listener;         /* owned; NULL = no direct socket */
-        bool bus_is_wanted;         /* a lost bus connection is made anew */
-        bool bus_is_user;           /* the session bus instead of the system bus */
-        Link *bus_link;             /* borrowed from links; NULL = none at the moment */
+        EventLog event_log;
+        Listener *listener; /* owned; NULL = no direct socket */
+        bool bus_is_wanted; /* a lost bus connection is made anew */
+        bool bus_is_user;   /* the session bus instead of the system bus */
+        bool bus_was_lost;  /* and was not told to be back */
+        Link *bus_link;     /* borrowed from links; NULL = none at the moment */
         sd_event_source *reconnect_source;
         usec_t reconnect_delay;
         void (*name_owned)(void *userdata);    /* told each time that the name has become ours */

@@ -8,7 +8,6 @@
 #include "bus/object.h"
 #include "bus/server.h"
 #include "bus/signals.h"
-#include "util/log.h"
 
 /* ---- jobs and groups: unicast ---- */
 
@@ -83,6 +82,7 @@ static void on_job_started(void *userdata, const StartNote *note) {
 static void on_job_finished(void *userdata, Job *job) {
         const Submission *submission = job->submission;
 
+        event_log_job_finished(&((Server *) userdata)->event_log, job);
         tell_clients(userdata, submission->owner, submission->notify ? submission->client : NULL,
                 send_finished_to, job);
 }
@@ -143,6 +143,7 @@ static void on_pool_added(void *userdata, Pool *pool) {
 }
 
 static void on_pool_removed(void *userdata, Pool *pool) {
+        event_log_pool_removed(&((Server *) userdata)->event_log, pool);
         tell_removed(userdata, &pool_object, pool);
 }
 
@@ -153,8 +154,10 @@ static void on_pool_set(void *userdata, Pool *pool, char **names) {
 static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
         char *names[3], **end = names;
 
-        if (what & POOL_CHANGED_STATE)
+        if (what & POOL_CHANGED_STATE) {
+                event_log_pool_state(&((Server *) userdata)->event_log, pool);
                 *end++ = (char *) "State";
+        }
         if (what & POOL_CHANGED_WORKERS)
                 *end++ = (char *) "Workers";
         *end = NULL;
@@ -162,13 +165,7 @@ static void on_pool_changed(void *userdata, Pool *pool, PoolChange what) {
 }
 
 static void on_pool_scaled(void *userdata, Pool *pool, const PoolScaling *scaling) {
-        const char *name = pool->config->name, *reason = scale_reason_to_string(scaling->reason);
-
-        if (scaling->to != scaling->from)
-                log_info("Pool %s: %u → %u workers: %s", name, scaling->from, scaling->to, reason);
-        if (scaling->error < 0)
-                log_warning_errno(
-                        scaling->error, "Pool %s: cannot start another worker (%s)", name, reason);
+        event_log_pool_scaled(&((Server *) userdata)->event_log, pool, scaling);
 }
 
 static void on_pipeline_added(void *userdata, PoolPipeline *pipeline) {
@@ -214,6 +211,7 @@ static void on_breaker_state_changed(
         char *names[] = { (char *) "State", NULL };
         Server *server = userdata;
 
+        event_log_breaker_state(&server->event_log, breaker, old, new);
         tell_changed(server, &breaker_object, breaker, names);
         list_for_each (l, &server->links)
                 if (wants_broadcasts(list_entry(l, Link, links)))

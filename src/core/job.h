@@ -240,6 +240,11 @@ JobState job_state_from_string(const char *s);
 const char *job_result_to_string(JobResult r);
 JobResult job_result_from_string(const char *s);
 
+/* Was it tried, and to no avail? */
+static inline bool job_result_is_failure(JobResult r) {
+        return r == JOB_FAILED || r == JOB_TIMED_OUT || r == JOB_LOST;
+}
+
 /* Was it at work before, at the stage where it is? Not to be asked of one that is. */
 static inline bool job_was_begun(const Job *job) {
         return job->details && (job->details->attempt > 0 || job->details->released);

@@ -12,6 +12,10 @@
 
 typedef struct LogLimit LogLimit;
 
+/* About one object: so many lines in this time. */
+#define OBJECT_LOG_INTERVAL USEC_PER_MINUTE
+#define OBJECT_LOG_LINES 10
+
 struct LogLimit {
         usec_t interval; /* constant */
         uint32_t max;    /* constant */

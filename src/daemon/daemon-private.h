@@ -77,6 +77,7 @@ int daemon_add_pool(Daemon *daemon, ConfigPool *from, char ***faults);
 int daemon_add_pipeline(Daemon *daemon, const ConfigPipeline *from, char ***faults);
 
 int daemon_add_fault(char ***faults, const char *path, const char *text); /* 0 or -ENOMEM */
+void daemon_log_faults(char **faults);
 
 /* ---- state.c ---- */
 

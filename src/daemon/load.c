@@ -10,6 +10,7 @@
 #include "daemon/daemon-private.h"
 #include "engine/durable.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/strv.h"
 
 Fairness daemon_fairness(const DaemonOptions *options) {
@@ -173,9 +174,9 @@ int daemon_read_config(Daemon *daemon, Config **ret) {
         return config_load(daemon->options->dirs, daemon_fairness(daemon->options), &made, ret);
 }
 
-static void log_faults(const Config *config) {
-        STRV_FOREACH (fault, config->faults)
-                log_error("%s", *fault);
+void daemon_log_faults(char **faults) {
+        STRV_FOREACH (fault, faults)
+                log_event(LOG_ERR, LOG_FIELDS(.message_id = MESSAGE_SETTINGS_FAULT), "%s", *fault);
 }
 
 int daemon_load(Daemon *daemon) {
@@ -186,7 +187,7 @@ int daemon_load(Daemon *daemon) {
         r = daemon_read_config(daemon, &config);
         if (r < 0)
                 return log_error_errno(r, "Cannot read the settings");
-        log_faults(config);
+        daemon_log_faults(config->faults);
         daemon_apply_settings(daemon, config);
         /* What was made at run time comes after what has a file, and before what may name it. */
         (void) daemon_load_limiters(daemon, config, &faults);
@@ -200,7 +201,6 @@ int daemon_load(Daemon *daemon) {
                 (void) daemon_add_pipeline(daemon, &config->pipelines[i], &faults);
         daemon_restore_pipelines(daemon);
         daemon_end_restoring(daemon);
-        STRV_FOREACH (fault, faults)
-                log_error("%s", *fault);
+        daemon_log_faults(faults);
         return 0;
 }

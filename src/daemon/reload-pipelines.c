@@ -65,8 +65,7 @@ void daemon_make_wanted(Daemon *daemon) {
                         (void) daemon_add_pipeline(daemon, &wanted->pipeline, &faults);
                 wanted_free(wanted);
         }
-        STRV_FOREACH (fault, faults)
-                log_error("%s", *fault);
+        daemon_log_faults(faults);
 }
 
 static void on_wanted_can_come(PoolWatch *watch) {

@@ -9,7 +9,6 @@
 #include "daemon/daemon-private.h"
 #include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
-#include "util/log.h"
 #include "util/strv.h"
 
 /* Can the pool take over the new settings as it is, or must it be made anew? */
@@ -115,8 +114,7 @@ static void on_replaced_pool_gone(PoolWatch *watch) {
 
         if (replacement->daemon->phase == STOP_NOT)
                 (void) daemon_add_pool(replacement->daemon, &replacement->pool, &faults);
-        STRV_FOREACH (fault, faults)
-                log_error("%s", *fault);
+        daemon_log_faults(faults);
         daemon_make_wanted(replacement->daemon);
         replacement_free(replacement);
 }

@@ -12,6 +12,7 @@
 #include "daemon/daemon-private.h"
 #include "engine/limiter-config.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/strv.h"
 
 /* One that is shared stays as long as the pools that use it. */
@@ -149,9 +150,9 @@ int daemon_reload(void *userdata, char **ret_error) {
         (void) sd_notify(false, "READY=1");
         daemon_notify_status(daemon);
         if (r < 0)
-                log_error(
+                log_event(LOG_ERR, LOG_FIELDS(.message_id = MESSAGE_RELOAD_REFUSED),
                         "Reload refused: %s", ret_error && *ret_error ? *ret_error : strerror(-r));
         else
-                log_info("Reloaded");
+                log_event(LOG_INFO, LOG_FIELDS(.message_id = MESSAGE_RELOADED), "Reloaded");
         return r;
 }

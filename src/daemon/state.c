@@ -12,6 +12,7 @@
 #include "daemon/daemon-private.h"
 #include "engine/durable.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 /* The daemon before us may still be writing what its stop left to be written. */
 #define STORE_PATIENCE (30 * USEC_PER_SEC)
@@ -80,7 +81,8 @@ int daemon_open_store(Daemon *daemon) {
                 r = store_open(path, STORE_PATIENCE, &daemon->store, &error);
         /* Without it pools that are durable are refused. */
         if (is_out_of_reach(r) && !is_asked_for) {
-                log_warning("No durable state: %s", error ?: strerror(-r));
+                log_event(LOG_WARNING, LOG_FIELDS(.message_id = MESSAGE_STATE_NONE),
+                        "No durable state: %s", error ?: strerror(-r));
                 return 0;
         }
         if (r < 0) {

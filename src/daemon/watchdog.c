@@ -10,6 +10,7 @@
 
 #include "daemon/daemon-private.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
         Daemon *daemon = userdata;
@@ -18,8 +19,9 @@ static int on_watchdog(sd_event_source *source, uint64_t usec, void *userdata) {
         if (engine_workers_are_in_time(daemon->engine))
                 (void) sd_notify(false, "WATCHDOG=1");
         else
-                log_error("A worker makes no progress outside of its handler: the watchdog is not "
-                          "pinged");
+                log_event(LOG_ERR, LOG_FIELDS(.message_id = MESSAGE_WORKER_HANGS),
+                        "A worker makes no progress outside of its handler: the watchdog is not "
+                        "pinged");
         r = sd_event_source_set_time_relative(source, daemon->watchdog_usec / 2);
         return r < 0 ? r : sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }

@@ -44,6 +44,8 @@ struct EngineListener {
         void (*pool_removed)(void *userdata, Pool *pool); /* it is freed next */
         void (*pool_changed)(void *userdata, Pool *pool, PoolChange what);
         void (*job_started)(void *userdata, const StartNote *note);
+        /* Of one whose caller waits for all as one, if it has failed, or all are to be announced.
+         */
         void (*job_finished)(void *userdata, Job *job);
 
         /* May be NULL. */

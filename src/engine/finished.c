@@ -374,7 +374,7 @@ int engine_retry(Engine *engine, uint64_t id) {
 }
 
 static bool has_failed_for_good(const Job *job) {
-        return job->result == JOB_FAILED || job->result == JOB_TIMED_OUT || job->result == JOB_LOST;
+        return job_result_is_failure((JobResult) job->result);
 }
 
 uint32_t engine_kick(Engine *engine, Pool *pool, uint32_t max) {

@@ -432,6 +432,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
                 .random = usec_now(CLOCK_MONOTONIC) | 1,
         };
         pool_gates_init(&pool->gates, limiter, breaker);
+        log_limit_init(&pool->log_limit, OBJECT_LOG_LINES, OBJECT_LOG_INTERVAL);
         list_init(&pool->links);
         list_init(&pool->groups);
         list_init(&pool->drain_watches);

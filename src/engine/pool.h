@@ -11,6 +11,7 @@
 
 #include "core/histogram.h"
 #include "core/job.h"
+#include "core/log-limit.h"
 #include "core/scaler.h"
 #include "core/scheduler.h"
 #include "engine/gates.h"
@@ -77,6 +78,8 @@ struct Pool {
         bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
         PoolState shown_state; /* what listeners were told last */
         uint32_t shown_workers;
+        bool logged_degraded;             /* the log says so */
+        LogLimit log_limit;               /* of lines about jobs that have failed */
         OutputWriter slot_writer;         /* of all slots */
         LeaseDesk *desk;                  /* owned: where jobs are leased; NULL = not here */
         uint32_t n_threads;               /* workers that were not joined yet, also slots */

@@ -156,7 +156,8 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
                 mail_add_job(mail, job);
                 return urgent || cancels_group(job);
         }
-        if (!submission->bulk || announce)
+        /* Who waits for all of them is told by the submission; a failure is for the log as well. */
+        if (!submission->bulk || announce || job_result_is_failure((JobResult) job->result))
                 mail_add_job(mail, job);
         if (--submission->n_pending == 0 && submission->bulk) {
                 list_append(&mail->submissions, &submission->mail);

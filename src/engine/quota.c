@@ -40,6 +40,7 @@ const char *quota_kind_noun(QuotaKind kind) {
 
 void quota_init(Quota *quota) {
         *quota = (Quota){ .config = QUOTA_CONFIG_DEFAULT };
+        log_limit_init(&quota->log_limit, QUOTA_LOG_LINES, QUOTA_LOG_INTERVAL);
 }
 
 void quota_done(Quota *quota) {
@@ -62,6 +63,7 @@ Account *quota_account(Quota *quota, uid_t uid) {
                 .is_bound = uid != 0 && uid != geteuid(),
                 .n_refs = 1,
         };
+        log_limit_init(&account->log_limit, QUOTA_LOG_LINES_USER, QUOTA_LOG_INTERVAL);
         HASH_ADD(by_uid, quota->accounts, uid, sizeof(account->uid), account);
         if (!account->by_uid.tbl) {
                 free(account);

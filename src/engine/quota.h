@@ -13,6 +13,7 @@
 #include <uthash.h>
 
 #include "core/job.h"
+#include "core/log-limit.h"
 
 typedef struct Account Account;
 typedef struct Quota Quota;
@@ -31,6 +32,11 @@ typedef enum QuotaKind {
 
 /* The greatest cap; UINT64_MAX is none at all. */
 #define QUOTA_MAX (UINT64_C(1) << 40)
+
+/* How many lines of the log tell of refusals in this time, of one user and of all. */
+#define QUOTA_LOG_INTERVAL USEC_PER_MINUTE
+#define QUOTA_LOG_LINES_USER 1
+#define QUOTA_LOG_LINES 30
 
 /* For each user. */
 struct QuotaConfig {
@@ -54,12 +60,14 @@ struct Account {
         bool is_bound; /* by the caps */
         uint32_t n_refs;
         uint64_t used[_QUOTA_KIND_MAX];
+        LogLimit log_limit;    /* of lines about refusals */
         UT_hash_handle by_uid; /* in Quota.accounts */
 };
 
 struct Quota {
         QuotaConfig config; /* whoever has more than a new cap just gets nothing more */
         Account *accounts;  /* owned: hash by uid */
+        LogLimit log_limit; /* of all users together, as an account may come and go */
 };
 
 void quota_init(Quota *quota);

@@ -17,6 +17,7 @@
 #include "engine/job-group.h"
 #include "engine/submit-key.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/strv.h"
 
 /* A pool or pipeline that is not there, or not durable, and that the store has jobs of. */
@@ -425,8 +426,10 @@ static void tell_strangers(Engine *engine) {
         list_for_each (l, &engine->strangers) {
                 const Stranger *stranger = list_entry(l, Stranger, links);
 
-                log_warning("%" PRIu64 " jobs wait in the store for %s \"%s\", which is not there "
-                            "or not durable: they are back once it is",
+                log_event(LOG_WARNING,
+                        LOG_FIELDS(.message_id = MESSAGE_JOBS_STRANDED, .pool = stranger->target),
+                        "%" PRIu64 " jobs wait in the store for %s \"%s\", which is not there "
+                        "or not durable: they are back once it is",
                         stranger->n_jobs, stranger->to_pipeline ? "pipeline" : "pool",
                         stranger->target);
         }
@@ -496,7 +499,8 @@ static int recover(Engine *engine, const char *target, bool to_pipeline) {
                 durable_job_ended(engine, job);
         }
         if (recovery.n_jobs > 0)
-                log_info("%" PRIu64 " durable jobs are back", recovery.n_jobs);
+                log_event(LOG_INFO, LOG_FIELDS(.message_id = MESSAGE_JOBS_BACK),
+                        "%" PRIu64 " durable jobs are back", recovery.n_jobs);
         return 0;
 }
 

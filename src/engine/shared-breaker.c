@@ -149,6 +149,7 @@ int engine_add_breaker(
         if (r < 0)
                 return r;
         breaker->told_state = breaker->breaker.state;
+        log_limit_init(&breaker->log_limit, OBJECT_LOG_LINES, OBJECT_LOG_INTERVAL);
         HASH_ADD_KEYPTR(
                 by_name, engine->breakers_by_name, breaker->name, strlen(breaker->name), breaker);
         if (!breaker->by_name.tbl)

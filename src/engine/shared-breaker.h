@@ -11,6 +11,7 @@
 #include <uthash.h>
 
 #include "core/breaker.h"
+#include "core/log-limit.h"
 #include "engine/object-row.h"
 #include "engine/timer.h"
 #include "util/list.h"
@@ -33,6 +34,7 @@ struct SharedBreaker {
         uint32_t n_users;        /* pools */
         List permits;            /* BreakerPermit.links: those of others than pools, by age */
         BreakerState told_state; /* what listeners and pools were told last */
+        LogLimit log_limit;      /* of lines about its state */
         Engine *engine;          /* borrowed */
         sd_event_source *source; /* owned: of the timer */
         UT_hash_handle by_name;  /* in Engine.breakers_by_name */

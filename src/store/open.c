@@ -21,6 +21,7 @@
 #include "store/store-private.h"
 #include "util/fd.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 _printf_(3, 4) static int refuse(char **ret_error, int r, const char *format, ...) {
         va_list arguments;
@@ -200,9 +201,11 @@ static int begin_life(Store *store) {
         if (store->was_clean)
                 marks_blank(store->marks);
         else if (store->is_new && !store->is_another && marks_id_limit(store->marks) > 0)
-                log_error("The state in %s is GONE: its jobs and objects are lost.", store->dir);
+                log_event(LOG_ERR, LOG_FIELDS(.message_id = MESSAGE_STATE_GONE),
+                        "The state in %s is GONE: its jobs and objects are lost.", store->dir);
         else if (!store->is_new)
-                log_notice("The state in %s was not closed in order: it was checked, and is sound.",
+                log_event(LOG_NOTICE, LOG_FIELDS(.message_id = MESSAGE_STATE_CHECKED),
+                        "The state in %s was not closed in order: it was checked, and is sound.",
                         store->dir);
         /* If a sync of the log had failed, what we read of it might not be on the disk. */
         r = writer_copy_log(store, /* cut= */ true);

@@ -10,6 +10,7 @@
 
 #include "store/set-aside.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 
 #define NAME_MAX_SIZE 96
 
@@ -48,8 +49,9 @@ int set_aside(int dir_fd, const char *dir, const char *why) {
         }
         if (fsync(dir_fd) < 0)
                 return -errno;
-        log_error("The state in %s is damaged: %s. Its jobs and objects are LOST to this daemon, "
-                  "which begins with none; the file was set aside as %s/%s.",
+        log_event(LOG_ERR, LOG_FIELDS(.message_id = MESSAGE_STATE_DAMAGED),
+                "The state in %s is damaged: %s. Its jobs and objects are LOST to this daemon, "
+                "which begins with none; the file was set aside as %s/%s.",
                 dir, why, dir, name);
         return 0;
 }

@@ -24,6 +24,7 @@
 #include "store/set-aside.h"
 #include "store/store-private.h"
 #include "util/log.h"
+#include "util/message-ids.h"
 #include "util/strv.h"
 
 /* A log that has become so many times longer by one transaction is cut. */
@@ -339,8 +340,9 @@ static bool may_be_refused(const StoreChange *change) {
 void writer_fail(Store *store, const char *what) {
         if (atomic_exchange(&store->has_failed, true))
                 return;
-        log_error("The state in %s FAILED: %s: %s. Nothing is written any more; a restart goes on "
-                  "with what is there.",
+        log_event(LOG_ERR, LOG_FIELDS(.message_id = MESSAGE_STATE_FAILED),
+                "The state in %s FAILED: %s: %s. Nothing is written any more; a restart goes on "
+                "with what is there.",
                 store->dir, what, store->why);
 }
 
@@ -472,14 +474,16 @@ int writer_copy_log(Store *store, bool cut) {
 
 void writer_use_reserve(Store *store) {
         if (!atomic_exchange(&store->is_tight, true))
-                log_warning("There is no room left for the state in %s: nothing new is taken.",
+                log_event(LOG_WARNING, LOG_FIELDS(.message_id = MESSAGE_STATE_FULL),
+                        "There is no room left for the state in %s: nothing new is taken.",
                         store->dir);
         reserve_use(store->dir_fd);
 }
 
 static bool remake_reserve(Store *store) {
         if (store->is_tight && reserve_make(store->dir_fd) >= 0) {
-                log_notice("There is room again for the state in %s.", store->dir);
+                log_event(LOG_NOTICE, LOG_FIELDS(.message_id = MESSAGE_STATE_ROOM),
+                        "There is room again for the state in %s.", store->dir);
                 atomic_store(&store->is_tight, false);
         }
         return !store->is_tight;

@@ -7,9 +7,9 @@
  * else as plain text to standard error. $SLUICE_JOURNAL_SOCKET names the journal's socket where it
  * is elsewhere, and is believed whatever standard error is.
  * Only `daemon`, `bus` and `ctl` log, everything else returns its error; but `handler` passes on
- * what children say, and `store` says what has become of its files, to which no answer belongs.
- * Thread-safe, and an entry to the journal is never waited for: one that finds no room there is
- * lost, and counted in the next one. */
+ * what children say, and `store` and the recovery of its jobs say what has become of these, to
+ * which no answer belongs. Thread-safe, and an entry to the journal is never waited for: one that
+ * finds no room there is lost, and counted in the next one. */
 
 #include <stdarg.h>
 #include <stdbool.h>

@@ -123,7 +123,8 @@ static void a_bulk_call_is_told_once_with_all_outputs(void **state) {
         }
         assert_int_equal(bulk.n_failed, 3 * N / 100);
         assert_int_equal(bulk.n_equal, 3 * (N - N / 100));
-        assert_int_equal(t->n_finished, 0);
+        /* Who keeps a log hears of failures alone. */
+        assert_int_equal(t->n_finished, bulk.n_failed);
 }
 
 static void an_abandoned_call_keeps_its_results(void **state) {

@@ -221,12 +221,16 @@ static void words_are_split_as_a_command_line(void **state) {
 }
 
 static void text_is_utf8_without_control_characters(void **state) {
-        static const char *const good[] = { "", "a\tb", "ä €", "\xF0\x9F\x98\x80", "\xEF\xBF\xBF",
-                "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF" };
+        static const char *const good[] = { "", "a\tb", "ä €", "\xC2\xA0", "\xF0\x9F\x98\x80",
+                "\xEF\xBF\xBF", "\xED\x9F\xBF", "\xF4\x8F\xBF\xBF" };
         static const char *const bad[] = {
                 "a\nb",
                 "\x7F",
                 "\033[2J",
+                "\xC2\x80", /* U+0080 */
+                "\xC2\x85", /* next line */
+                "\xC2\x9B", /* what begins a command */
+                "\xC2\x9F",
                 "\x80",
                 "\xC3",
                 "\xC3(",

@@ -343,7 +343,7 @@ void call_done(Peer *peer, const char *path, const char *interface, const char *
         sd_bus_message_unref(call_ok(peer, path, interface, member, types, text));
 }
 
-bool call_is_refused(Peer *peer, const char *path, const char *interface, const char *member,
+void call_fails(Peer *peer, const char *path, const char *interface, const char *member,
         const char *types, const char *text, const char *error, const char *contains) {
         _cleanup_reply_ Reply reply = {};
         const sd_bus_error *e;
@@ -351,16 +351,9 @@ bool call_is_refused(Peer *peer, const char *path, const char *interface, const 
         call_start(peer, &reply, path, interface, member, types, text);
         reply_wait(peer, &reply);
         e = sd_bus_message_get_error(reply.message);
-        if (e && strcmp(e->name, error) == 0 && strstr(e->message ?: "", contains))
-                return true;
-        print_error("%s %s(%s) is %s: \"%s\", not %s with \"%s\"\n", path, member, text,
-                e ? e->name : "no error", e ? e->message : "", error, contains);
-        return false;
-}
-
-void call_fails(Peer *peer, const char *path, const char *interface, const char *member,
-        const char *types, const char *text, const char *error, const char *contains) {
-        assert_true(call_is_refused(peer, path, interface, member, types, text, error, contains));
+        if (!e || strcmp(e->name, error) != 0 || !strstr(e->message ?: "", contains))
+                fail_msg("%s %s(%s) is %s: \"%s\", not %s with \"%s\"", path, member, text,
+                        e ? e->name : "no error", e ? e->message : "", error, contains);
 }
 
 uint64_t submit(Peer *peer, const char *pool, const char *payload, const char *options) {

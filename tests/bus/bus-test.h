@@ -81,12 +81,7 @@ sd_bus_message *call_ok(Peer *peer, const char *path, const char *interface, con
 void call_done(Peer *peer, const char *path, const char *interface, const char *member,
         const char *types, const char *text);
 
-/* Sends a call and waits for the answer. Is it this error, with this in its text? If not, says what
- * it is instead. */
-bool call_is_refused(Peer *peer, const char *path, const char *interface, const char *member,
-        const char *types, const char *text, const char *error, const char *contains);
-
-/* The same, for an answer that must be. */
+/* Sends a call and waits for the answer, which must be this error, with this in its text. */
 void call_fails(Peer *peer, const char *path, const char *interface, const char *member,
         const char *types, const char *text, const char *error, const char *contains);
 

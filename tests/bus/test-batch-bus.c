@@ -134,54 +134,6 @@ static void one_call_has_the_results_of_its_jobs_in_order(void **state) {
         peer_free(root);
 }
 
-static void wrong_calls_are_refused_and_change_nothing(void **state) {
-        static const struct {
-                const char *path, *interface, *member, *types, *text, *contains;
-        } rows[] = {
-                { P, "Set", "a{sv}", "1 BatchSize u 0", "BatchSize: 0 is out of range" },
-                { P, "Set", "a{sv}", "1 BatchSize u 65536", "allowed are 1 to 65535" },
-                { P, "Set", "a{sv}", "1 BatchSize t 2000", "BatchSize: 2000 is more than" },
-                { P, "Set", "a{sv}", "1 QueueMax t 3", "BatchSize: 4 is more than QueueMax=3" },
-                { P, "Set", "a{sv}", "1 BatchTimeoutUSec t 18446744073709551615",
-                        "BatchTimeoutUSec" },
-                { P, "Set", "a{sv}", "1 BatchTimeout s infinity", "BatchTimeout" },
-                { P, "Set", "a{sv}", "1 Batch s netstring", "Batch" },
-                { POOL_PATH "p", PROPERTIES, "Set", "ssv", POOL " BatchSize u 1025",
-                        "more than QueueMax=1024" },
-                { POOL_PATH "plain", POOL, "Set", "a{sv}", "1 BatchSize u 2",
-                        "with Batch=netstring in [Command]" },
-                { POOL_PATH "cat", POOL, "Submit", "aya{sv}", "0 1 Arguments as 1 x",
-                        "Option \"Arguments\": the jobs of pool cat run in batches" },
-                { M, "CreatePool", "sa{sv}", "new 2 ExecStart s /bin/cat Batch s netstring",
-                        "Batch: netstring needs a section [Batch]" },
-                { M, "CreatePool", "sa{sv}", "new 2 ExecStart s /bin/cat BatchSize u 2",
-                        "with Batch=netstring in [Command]" },
-                { M, "CreatePool", "sa{sv}",
-                        "new 3 ExecStart s /bin/cat Batch s line BatchSize u 2",
-                        "Batch: \"line\" is not known, allowed are netstring" },
-                { M, "CreatePool", "sa{sv}",
-                        "new 4 ExecStart s /bin/cat Batch s netstring BatchSize u 2 "
-                        "AllowArguments b true",
-                        "AllowArguments=yes cannot be with Batch=netstring" },
-                { M, "CreatePool", "sa{sv}",
-                        "new 3 ExecStart s '/bin/cat %j' Batch s netstring BatchSize u 2",
-                        "is that of one job" },
-        };
-        Peer *root = peer_new(*state, 0);
-
-        (void) bus_test_pool(
-                *state, "p", "Handler", "module", "ModulePath", "echo.so", "BatchSize", "4", NULL);
-        (void) bus_test_pool(*state, "plain", "ExecStart", "/bin/cat", NULL);
-        (void) bus_test_pool(*state, "cat", "ExecStart", "/bin/cat", "Batch", "netstring",
-                "BatchSize", "4", NULL);
-        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                call_fails(root, rows[i].path, rows[i].interface, rows[i].member, rows[i].types,
-                        rows[i].text, E "InvalidArgs", rows[i].contains);
-        assert_int_equal(get(root, "BatchSize"), 4);
-        assert_int_equal(get(root, "BatchTimeoutUSec"), 250000);
-        peer_free(root);
-}
-
 int main(void) {
         const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bus_test_setup, bus_test_teardown)
@@ -190,7 +142,6 @@ int main(void) {
                 TEST(a_timeout_alone_makes_batches_of_sixteen),
                 TEST(a_drain_answers_when_the_last_batch_has_ended),
                 TEST(one_call_has_the_results_of_its_jobs_in_order),
-                TEST(wrong_calls_are_refused_and_change_nothing),
 #undef TEST
         };
 

@@ -260,40 +260,6 @@ static void error_texts_without_room_are_left_out(void **state) {
         root = peer_free(root);
 }
 
-static void bad_arguments_are_refused_by_name(void **state) {
-        BusTest *test = *state;
-        Peer *root = peer_new(test, 0);
-
-        (void) bus_test_pool(
-                test, "echo", "Handler", "module", "ModulePath", "echo.so", "QueueMax", "2", NULL);
-        call_fails(root, ECHO, "SubmitGroup", "aaya{sv}", "0 1 Partial b true", E "InvalidArgs",
-                "Partial");
-        call_fails(root, ECHO, "SubmitGroup", "aaya{sv}", "0 1 GroupPolicy s last", E "InvalidArgs",
-                "\"last\", allowed are all first-error");
-        call_fails(root, ECHO, "SubmitGroup", "aaya{sv}", "0 1 GroupPolicy b true", E "InvalidArgs",
-                "is of type s, not b");
-        call_fails(root, ECHO, "SubmitGroup", "aaya{sv}", "3 0 0 0 0", E "InvalidArgs",
-                "QueueMax of pool echo is 2");
-        call_fails(root, ECHO, "SubmitGroup", "aaya{sv}", "0 1 Policy s all", E "InvalidArgs",
-                "Unknown option");
-        call_fails(root, ECHO, "SubmitMany", "aaya{sv}", "0 1 GroupPolicy s all", E "InvalidArgs",
-                "\"GroupPolicy\" is for SubmitGroup");
-        call_fails(root, ECHO, "Run", "aya{sv}", "0 1 GroupPolicy s all", E "InvalidArgs",
-                "\"GroupPolicy\" is for SubmitGroup");
-        assert_null(test->engine->groups);
-        assert_int_equal(test->engine->next_id, 1);
-
-        submit_group(root, "echo", "2 0 0 1 GroupPolicy s all", 1);
-        call_fails(root, G(1), "Wait", "t", "9000000000000000000", E "InvalidArgs", "infinity");
-        call_fails(root, M, "GetGroup", "t", "2", X "NotFound", "No group 2");
-        call_fails(root, PATH(2), "org.sluice1.Group", "Cancel", "", "", E "UnknownObject", "");
-        call_fails(root, PATH(01), "org.sluice1.Group", "Cancel", "", "", E "UnknownObject", "");
-        call_fails(root, PATH(x), "org.sluice1.Group", "Cancel", "", "", E "UnknownObject", "");
-        call_fails(root, M, "ListJobs", "a{sv}ut", "1 Group s 1 1 0", E "InvalidArgs",
-                "\"Group\" is of type t");
-        root = peer_free(root);
-}
-
 static unsigned n_listed(Peer *peer, const char *filter) {
         sd_bus_message *m = call_ok(peer, M, "ListJobs", "a{sv}ut", filter);
         unsigned n = 0;
@@ -626,7 +592,6 @@ int main(void) {
                 TEST(what_has_not_ended_has_no_result_yet),
                 TEST(an_output_without_room_is_left_out),
                 TEST(error_texts_without_room_are_left_out),
-                TEST(bad_arguments_are_refused_by_name),
                 TEST(a_group_is_a_filter),
                 TEST(somebody_elses_group_does_not_exist),
                 TEST(progress_is_told_to_those_whom_it_concerns),

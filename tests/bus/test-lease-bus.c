@@ -417,39 +417,6 @@ static void who_is_named_may_lease(void **state) {
 
 /* ---- wrong input ---- */
 
-static void wrong_arguments_change_nothing(void **state) {
-        static const struct {
-                const char *method, *types, *text, *error, *contains;
-        } rows[] = {
-                { "Lease", "ut", "0 0", E "InvalidArgs", "0 jobs at once, allowed are 1 to 1000" },
-                { "Lease", "ut", "1001 0", E "InvalidArgs", "allowed are 1 to 1000" },
-                { "Lease", "ut", "4294967295 0", E "InvalidArgs", "allowed are 1 to 1000" },
-                { "Lease", "ut", "1 315576000000001", E "InvalidArgs",
-                        "allowed are up to 315576000000000 or infinity" },
-                { "Lease", "u", "1", E "InvalidArgs", "" },
-                { "Lease", "tt", "1 0", E "InvalidArgs", "" },
-                { "Complete", "tt", "1 1", E "InvalidArgs", "" },
-                { "Complete", "ttbs", "1 1 true x", E "InvalidArgs", "" },
-                { "CompleteMany", "ttbay", "1 1 true 0", E "InvalidArgs", "" },
-                { "Fail", "ttb", "1 1 true", E "InvalidArgs", "" },
-                { "Release", "ttt", "1 1 315576000000001", E "InvalidArgs",
-                        "A delay of 315576000000001 us, allowed are up to 315576000000000" },
-                { "Release", "ttt", "1 1 " FOREVER, E "InvalidArgs", "allowed are up to" },
-                { "Touch", "t", "1", E "InvalidArgs", "" },
-        };
-        Peer *root = peer_new(*state, 0);
-        Leased leased;
-
-        (void) make_pool(*state);
-        (void) submit(root, "p", "x", "0");
-        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                call_fails(root, P, rows[i].method, rows[i].types, rows[i].text, rows[i].error,
-                        rows[i].contains);
-        leased = lease_one(root);
-        assert_int_equal(leased.attempt, 1);
-        peer_free(root);
-}
-
 static void who_wants_no_answer_leases_nothing(void **state) {
         static const char *const timeouts[] = { "1 0", "1 " FOREVER };
         Peer *root = peer_new(*state, 0);
@@ -468,27 +435,6 @@ static void who_wants_no_answer_leases_nothing(void **state) {
                 leased = lease_one(root);
                 assert_int_equal(leased.attempt, 1);
         }
-        assert_int_equal(n_waiting(root), 0);
-        peer_free(root);
-}
-
-static void jobs_of_other_pools_cannot_be_leased(void **state) {
-        static const struct {
-                const char *method, *types, *text;
-        } rows[] = {
-                { "Lease", "ut", "1 0" },
-                { "Complete", "ttbay", "1 1 true 0" },
-                { "CompleteMany", "a(ttbay)", "1 1 1 true 0" },
-                { "Fail", "ttbs", "1 1 true x" },
-                { "Release", "ttt", "1 1 0" },
-                { "Touch", "tt", "1 1" },
-        };
-        Peer *root = peer_new(*state, 0);
-
-        (void) bus_test_pool(*state, "p", "Handler", "command", "ExecStart", "/bin/true", NULL);
-        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                call_fails(root, P, rows[i].method, rows[i].types, rows[i].text, X "InvalidState",
-                        "Handler=command");
         assert_int_equal(n_waiting(root), 0);
         peer_free(root);
 }
@@ -544,9 +490,7 @@ int main(void) {
                 TEST(the_holder_is_told_of_a_cancel_and_nobody_else),
                 TEST(only_who_is_named_may_lease),
                 TEST(who_is_named_may_lease),
-                TEST(wrong_arguments_change_nothing),
                 TEST(who_wants_no_answer_leases_nothing),
-                TEST(jobs_of_other_pools_cannot_be_leased),
                 TEST(an_output_that_is_too_large_leaves_the_lease_as_it_is),
                 TEST(who_waits_at_a_pool_that_goes_is_told),
         };

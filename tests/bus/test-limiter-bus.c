@@ -210,69 +210,6 @@ static void a_pool_tells_its_limiter(void **state) {
         peer_free(root);
 }
 
-static void wrong_calls_are_refused_and_change_nothing(void **state) {
-        static const struct {
-                const char *path, *interface, *member, *types, *text, *error, *contains;
-        } rows[] = {
-                { M, "CreateLimiter", "sa{sv}", "l 1 Rate s 1/s", X "AlreadyExists", "l" },
-                { M, "CreateLimiter", "sa{sv}", "x 0", E "InvalidArgs", "Rate: is missing" },
-                { M, "CreateLimiter", "sa{sv}", "x 1 Rate s fast", E "InvalidArgs",
-                        "Rate: \"fast\" is not a rate" },
-                { M, "CreateLimiter", "sa{sv}", "x 1 Rate t 0", E "InvalidArgs",
-                        "Rate: 0 is out of range" },
-                { M, "CreateLimiter", "sa{sv}", "x 2 Rate t 1 Rate t 2", E "InvalidArgs",
-                        "given twice" },
-                { M, "CreateLimiter", "sa{sv}", "x 1 Speed t 1", E "InvalidArgs",
-                        "Speed: there is no such setting" },
-                { M, "CreateLimiter", "sa{sv}", "-x 1 Rate t 1", E "InvalidArgs", "is no name" },
-                { M, "GetLimiter", "s", "x", X "NotFound", "x" },
-                { M, "RemoveLimiter", "sb", "x true", X "NotFound", "x" },
-                { M, "CreatePool", "sa{sv}",
-                        "p 3 Handler s module ModulePath s echo.so Limiter s x", E "InvalidArgs",
-                        "Limiter: there is no limiter \"x\"" },
-                { M, "CreatePool", "sa{sv}",
-                        "l 3 Handler s module ModulePath s echo.so LimiterRate s 1/s",
-                        E "InvalidArgs", "LimiterRate: there is another limiter \"l\"" },
-                { LIMITER_PATH "x", LIMITER, "Drain", "", "", E "UnknownObject", "x" },
-                { L, "TryAcquire", "t", "0", E "InvalidArgs", "allowed are 1 to 5" },
-                { L, "TryAcquire", "t", "6", E "InvalidArgs", "allowed are 1 to 5" },
-                { L, "Acquire", "tt", "6 0", E "InvalidArgs", "allowed are 1 to 5" },
-                { L, "Acquire", "tt", "1 18446744073709551614", E "InvalidArgs", "time-out" },
-                { L, "Hold", "t", "18446744073709551614", E "InvalidArgs", "hold" },
-                { L, "Set", "a{sv}", "2 Rate t 7 Burst t 0", E "InvalidArgs", "Burst" },
-                { LIMITER_PATH "l", PROPERTIES, "Set", "ssv", LIMITER " Rate t 0", E "InvalidArgs",
-                        "Rate" },
-                { LIMITER_PATH "l", PROPERTIES, "Set", "ssv", LIMITER " Tokens t 1",
-                        E "PropertyReadOnly", "Tokens" },
-        };
-        static const struct {
-                const char *path, *interface, *member, *types, *text;
-        } denied[] = {
-                { M, "CreateLimiter", "sa{sv}", "x 1 Rate t 1" },
-                { M, "RemoveLimiter", "sb", "l true" },
-                { L, "TryAcquire", "t", "1" },
-                { L, "Acquire", "tt", "1 0" },
-                { L, "Drain", "", "" },
-                { L, "Hold", "t", "1" },
-                { L, "Set", "a{sv}", "0" },
-                { LIMITER_PATH "l", PROPERTIES, "Set", "ssv", LIMITER " Rate t 9" },
-        };
-        BusTest *test = *state;
-        Peer *root = make(test, "l 2 Rate s 1/h Burst t 5"), *stranger = peer_new(test, 1234);
-
-        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                call_fails(root, rows[i].path, rows[i].interface, rows[i].member, rows[i].types,
-                        rows[i].text, rows[i].error, rows[i].contains);
-        for (size_t i = 0; i < ELEMENTSOF(denied); i++)
-                call_fails(stranger, denied[i].path, denied[i].interface, denied[i].member,
-                        denied[i].types, denied[i].text, E "AccessDenied", "");
-        assert_int_equal(get_number(stranger, LIMITER_PATH "l", "Rate"), 1);
-        assert_int_equal(get_number(stranger, LIMITER_PATH "l", "Tokens"), 5);
-        assert_int_equal(get_number(stranger, LIMITER_PATH "l", "Waiters"), 0);
-        peer_free(stranger);
-        peer_free(root);
-}
-
 static void a_name_and_its_escaped_path_are_the_same_object(void **state) {
         static const char *const names[] = { "l", "a-b", "3.l", "under_score", "9" };
         Peer *root = peer_new(*state, 0);
@@ -307,7 +244,6 @@ int main(void) {
                 TEST(what_is_used_names_its_users),
                 TEST(a_caller_that_goes_leaves_the_line),
                 TEST(a_pool_tells_its_limiter),
-                TEST(wrong_calls_are_refused_and_change_nothing),
 #undef TEST
         };
 

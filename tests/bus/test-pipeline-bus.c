@@ -131,33 +131,6 @@ static void a_pipeline_can_be_made_used_and_removed(void **state) {
         peer_free(root);
 }
 
-static void what_cannot_be_one_is_refused_by_name(void **state) {
-        static const struct {
-                const char *text, *contains;
-        } rows[] = {
-                { "q 0 0", "Stages: is missing, a pipeline needs 1 to 64 pools" },
-                { "q 2 first nowhere 0", "Stages: there is no pool \"nowhere\"" },
-                { "q 1 .first 0", "Stages: \".first\" is not a name" },
-                { "q 1 first 1 MaxInFlight t 0", "MaxInFlight: 0 is out of range" },
-                { "q 1 first 1 MaxInFlight s many", "MaxInFlight: \"many\" is not a number" },
-                { "q 1 first 1 Stages s second", "Stages: is an argument of its own" },
-                { "q 1 first 1 Overflow s wait", "Overflow: there is no such setting" },
-                { ".q 1 first 0", "is no name" },
-        };
-        Peer *root = make(*state, "p 1 first 0");
-        char many[2000] = "q 65";
-
-        for (size_t i = 0; i < ELEMENTSOF(rows); i++)
-                call_fails(root, M, "CreatePipeline", "sasa{sv}", rows[i].text, E "InvalidArgs",
-                        rows[i].contains);
-        for (unsigned i = 0; i < 65; i++)
-                (void) strcat(many, " first");
-        call_fails(root, M, "CreatePipeline", "sasa{sv}", strcat(many, " 0"), E "InvalidArgs",
-                "Stages: 65 entries are too many, allowed are 64");
-        call_fails(root, M, "GetPipeline", "s", "q", X "NotFound", "q");
-        peer_free(root);
-}
-
 static void a_pool_that_is_a_stage_stays(void **state) {
         Peer *root = make(*state, "p 2 first first 0");
 
@@ -572,7 +545,6 @@ int main(void) {
         static const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, bus_test_setup, bus_test_teardown)
                 TEST(a_pipeline_can_be_made_used_and_removed),
-                TEST(what_cannot_be_one_is_refused_by_name),
                 TEST(a_pool_that_is_a_stage_stays),
                 TEST(every_way_of_submitting_leads_through_it),
                 TEST(an_error_says_at_which_stage_it_was),

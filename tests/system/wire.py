@@ -5,6 +5,7 @@ order, not read, and forge signals."""
 import array
 import itertools
 import os
+import pwd
 import select
 import socket
 import struct
@@ -175,6 +176,14 @@ def build(kind, serial, fields, signature="", values=(), order="<", flags=0, bod
     return bytes(head.data) + body
 
 
+def groups_of(uid):
+    try:
+        user = pwd.getpwuid(uid)
+    except KeyError:
+        return []
+    return os.getgrouplist(user.pw_name, user.pw_gid)
+
+
 class Connection:
     def __init__(self, address, uid=None, hello=True):
         path = address.split("path=")[1].split(",")[0]
@@ -197,6 +206,8 @@ class Connection:
 
     def connect_as(self, path, uid):
         """The peer's credentials are those of the moment of connect()."""
+        groups = os.getgroups()
+        os.setgroups(groups_of(uid))
         os.setresgid(uid, uid, 0)
         os.setresuid(uid, uid, 0)
         try:
@@ -204,6 +215,7 @@ class Connection:
         finally:
             os.setresuid(0, 0, 0)
             os.setresgid(0, 0, 0)
+            os.setgroups(groups)
 
     def expect(self, start):
         line = b""
@@ -293,8 +305,8 @@ class Connection:
                 raise TimeoutError(f"no reply in {timeout} s")
         return self.replies.pop(serial)
 
-    def result(self, serial):
-        reply = self.reply(serial)
+    def result(self, serial, timeout=LIMIT):
+        reply = self.reply(serial, timeout)
         if reply.kind == ERROR:
             raise DBusError(reply.error, reply.body[0] if reply.signature else "")
         return reply.body

@@ -8,6 +8,7 @@
 #include "bus/call.h"
 #include "bus/error.h"
 #include "bus/object.h"
+#include "engine/setting.h"
 #include "util/parse.h"
 #include "util/strv.h"
 
@@ -111,6 +112,7 @@ int objects_add(Link *link) {
 
 static int read_object(
         sd_bus_message *m, Link *link, const ObjectKind *kind, void **ret, sd_bus_error *error) {
+        char quoted[SETTING_QUOTE_SIZE];
         const char *name;
         void *object;
         int r;
@@ -120,7 +122,8 @@ static int read_object(
                 return r;
         object = kind->find(link->server->engine, name);
         if (!object)
-                return bus_error(error, BUS_ERROR_NOT_FOUND, "No %s \"%.100s\"", kind->noun, name);
+                return bus_error(error, BUS_ERROR_NOT_FOUND, "No %s \"%s\"", kind->noun,
+                        setting_quote(quoted, name));
         *ret = object;
         return 0;
 }
@@ -155,6 +158,7 @@ int object_get(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_err
 int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_error *error) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         Engine *engine = link->server->engine;
+        char quoted[SETTING_QUOTE_SIZE];
         const char *name;
         void *object;
         int r;
@@ -169,9 +173,9 @@ int object_create(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
                 return r;
         if (!name_is_valid(name))
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "\"%.100s\" is no name: 1 to 64 of A-Z a-z 0-9 _ - . are allowed, not "
+                        "\"%s\" is no name: 1 to 64 of A-Z a-z 0-9 _ - . are allowed, not "
                         "beginning with . or -",
-                        name);
+                        setting_quote(quoted, name));
         if (kind->find(engine, name))
                 return bus_error(
                         error, BUS_ERROR_ALREADY_EXISTS, "There is a %s %s", kind->noun, name);

@@ -37,7 +37,7 @@ struct Reader {
 };
 
 static int key_error(sd_bus_error *error, const Option *table, size_t n, const char *key) {
-        char names[512] = "";
+        char names[512] = "", quoted[SETTING_QUOTE_SIZE];
         size_t used = 0;
 
         for (size_t i = 0; i < n && used < sizeof(names); i++) {
@@ -46,8 +46,8 @@ static int key_error(sd_bus_error *error, const Option *table, size_t n, const c
 
                 used += k > 0 ? (size_t) k : 0;
         }
-        return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                "Unknown option \"%.100s\", allowed are: %s", key, names);
+        return bus_error(error, BUS_ERROR_INVALID_ARGS, "Unknown option \"%s\", allowed are: %s",
+                setting_quote(quoted, key), names);
 }
 
 /* Enters the value, which must be of the option's type. */
@@ -350,6 +350,7 @@ static int read_partial(sd_bus_message *m, Reader *reader, sd_bus_error *error) 
 }
 
 static int read_group_policy(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        char quoted[SETTING_QUOTE_SIZE];
         const char *s = "";
         int r;
 
@@ -360,7 +361,8 @@ static int read_group_policy(sd_bus_message *m, Reader *reader, sd_bus_error *er
         reader->options->group_policy = group_policy_from_string(s);
         if (reader->options->group_policy < 0)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "Option \"GroupPolicy\" is \"%s\", allowed are all first-error", s);
+                        "Option \"GroupPolicy\" is \"%s\", allowed are all first-error",
+                        setting_quote(quoted, s));
         return 0;
 }
 
@@ -401,10 +403,10 @@ int options_read_submit(sd_bus_message *m, const SubmitTarget *target, const Cli
 /* Reads a variant into a value; *ret_list is the caller's to free. */
 static int read_setting(sd_bus_message *m, const char *key, SettingValue *ret, char ***ret_list,
         sd_bus_error *error) {
+        char quoted[SETTING_QUOTE_SIZE], type;
         const char *contents = NULL;
         uint32_t u;
         uint64_t t;
-        char type;
         int b, r;
 
         r = sd_bus_message_peek_type(m, &type, &contents);
@@ -434,10 +436,9 @@ static int read_setting(sd_bus_message *m, const char *key, SettingValue *ret, c
                 ret->list = *ret_list;
         } else
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                        "Setting \"%.100s\" is of type %s, allowed are s (as in a settings file) "
-                        "and the type of "
-                        "the property",
-                        key, contents);
+                        "Setting \"%s\" is of type %s, allowed are s (as in a settings file) "
+                        "and the type of the property",
+                        setting_quote(quoted, key), contents);
         return r < 0 ? r : sd_bus_message_exit_container(m);
 }
 
@@ -451,6 +452,7 @@ static int walk_assignments(
                 return r;
         while ((r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
                 _cleanup_strv_ char **list = NULL;
+                char quoted[SETTING_QUOTE_SIZE];
                 SettingValue value = {};
                 char *text = NULL;
                 const char *key;
@@ -460,7 +462,7 @@ static int walk_assignments(
                         return r;
                 if (strv_contains(seen, key))
                         return bus_error(error, BUS_ERROR_INVALID_ARGS,
-                                "Setting \"%.100s\" is given twice", key);
+                                "Setting \"%s\" is given twice", setting_quote(quoted, key));
                 r = strv_extend(&seen, key);
                 if (r < 0)
                         return bus_error_oom(error);
@@ -510,7 +512,7 @@ static int assign_to_pool(void *target, const char *key, const SettingValue *val
         bool settable_only, char **ret_error) {
         if (settable_only && pool_config_is_settable(key) == 0)
                 return setting_fault(
-                        ret_error, "Setting \"%.100s\" cannot be changed on a living pool", key);
+                        ret_error, "Setting \"%s\" cannot be changed on a living pool", key);
         return pool_config_set(target, key, value, ret_error);
 }
 
@@ -553,6 +555,7 @@ static int read_filter_pipeline(sd_bus_message *m, Reader *reader, sd_bus_error 
 }
 
 static int read_filter_state(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        char quoted[SETTING_QUOTE_SIZE];
         const char *s = NULL;
         int r;
 
@@ -564,11 +567,12 @@ static int read_filter_state(sd_bus_message *m, Reader *reader, sd_bus_error *er
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"State\" is \"%s\", allowed are scheduled queued running stopping "
                         "finished",
-                        s);
+                        setting_quote(quoted, s));
         return 0;
 }
 
 static int read_filter_result(sd_bus_message *m, Reader *reader, sd_bus_error *error) {
+        char quoted[SETTING_QUOTE_SIZE];
         const char *s = NULL;
         int r;
 
@@ -579,9 +583,8 @@ static int read_filter_result(sd_bus_message *m, Reader *reader, sd_bus_error *e
         if (reader->filter->result < 0)
                 return bus_error(error, BUS_ERROR_INVALID_ARGS,
                         "Option \"Result\" is \"%s\", allowed are succeeded failed cancelled "
-                        "timed-out expired "
-                        "dropped refused lost",
-                        s);
+                        "timed-out expired dropped refused lost",
+                        setting_quote(quoted, s));
         return 0;
 }
 

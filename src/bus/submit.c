@@ -226,7 +226,8 @@ static int refuse(const Request *request, AdmitVerdict verdict, sd_bus_error *er
         if (verdict == ADMIT_SHUT) {
                 (void) pool_is_refusing(request->target.pool, &retry_after);
                 return bus_error(error, BUS_ERROR_CIRCUIT_OPEN,
-                        "The circuit breaker of pool %s is open: retry after %" PRIu64 " us", name,
+                        "The circuit breaker of pool %s is open%s: retry after %" PRIu64 " us",
+                        name, retry_after == USEC_INFINITY ? " until its Mode is another one" : "",
                         retry_after);
         }
         if (verdict == ADMIT_FULL)

@@ -40,7 +40,8 @@ static int name_of_file(Config *config, const char *path, const char *kind, char
 typedef struct Loading {
         Config *config;
         char *const *dirs;
-        Fairness fairness;      /* of pools that do not say */
+        Fairness fairness; /* of pools that do not say */
+        HandlerBus bus;
         const ConfigMade *made; /* NULL = nothing */
 } Loading;
 
@@ -293,6 +294,7 @@ static int load_pool(const Loading *loading, const char *path) {
                         return r;
         }
         if (!unit.faulty) {
+                pool->handler_config.bus = loading->bus;
                 r = unit_try_handler(&unit, pool);
                 if (r < 0)
                         return r;
@@ -499,7 +501,8 @@ int config_search_path(bool user, char ***ret) {
         return 0;
 }
 
-int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Config **ret) {
+int config_load(char *const *dirs, Fairness fairness, HandlerBus bus, const ConfigMade *made,
+        Config **ret) {
         const DaemonSettings defaults = DAEMON_SETTINGS_DEFAULT;
         _cleanup_(config_freep) Config *config = NULL;
         Loading loading;
@@ -517,7 +520,13 @@ int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Co
         r = load_daemon(config, dirs);
         if (r < 0)
                 return r;
-        loading = (Loading){ .config = config, .dirs = dirs, .fairness = fairness, .made = made };
+        loading = (Loading){
+                .config = config,
+                .dirs = dirs,
+                .fairness = fairness,
+                .bus = bus,
+                .made = made,
+        };
         r = load_all(&loading, ".limiter", load_limiter);
         if (r >= 0)
                 r = load_all(&loading, ".breaker", load_breaker);

@@ -14,6 +14,7 @@
 #include "engine/pipeline-config.h"
 #include "engine/pool-config.h"
 #include "engine/quota.h"
+#include "handler/handler.h"
 #include "util/macro.h"
 #include "util/time.h"
 
@@ -99,10 +100,11 @@ int config_search_path(bool user, char ***ret);
 
 /* Reads all settings in `dirs`. Of files of the same name the one in the first folder counts, and
  * one that is empty or a link to /dev/null makes it as if there were none. `fairness` is what pools
- * get that do not say. They may also name what was `made` at run time (NULL = nothing was). 0,
- * also where there were faults: a pool with any is left out, and so is what a faulty sluiced.conf
- * says. Otherwise -ENOMEM. */
-int config_load(char *const *dirs, Fairness fairness, const ConfigMade *made, Config **ret);
+ * get that do not say. What they need of the `bus` is looked at as well, where that is known. They
+ * may also name what was `made` at run time (NULL = nothing was). 0, also where there were faults:
+ * a pool with any is left out, and so is what a faulty sluiced.conf says. Otherwise -ENOMEM. */
+int config_load(
+        char *const *dirs, Fairness fairness, HandlerBus bus, const ConfigMade *made, Config **ret);
 Config *config_free(Config *config); /* returns NULL */
 
 /* NULL if there is none of that name. Borrowed; its `config` may be taken with TAKE_PTR(). */

@@ -171,7 +171,9 @@ int daemon_read_config(Daemon *daemon, Config **ret) {
                 .userdata = daemon,
         };
 
-        return config_load(daemon->options->dirs, daemon_fairness(daemon->options), &made, ret);
+        /* What a pool needs of the bus is found out with what else it needs of this daemon. */
+        return config_load(daemon->options->dirs, daemon_fairness(daemon->options),
+                HANDLER_BUS_UNKNOWN, &made, ret);
 }
 
 void daemon_log_faults(char **faults) {

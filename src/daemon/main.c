@@ -201,11 +201,21 @@ static void raise_fd_limit(void) {
                 log_warning("Cannot raise the limit of open files: %s", strerror(errno));
 }
 
+/* The bus that pools are checked for. With that of the system it is not known here whether they can
+ * be had: only its service gets the socket that units need. */
+static HandlerBus checked_bus(const DaemonOptions *options) {
+        return options->no_bus ? HANDLER_BUS_NONE
+               : options->user ? HANDLER_BUS_USER
+                               : HANDLER_BUS_UNKNOWN;
+}
+
 static int check(const Arguments *arguments) {
+        const DaemonOptions *options = &arguments->options;
         _cleanup_(config_freep) Config *config = NULL;
         int r;
 
-        r = config_load(arguments->options.dirs, FAIRNESS_NONE, /* made= */ NULL, &config);
+        r = config_load(
+                options->dirs, FAIRNESS_NONE, checked_bus(options), /* made= */ NULL, &config);
         if (r < 0) {
                 (void) fprintf(stderr, "sluiced: %s\n", strerror(-r));
                 return EXIT_FAILURE;

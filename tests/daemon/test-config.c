@@ -77,7 +77,8 @@ static void put(const Box *box, const char *name, const char *text) {
 static Config *load(const Box *box) {
         Config *config = NULL;
 
-        assert_int_equal(config_load(box->dirs, FAIRNESS_NONE, NULL, &config), 0);
+        assert_int_equal(
+                config_load(box->dirs, FAIRNESS_NONE, HANDLER_BUS_UNKNOWN, NULL, &config), 0);
         return config;
 }
 
@@ -348,7 +349,8 @@ static void pools_that_do_not_say_get_the_fairness_of_the_bus(void **state) {
 
         put(box, "etc/a.pool", "[Command]\nExecStart=/bin/true\n");
         put(box, "etc/b.pool", "[Pool]\nFairness=none\n[Command]\nExecStart=/bin/true\n");
-        assert_int_equal(config_load(box->dirs, FAIRNESS_USER, NULL, &config), 0);
+        assert_int_equal(
+                config_load(box->dirs, FAIRNESS_USER, HANDLER_BUS_UNKNOWN, NULL, &config), 0);
         assert_int_equal(pool(config, "a")->fairness, FAIRNESS_USER);
         assert_int_equal(pool(config, "b")->fairness, FAIRNESS_NONE);
 }

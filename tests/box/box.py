@@ -11,6 +11,7 @@ writes. The latter two are in a tmpfs.
 """
 
 import contextlib
+import ctypes
 import fcntl
 import hashlib
 import os
@@ -22,6 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 BUILD = os.environ["SLUICE_BUILD_ROOT"]
@@ -39,6 +41,12 @@ CGROUP_PREFIX = "sluice-box-"
 
 # A box that is told to power off by its systemd.
 POWER_OFF = signal.SIGRTMIN + 4
+
+CLONE_NEWPID = 0x20000000
+
+# All in which a box differs from the host. By "--all" nsenter leaves out what it thinks it is in, and
+# is wrong where /proc has other numbers.
+NAMESPACES = ["--cgroup", "--ipc", "--mount", "--net", "--pid", "--uts"]
 
 TOOLS = ["systemd-nspawn", "mmdebstrap", "unshare", "nsenter", "meson"]
 
@@ -95,6 +103,24 @@ def run(*command, **options):
     return done.stdout
 
 
+def fork(function):
+    """Begins a process of ours that calls the function, and ends with 0 if that returns."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    if pid := os.fork():
+        return pid
+    status = 1
+    try:
+        function()
+        status = 0
+    except BaseException:  # pylint: disable=broad-except
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+
+
 # ---- namespaces and cgroups ----
 
 
@@ -144,6 +170,14 @@ def locked(name):
 
 def go_into(cgroup):
     (cgroup / "cgroup.procs").write_text("0")
+
+
+def enter_pids(path):
+    """The next child gets a number of that namespace."""
+    with open(path) as namespace:
+        libc = ctypes.CDLL(None, use_errno=True)
+        if libc.setns(namespace.fileno(), CLONE_NEWPID) < 0:
+            raise OSError(ctypes.get_errno(), "setns")
 
 
 def is_empty(cgroup):
@@ -270,6 +304,7 @@ class Box:
         self.begun = []
         self.process = None
         self.leader = None
+        self.inside = None
         overlay(self.root, self.folder / "upper", *layers)
 
     def write(self, path, text):
@@ -320,7 +355,7 @@ class Box:
             become = f"setpriv --reuid={user} --regid={user} --init-groups".split()
         process = subprocess.Popen(
             [
-                *["nsenter", "--all", "--target", self.leader],
+                *["nsenter", *NAMESPACES, "--target", self.leader],
                 *["env", "--ignore-environment", "--chdir=/", *environment, *become, *words],
             ],
             preexec_fn=lambda: go_into(self.entrance),
@@ -342,6 +377,26 @@ class Box:
             raise AssertionError(f"{' '.join(words)}: {output}{errors}")
         return output.strip()
 
+    def path(self, path):
+        """How what is there for those in the box is called out here: also for a process that has
+        become somebody else, and short enough for a socket."""
+        if self.inside is None:
+            self.inside = os.open(f"/proc/{self.leader}/root", os.O_PATH | os.O_DIRECTORY)
+        return f"/proc/self/fd/{self.inside}{path}"
+
+    def fork(self, function):
+        """As fork(), but the process has a number in the box, as those want who look at their
+        callers, and ends with it."""
+        folder = self.path("/proc")
+
+        def enter():
+            go_into(self.entrance)
+            enter_pids(f"{folder}/1/ns/pid")
+            status = os.waitpid(fork(function), 0)[1]
+            os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
+
+        return fork(enter)
+
     def power_off(self):
         """Ends it as its systemd does, and gives the seconds that it took."""
         began = time.monotonic()
@@ -357,6 +412,9 @@ class Box:
             end_cgroup(self.cgroup)
             self.process.wait()
             self.process = None
+        if self.inside is not None:
+            os.close(self.inside)
+            self.inside = None
         while self.begun:
             self.begun.pop().communicate()
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Pools at a reload. What a living one cannot take makes it go, and another one come then. */
+/* Pools at a reload. What a living one cannot take makes it go, and another one come then; but a
+ * durable one keeps all that it has, and is refitted. */
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,6 +10,7 @@
 #include "daemon/daemon-private.h"
 #include "engine/breaker-config.h"
 #include "engine/limiter-config.h"
+#include "util/log.h"
 #include "util/strv.h"
 
 /* Can the pool take over the new settings as it is, or must it be made anew? */
@@ -157,6 +159,7 @@ static void set_untouched(Pool *pool) {
 int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         Pool *pool = engine_find_pool(daemon->engine, from->config->name);
         _cleanup_(pool_config_freep) PoolConfig *origin = NULL;
+        bool is_settable;
         int r;
 
         if (!pool)
@@ -165,7 +168,8 @@ int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
                 return replace_pool(daemon, pool, from);
         if (pool->origin && pool->digest == from->digest)
                 return 0;
-        if (!is_settable_change(pool, from->config))
+        is_settable = !pool->refit && is_settable_change(pool, from->config);
+        if (!is_settable && !(pool->store && from->config->durable))
                 return replace_pool(daemon, pool, from);
         r = pool_config_copy(from->config, &origin);
         if (r < 0)
@@ -173,6 +177,12 @@ int daemon_reload_pool(Daemon *daemon, ConfigPool *from, char ***faults) {
         pool_config_free(pool->origin);
         pool->origin = TAKE_PTR(origin);
         pool->digest = from->digest;
+        if (!is_settable) {
+                if (from->config->fairness != pool->config->fairness)
+                        log_notice("%s: Fairness is as it was until the next start", from->path);
+                engine_refit_pool(daemon->engine, pool, TAKE_PTR(from->config));
+                return 0;
+        }
         r = engine_set_pool(daemon->engine, pool, from->config);
         set_untouched(pool);
         return r;

@@ -14,6 +14,7 @@
 #include "engine/lease.h"
 #include "engine/limiter-config.h"
 #include "engine/worker.h"
+#include "util/log.h"
 
 Pool *engine_find_pool(Engine *engine, const char *name) {
         Pool *pool;
@@ -44,7 +45,7 @@ static void describe_row(const ObjectRow *row, StoredObject *ret, FILE *settings
         ret->digest = pool->origin ? pool->digest : 0;
         if (!row_is_kept(row))
                 return;
-        pool_config_print(pool->config, pool->origin, settings);
+        pool_config_print(pool->refit ?: pool->config, pool->origin, settings);
         ret->paused = pool->paused;
         ret->draining = pool->draining;
 }
@@ -349,10 +350,145 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
         return r;
 }
 
+/* ---- a pool that becomes another one ---- */
+
+void engine_refit_pool(Engine *engine, Pool *pool, PoolConfig *config) {
+        pool_config_free(pool->refit);
+        pool->refit = config;
+        engine_keep(engine, &pool->row);
+        engine_settle_pause(pool);
+        if (!pool->dismissed) {
+                pool->dismissed = true;
+                pool_dismiss(pool);
+        }
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+}
+
+/* The limiter and the breaker that the pool is to have: its own are changed if it stays with them.
+ */
+static int choose_gates(Engine *engine, const Pool *pool, const PoolConfig *config,
+        SharedLimiter **ret_limiter, SharedBreaker **ret_breaker, char **ret_error) {
+        SharedLimiter *limiter = pool->gates.limiter;
+        SharedBreaker *breaker = pool->gates.breaker;
+        int r = 0;
+
+        if (!limiter || !limiter->of_pool || !limiter_config_is_given(&config->limiter_config))
+                r = choose_limiter(engine, config, &limiter, ret_error);
+        if (r < 0)
+                return r;
+        *ret_limiter = limiter;
+        if (!breaker || !breaker->of_pool || !config->own_breaker)
+                r = choose_breaker(engine, config, &breaker, ret_error);
+        if (r >= 0)
+                *ret_breaker = breaker;
+        return r;
+}
+
+/* What the pool had, or was to have, and has not now. */
+static void drop_unused_gates(
+        Engine *engine, const Pool *pool, SharedLimiter *limiter, SharedBreaker *breaker) {
+        if (limiter != pool->gates.limiter)
+                drop_limiter(engine, limiter);
+        if (breaker != pool->gates.breaker)
+                drop_breaker(engine, breaker);
+}
+
+static int exchange(Engine *engine, Pool *pool, PoolConfig *config, char **ret_error) {
+        SharedLimiter *limiter = NULL, *old_limiter = pool->gates.limiter;
+        SharedBreaker *breaker = NULL, *old_breaker = pool->gates.breaker;
+        Handler *handler = NULL;
+        int r;
+
+        config->handler_config.event = engine->event;
+        config->handler_config.bus = engine->bus;
+        config->handler_config.units = engine->units;
+        r = choose_gates(engine, pool, config, &limiter, &breaker, ret_error);
+        if (r >= 0)
+                r = use_stalls(
+                        engine, pool, config->scale_config.mode == SCALE_PRESSURE, ret_error);
+        if (r >= 0)
+                r = config->handler->open(&config->handler_config, &handler, ret_error);
+        if (r >= 0) {
+                r = pool_exchange(pool, config, handler, limiter, breaker);
+                if (r < 0)
+                        config->handler->close(handler);
+        }
+        if (r < 0) {
+                drop_unused_gates(engine, pool, limiter, breaker);
+                return r;
+        }
+        if (limiter && limiter == old_limiter && limiter->of_pool)
+                engine_set_limiter(engine, limiter, &config->limiter_config);
+        if (breaker && breaker == old_breaker && breaker->of_pool)
+                (void) engine_set_breaker(engine, breaker, &config->breaker_config);
+        drop_unused_gates(engine, pool, old_limiter, old_breaker);
+        pool->touched = false;
+        if (limiter && limiter->of_pool)
+                limiter->touched = false;
+        if (breaker && breaker->of_pool)
+                breaker->touched = false;
+        return 0;
+}
+
+/* It goes on with what it has until the next start. That counts as if the file had it, as nobody
+ * has set it by hand. */
+static void keep_as_it_was(Pool *pool, int r, const char *error) {
+        PoolConfig *origin;
+
+        log_error("Pool %s goes on as it was: %s", pool->config->name, error ?: strerror(-r));
+        if (pool_config_copy(pool->config, &origin) < 0)
+                return;
+        pool_config_free(pool->origin);
+        pool->origin = origin;
+}
+
+static void start_again(Pool *pool) {
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        r = pool_start(pool, &error);
+        if (r < 0)
+                log_error("Pool %s has no workers: %s", pool->config->name, error ?: strerror(-r));
+}
+
+/* The last worker has gone, and what it has ended was read. */
+static void refit(Engine *engine, Pool *pool) {
+        _cleanup_(pool_config_freep) PoolConfig *config = TAKE_PTR(pool->refit);
+        _cleanup_free_ char *error = NULL;
+        int r;
+
+        pool->dismissed = false;
+        /* It goes soon. */
+        if (engine->shutting_down)
+                return;
+        r = exchange(engine, pool, config, &error);
+        if (r >= 0)
+                TAKE_PTR(config); /* the pool's now */
+        else
+                keep_as_it_was(pool, r, error);
+        start_again(pool);
+        engine_settle_pause(pool);
+        (void) engine_on_retention(NULL, 0, engine);
+        engine_forget_surplus(engine, pool);
+        engine_keep(engine, &pool->row);
+        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+        /* It is another one for those who watch it, also in what never changes of one. */
+        if (engine->listener) {
+                engine->listener->pool_removed(engine->listener_userdata, pool);
+                engine->listener->pool_added(engine->listener_userdata, pool);
+        }
+}
+
+void engine_settle_pause(Pool *pool) {
+        const Engine *engine = pool->engine;
+
+        pool_pause(pool, pool->paused || pool->refit || pool->cancelling || engine->shutting_down);
+}
+
 void engine_pause_pool(Engine *engine, Pool *pool, bool paused) {
         pool->paused = paused;
         engine_keep(engine, &pool->row);
-        pool_pause(pool, paused);
+        engine_settle_pause(pool);
         pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
 }
 
@@ -394,6 +530,10 @@ void engine_check_pool(Engine *engine, Pool *pool) {
                 pool->is_to_wake = engine->wake_pools = true;
         }
         /* The last ends may have been in the mail, with the word of workers that they go. */
-        if (pool->dismissed && pool->n_threads == 0 && pool->n_unsettled == 0)
-                pool_gone(engine, pool);
+        if (pool->dismissed && pool->n_threads == 0 && pool->n_unsettled == 0) {
+                if (pool->refit)
+                        refit(engine, pool);
+                else
+                        pool_gone(engine, pool);
+        }
 }

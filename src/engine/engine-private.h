@@ -150,6 +150,9 @@ void engine_forget_strangers(Engine *engine);
 
 void engine_check_pool(Engine *engine, Pool *pool); /* tells listeners and watches of it */
 
+/* It begins nothing if it is to be paused, for whatever reason. */
+void engine_settle_pause(Pool *pool);
+
 /* The own limiter or breaker of the pool of that name was changed, and so the pool was. */
 void engine_own_gate_changed(Engine *engine, const char *name);
 

@@ -184,6 +184,13 @@ int engine_remove_pool(Engine *engine, Pool *pool, bool cancel, PoolWatch *watch
 
 /* Changes the settings of a living pool to those of `config` that may change. 0 or -errno. */
 int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config);
+
+/* Changes all settings to those of `config`, which it takes over, also those that a living pool
+ * cannot take: what is at work ends, nothing is begun meanwhile, and then the pool has another
+ * handler and other workers. Its jobs, what is kept of them and who waits for them stay as they
+ * are, and it as durable, or not, and as fair as it was. Another one may follow before that is
+ * done. */
+void engine_refit_pool(Engine *engine, Pool *pool, PoolConfig *config);
 void engine_pause_pool(Engine *engine, Pool *pool, bool paused);
 void engine_drain_pool(Engine *engine, Pool *pool, bool draining);
 

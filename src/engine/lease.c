@@ -379,7 +379,7 @@ void lease_slot_stop(Worker *slot) {
 int lease_refusal(const Pool *pool) {
         const Engine *engine = pool->engine;
 
-        return engine->shutting_down ? -ESHUTDOWN : pool->dismissed ? -ENOENT : 0;
+        return engine->shutting_down ? -ESHUTDOWN : pool->dismissed && !pool->refit ? -ENOENT : 0;
 }
 
 size_t lease_take(Pool *pool, LeaseHolder *holder, size_t max, Lease *const **ret) {

@@ -476,6 +476,42 @@ int pool_start(Pool *pool, char **ret_error) {
         return 0;
 }
 
+int pool_exchange(Pool *pool, PoolConfig *config, Handler *handler, SharedLimiter *limiter,
+        SharedBreaker *breaker) {
+        SchedulerConfig scheduler_config = scheduler_config_of(config);
+        PoolConfig *old = pool->config;
+        int r;
+
+        assert(pool->n_threads == 0 && list_is_empty(&pool->workers));
+        /* Who waits to lease something goes on waiting, if that is still what one does here. */
+        if (handler_is_pulled(config->handler) && !pool->desk) {
+                r = lease_desk_new(pool, &pool->desk);
+                if (r < 0)
+                        return r;
+        } else if (!handler_is_pulled(config->handler) && pool->desk) {
+                lease_refuse_waiting(pool, -ENOENT);
+                pool->desk = lease_desk_free(pool->desk);
+        }
+        old->handler->close(pool->handler);
+        pool->handler = handler;
+        pool_gates_done(&pool->gates);
+        pool_gates_init(&pool->gates, limiter, breaker);
+        pool->config = config;
+        /* It is found by the name, which is the same, but lies in the config. */
+        if (pool->by_name.tbl)
+                pool->by_name.key = config->name;
+        pool_config_free(old);
+
+        pool_lock(pool);
+        pool->stop_timeout = config->handler_config.stop_timeout;
+        pool->run_timeout = config->run_timeout;
+        pool->refuses = !config->hold_on_open;
+        pool->mean_run_nsec = 0;
+        scheduler_set_config(&pool->scheduler, &scheduler_config);
+        pool_unlock(pool);
+        return 0;
+}
+
 Pool *pool_free(Pool *pool) {
         if (!pool)
                 return NULL;
@@ -491,6 +527,7 @@ Pool *pool_free(Pool *pool) {
         if (pool->started)
                 pool_config_free(pool->config);
         pool_config_free(pool->origin);
+        pool_config_free(pool->refit);
         free(pool);
         return NULL;
 }

@@ -56,6 +56,7 @@ struct Pool {
                 *origin; /* owned: as the settings file had it; NULL for a pool made at run time */
         uint64_t digest; /* of that file */
         bool touched;    /* settings were changed since; whoever reads files clears it */
+        PoolConfig *refit; /* owned: what it is to be once its workers have gone; NULL = as it is */
         ObjectRow row;
         bool paused, draining; /* as Pause(), Resume() and Drain() have left it */
         Handler *
@@ -74,7 +75,7 @@ struct Pool {
         bool started;        /* has workers, and owns its config */
         bool removing;       /* goes once it has no job */
         bool cancelling;     /* and what it has is cancelled */
-        bool dismissed;      /* and its workers were told to leave */
+        bool dismissed;      /* its workers were told to leave: it goes, or has others then */
         bool is_to_wake; /* workers may be set aside to be woken at the end of the loop's turn */
         PoolState shown_state; /* what listeners were told last */
         uint32_t shown_workers;
@@ -235,6 +236,11 @@ int pool_apply(Pool *pool, const PoolConfig *config);
 
 /* Makes all workers leave; each posts itself as gone. */
 void pool_dismiss(Pool *pool);
+
+/* Exchanges all but the jobs of a pool without workers, as pool_new() has made it; pool_start() is
+ * next. Takes config, which has the same name, and handler over. -ENOMEM: nothing was changed. */
+int pool_exchange(Pool *pool, PoolConfig *config, Handler *handler, SharedLimiter *limiter,
+        SharedBreaker *breaker);
 
 /* The breaker may answer differently now. */
 void pool_gates_opened(Pool *pool);

@@ -463,7 +463,7 @@ static void let_pools_go(Engine *engine) {
         list_for_each (l, &engine->pools) {
                 Pool *pool = list_entry(l, Pool, links);
 
-                pool_pause(pool, pool->paused || pool->cancelling);
+                engine_settle_pause(pool);
                 pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
         }
 }

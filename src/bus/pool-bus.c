@@ -34,7 +34,8 @@ static int pause_or_resume(sd_bus_message *m, const Found *found, bool pause, sd
         if (engine->shutting_down)
                 return bus_error(error, BUS_ERROR_SHUTTING_DOWN, "sluiced is shutting down");
         if (!pause) {
-                if (pool->removing)
+                /* A pause of one that is to go can be ended, but not that it goes. */
+                if (pool->removing && !pool->paused)
                         return bus_error(error, BUS_ERROR_INVALID_STATE, "Pool %s is being removed",
                                 pool->config->name);
                 engine_drain_pool(engine, pool, false);
@@ -435,6 +436,13 @@ static int begin_removal(void *object, bool cancel, PoolWatch *watch) {
 
 static int remove_pool(
         sd_bus_message *m, Link *link, void *object, bool cancel, sd_bus_error *error) {
+        Pool *pool = object;
+
+        /* It would never be empty, and to begin what somebody holds back is not ours to decide. */
+        if (!cancel && pool->paused && !pool_is_empty(pool))
+                return bus_error(error, BUS_ERROR_INVALID_STATE,
+                        "Pool %s is paused and has jobs: resume it, or cancel them",
+                        pool->config->name);
         return drain_remove(m, client_of(link, m), cancel, begin_removal, object, error);
 }
 

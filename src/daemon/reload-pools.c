@@ -198,9 +198,13 @@ void daemon_drop_pools(Daemon *daemon, const Config *config) {
         list_for_each (l, &daemon->engine->pools) {
                 Pool *pool = list_entry(l, Pool, links);
 
-                if (pool->origin && !pool->removing &&
-                        !config_find_pool(config, pool->config->name))
-                        (void) engine_remove_pool(daemon->engine, pool, /* cancel= */ false, NULL);
+                if (!pool->origin || pool->removing || config_find_pool(config, pool->config->name))
+                        continue;
+                if (pool->paused && !pool_is_empty(pool))
+                        log_warning("Pool %s has no settings file any more, but is paused and has "
+                                    "jobs: it goes once it is resumed, or removed with them",
+                                pool->config->name);
+                (void) engine_remove_pool(daemon->engine, pool, /* cancel= */ false, NULL);
         }
 }
 

@@ -129,6 +129,9 @@ class Daemon:
     def is_alive(self):
         return self.process is not None and self.process.poll() is None
 
+    def pid(self):
+        return self.process.pid
+
     def kill(self):
         if self.is_alive():
             self.process.kill()
@@ -177,22 +180,27 @@ class Daemon:
 
 
 class RunningDaemon:
-    """That of the system, which tests in a box run beside: a Daemon that was there before."""
+    """That of the system, in a box that is there for these tests: like a Daemon, and as new."""
 
     has_polkit = True
-    config = "/etc/sluice"
+    config, state = "/etc/sluice", "/var/lib/sluice"
     address = "unix:path=/run/sluice/bus"
     bus_address = "unix:path=/run/dbus/system_bus_socket"
 
     def __init__(self):
+        self.systemctl("start")
         self.instance = self.show()
 
+    def systemctl(self, *words):
+        return subprocess.run(["systemctl", *words, "sluiced.service"], capture_output=True,
+                              text=True, check=True).stdout
+
     def show(self):
-        """What is another one after a restart, and a restart itself."""
-        return subprocess.run(
-            ["systemctl", "show", "--property=MainPID,NRestarts", "sluiced.service"],
-            capture_output=True, text=True, check=True,
-        ).stdout
+        """What is another one after a restart."""
+        return self.systemctl("show", "--property=MainPID,NRestarts")
+
+    def pid(self):
+        return int(re.search(r"MainPID=(\d+)", self.instance)[1])
 
     def write(self, name, text):
         with open(os.path.join(self.config, name), "w") as f:
@@ -206,7 +214,13 @@ class RunningDaemon:
                               capture_output=True, text=True, check=True).stdout
 
     def stop(self):
-        """It is not ours to stop."""
+        """Stops it, and takes away its settings and what it has kept."""
+        alive, text = self.is_alive(), self.text()
+        self.systemctl("stop")
+        for folder in (self.config, self.state):
+            for name in os.listdir(folder):
+                os.unlink(os.path.join(folder, name))
+        assert alive, f"there is another one than before:\n{text}"
 
 
 def is_running():

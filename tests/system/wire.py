@@ -191,10 +191,14 @@ class Connection:
         self.buffer, self.fds = bytearray(), []
         self.signals, self.replies = [], {}
         self.socket = socket.socket(socket.AF_UNIX)
-        if uid is None:
-            self.socket.connect(path)
-        else:
-            self.connect_as(path, uid)
+        try:
+            if uid is None:
+                self.socket.connect(path)
+            else:
+                self.connect_as(path, uid)
+        except OSError:
+            self.socket.close()
+            raise
         uid = os.getuid() if uid is None else uid
         self.socket.sendall(b"\0AUTH EXTERNAL " + str(uid).encode().hex().encode() + b"\r\n")
         self.expect(b"OK ")

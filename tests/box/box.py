@@ -52,7 +52,7 @@ TOOLS = ["systemd-nspawn", "mmdebstrap", "unshare", "nsenter", "meson"]
 
 PACKAGES = """
 systemd systemd-sysv dbus dbus-user-session libpam-systemd libseccomp2 mount passwd polkitd procps
-util-linux libinih1 libjson-c5 libsqlite3-0 libxxhash0 zlib1g
+util-linux libinih1 libjson-c5 libsqlite3-0 libxxhash0 zlib1g python3
 """.split()
 
 # What a booted root would only spend time on.

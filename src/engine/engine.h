@@ -287,7 +287,7 @@ bool engine_is_quiet(Engine *engine); /* no job is live, but for durable ones th
  * since then? Blocks where one keeps a pool locked, which says no as well. */
 bool engine_workers_are_in_time(Engine *engine);
 
-/* From when on a new engine with the same settings files would be the same but for counters, if
- * nothing happens before; USEC_INFINITY: something has to happen. */
+/* From when on a new engine with the same settings files and store would be the same but for
+ * counters, if nothing happens before; USEC_INFINITY: something has to happen. */
 usec_t engine_idle_at(Engine *engine);
 void engine_dismiss(Engine *engine); /* removes all pools; to be waited for until none is left */

@@ -1,36 +1,71 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What would be lost if the daemon were started anew: whatever is neither in the settings files nor
- * a counter. */
+/* What would be lost if the daemon were started anew: whatever is neither in the settings files,
+ * nor what the store has of objects, nor a counter. */
 
 #include "engine/durable.h"
 #include "engine/engine-private.h"
 #include "util/mutex.h"
 
-static bool pool_is_as_loaded(Pool *pool) {
-        return pool->origin && !pool->touched && !pool->removing &&
-               pool_state(pool) == POOL_RUNNING && pool_has_no_jobs(pool);
+/* A pause and a drain come back with what was set. */
+static bool pool_comes_back(Engine *engine, Pool *pool) {
+        bool is_stored = object_row_is_stored(engine, &pool->row);
+
+        if (pool->removing || !pool_has_no_jobs(pool))
+                return false;
+        switch (pool_state(pool)) {
+        case POOL_RUNNING:
+                return is_stored || (pool->origin && !pool->touched);
+        case POOL_PAUSED:
+        case POOL_DRAINING:
+                return is_stored;
+        case POOL_DEGRADED:
+        case _POOL_STATE_MAX:
+        case _POOL_STATE_INVALID:
+                break;
+        }
+        return false;
 }
 
-static bool pipeline_is_as_loaded(const PoolPipeline *pipeline) {
-        return pipeline->from_file && !pipeline->touched && !pipeline->removing &&
-               !pipeline->pipeline.draining && pipeline->pipeline.n_in_flight == 0;
+static bool pipeline_comes_back(Engine *engine, const PoolPipeline *pipeline) {
+        return !pipeline->removing && pipeline->pipeline.n_in_flight == 0 &&
+               (object_row_is_stored(engine, &pipeline->row) ||
+                       (pipeline->from_file && !pipeline->touched && !pipeline->pipeline.draining));
 }
 
-static bool breaker_is_as_loaded(SharedBreaker *breaker) {
+/* What was set of the limiter or breaker that a pool has for itself is in the pool's row. */
+static bool own_gate_is_stored(Engine *engine, const char *name) {
+        const Pool *pool = engine_find_pool(engine, name);
+
+        return pool && object_row_is_stored(engine, &pool->row);
+}
+
+static bool breaker_comes_back(Engine *engine, SharedBreaker *breaker) {
         bool fresh;
 
         mutex_lock(&breaker->lock);
         fresh = breaker_is_fresh(&breaker->breaker);
         mutex_unlock(&breaker->lock);
-        return fresh && !breaker->touched && (breaker->from_file || breaker->of_pool);
+        if (!fresh)
+                return false;
+        if (breaker->of_pool)
+                return !breaker->touched || own_gate_is_stored(engine, breaker->name);
+        return (breaker->from_file && !breaker->touched) ||
+               object_row_is_stored(engine, &breaker->row);
 }
 
-/* From when on the limiter is as it was loaded. */
-static usec_t limiter_as_loaded_at(SharedLimiter *limiter) {
+static bool limiter_comes_back(Engine *engine, const SharedLimiter *limiter) {
+        if (limiter->of_pool)
+                return !limiter->touched || own_gate_is_stored(engine, limiter->name);
+        return (limiter->from_file && !limiter->touched) ||
+               object_row_is_stored(engine, &limiter->row);
+}
+
+/* From when on the limiter is as it comes back. */
+static usec_t limiter_comes_back_at(Engine *engine, SharedLimiter *limiter) {
         usec_t at;
 
-        if (limiter->touched || !(limiter->from_file || limiter->of_pool))
+        if (!limiter_comes_back(engine, limiter))
                 return USEC_INFINITY;
         mutex_lock(&limiter->lock);
         at = limiter_full_at(&limiter->limiter);
@@ -47,15 +82,15 @@ usec_t engine_idle_at(Engine *engine) {
                 !engine_is_stored(engine))
                 return USEC_INFINITY;
         list_for_each (l, &engine->pools)
-                if (!pool_is_as_loaded(list_entry(l, Pool, links)))
+                if (!pool_comes_back(engine, list_entry(l, Pool, links)))
                         return USEC_INFINITY;
         list_for_each (l, &engine->pipelines)
-                if (!pipeline_is_as_loaded(list_entry(l, PoolPipeline, links)))
+                if (!pipeline_comes_back(engine, list_entry(l, PoolPipeline, links)))
                         return USEC_INFINITY;
         list_for_each (l, &engine->breakers)
-                if (!breaker_is_as_loaded(list_entry(l, SharedBreaker, links)))
+                if (!breaker_comes_back(engine, list_entry(l, SharedBreaker, links)))
                         return USEC_INFINITY;
         list_for_each (l, &engine->limiters)
-                at = MAX(at, limiter_as_loaded_at(list_entry(l, SharedLimiter, links)));
+                at = MAX(at, limiter_comes_back_at(engine, list_entry(l, SharedLimiter, links)));
         return at;
 }

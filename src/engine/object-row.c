@@ -67,6 +67,10 @@ void object_row_restored(ObjectRow *row) {
         row->exists = true;
 }
 
+bool object_row_is_stored(const Engine *engine, const ObjectRow *row) {
+        return engine->store && row->kind->is_kept(row) && !list_is_linked(&row->links);
+}
+
 /* Fills in the row; one of no settings if it is not kept any more. 0 or -ENOMEM. */
 static int describe(const ObjectRow *row, RowChange *change) {
         StoredObject *object = &change->store.object;

@@ -48,6 +48,9 @@ void engine_keep(Engine *engine, ObjectRow *row);
 /* It is as the store has it. */
 void object_row_restored(ObjectRow *row);
 
+/* Is all that was made or set of it to come back at the next start, once the store is idle? */
+bool object_row_is_stored(const Engine *engine, const ObjectRow *row);
+
 /* The object is about to go, which the store can then be told whatever memory there is. 0 or
  * -ENOMEM. */
 int engine_prepare_removal(Engine *engine, ObjectRow *row);

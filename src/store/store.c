@@ -261,7 +261,13 @@ static int put_end(Store *store, void *userdata) {
 
 /* In order: nothing is at work, and all is written. */
 static void end_in_order(Store *store) {
-        if (writer_run(store, put_end, NULL) < 0)
+        int r;
+
+        r = writer_run(store, put_end, NULL);
+        /* Else the close would copy the log once more, though its sync may have failed. */
+        if (r < 0 && r != -ENOSPC && r != -ENOMEM)
+                writer_fail(store, "cannot write that it ends");
+        if (r < 0)
                 return;
         marks_blank(store->marks);
         marks_shrink(store->marks);

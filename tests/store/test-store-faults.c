@@ -2,7 +2,7 @@
 
 /* Each operation on the files fails once, and from then on for a while. Whatever was told is true
  * afterwards: what was committed is there, what was refused is not, and of what failed it is not
- * known. */
+ * known. SLUICE_STORE_FAULTS=all: each of them, not a sample of those that come late. */
 
 #include "scenario.h"
 #include "vfs.h"
@@ -72,8 +72,8 @@ static bool live(uint64_t seed, VfsOp op, VfsFault fault, unsigned n, unsigned n
                 try_close(&t, /* orderly= */ n % 2 == 0);
         }
         /* SQLite undoes the making of a database with a journal; nothing is in it then. */
-        if (doubtful > 0)
-                assert_int_equal(vfs_n_after_failed_sync(), 0);
+        if (doubtful > 0 && vfs_n_after_failed_sync() > 0)
+                fail_msg("%s: a file was used after a failed sync", what);
         failed = vfs_heal() > 0;
         check(&t, seed, acked, doubtful, refused, what);
         try_done(&t);
@@ -81,6 +81,9 @@ static bool live(uint64_t seed, VfsOp op, VfsFault fault, unsigned n, unsigned n
 }
 
 static void fail_each(VfsOp op, VfsFault fault, unsigned n_more) {
+        const char *text = getenv("SLUICE_STORE_FAULTS");
+        bool all = text && strcmp(text, "all") == 0;
+
         for (uint64_t seed = 1; seed <= (n_more == 0 ? 2 : 1); seed++) {
                 unsigned n = 1, n_runs = 0;
                 bool failed;
@@ -88,7 +91,7 @@ static void fail_each(VfsOp op, VfsFault fault, unsigned n_more) {
                 do {
                         failed = live(seed, op, fault, n, n_more);
                         /* Every one of the first, then most are alike. */
-                        n += 1 + n / 16;
+                        n += all ? 1 : 1 + n / 16;
                         n_runs++;
                 } while (failed);
                 print_message("%u runs until there was no operation number %u\n", n_runs, n);

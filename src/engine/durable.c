@@ -230,9 +230,6 @@ void durable_job_ended(Engine *engine, Job *job) {
                 return;
         }
         job->interrupted = false;
-        /* Nobody waits for it as one of many any more. */
-        if (job->submission->bulk && !job->submission->finished)
-                job->flags |= JOB_KEEP;
         /* Whoever comes to wait for it finds them here: the store looks at the job meanwhile. */
         if (!job->details && job_ensure_details(job) >= 0)
                 job->details->finished_at = job->due_at;
@@ -419,9 +416,7 @@ static bool is_to_forget(const Engine *engine, const Submission *submission) {
 void durable_forget_job(Engine *engine, const Job *job) {
         Change *change;
 
-        /* The row of one of many went with its end. */
-        if (!is_to_forget(engine, job->submission) || job->interrupted ||
-                (job->submission->bulk && !(job->flags & JOB_KEEP)))
+        if (!is_to_forget(engine, job->submission) || job->interrupted)
                 return;
         change = forgetting(engine);
         if (change)

@@ -330,8 +330,8 @@ static int skip_jobs_of(Reading *reading, const StoredSubmission *submission) {
         return r;
 }
 
-/* One submission and its jobs. Of a bulk call all jobs may be gone already: then it is as well. But
- * a group stays until it is forgotten. */
+/* One submission and its jobs. These may all be gone already: then it is as well. But a group stays
+ * until it is forgotten. */
 static int read_submission(Reading *reading) {
         _cleanup_free_ char **arguments = NULL;
         StoredSubmission submission;

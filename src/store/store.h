@@ -30,7 +30,7 @@ typedef struct StoredSubmission StoredSubmission;
 
 typedef enum StoreKind {
         STORE_SUBMIT,        /* a submission and its jobs */
-        STORE_END,           /* jobs have finished; or of a bulk call: are to be forgotten */
+        STORE_END,           /* jobs have finished */
         STORE_WAIT,          /* a job waits again: for another attempt, or at another stage */
         STORE_PRIORITY,      /* of a job that has not finished */
         STORE_FORGET,        /* jobs and submissions of which nothing is kept any more */

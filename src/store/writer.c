@@ -195,15 +195,11 @@ static int put_end(Store *store, const Job *job) {
         return row_run(&row);
 }
 
-static bool is_kept(const Job *job) {
-        return !job->submission->bulk || (job->flags & JOB_KEEP);
-}
-
 static int do_end(Store *store, const StoreChange *change) {
         int r = 0;
 
         for (const Job *job = change->ended; job && r >= 0; job = job->next)
-                r = is_kept(job) ? put_end(store, job) : forget_jobs(store, job->id, job->id);
+                r = put_end(store, job);
         return r;
 }
 

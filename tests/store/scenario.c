@@ -32,13 +32,10 @@ static void submit(Scenario *s) {
 static void end(Scenario *s) {
         char output[4000];
         size_t size = below(s, sizeof(output));
-        TryChange *c;
 
         memset(output, 'o', size);
         output[size] = '\0';
-        c = try_end_of(s->t, some_job(s), (JobResult) below(s, _JOB_RESULT_MAX), output);
-        c->submission.bulk = below(s, 4) == 0;
-        try_post(s->t, c);
+        try_end(s->t, some_job(s), (JobResult) below(s, _JOB_RESULT_MAX), output);
 }
 
 static void wait_again(Scenario *s) {

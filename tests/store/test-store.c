@@ -118,27 +118,6 @@ static void end_failed(TryStore *t) {
         try_post(t, c);
 }
 
-static void end_bulk(TryStore *t) {
-        try_submit(t, 3, 1);
-        for (uint64_t id = 1; id <= 2; id++) {
-                TryChange *c = try_end_of(t, id, JOB_SUCCEEDED, "x");
-
-                c->submission.bulk = true;
-                c->jobs->flags = id == 2 ? JOB_KEEP : 0;
-                try_post(t, c);
-        }
-}
-
-static void end_bulk_all(TryStore *t) {
-        try_submit(t, 2, 1);
-        for (uint64_t id = 1; id <= 2; id++) {
-                TryChange *c = try_end_of(t, id, JOB_SUCCEEDED, "x");
-
-                c->submission.bulk = true;
-                try_post(t, c);
-        }
-}
-
 static void wait_again(TryStore *t) {
         TryChange *c;
 
@@ -284,11 +263,6 @@ static void each_change_is_there_after_a_restart(void **state) {
                         "\njob 1 timed-out priority=5 attempt=3 stage=63 asked=2 kicked worker=4"
                         " status=-5 due=+0 started=+2 finished=+3 duration=999 error=was too slow"
                         " data=payload\n" },
-                { "ends of a bulk call", end_bulk,
-                        SUBMISSION("1", "3") ENDLESS
-                        "\njob 2 succeeded priority=0 attempt=0 due=+0 finished=+2 data=x\n"
-                        "job 3 waits priority=0 attempt=0 due=+0 data=d\n" },
-                { "end of a bulk call", end_bulk_all, "" },
                 { "another attempt", wait_again,
                         SUBMISSION("1", "1") ENDLESS
                         "\njob 1 waits priority=0 attempt=2 asked=1 due=+1 ready=+7 data=bcde\n" },

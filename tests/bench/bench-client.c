@@ -624,6 +624,10 @@ static int pipelined_measure(
         return flood_measure(bench, &kind_empty, n, 1, n_in_flight);
 }
 
+static int verb_empty(const Bench *bench, const uint64_t *args) {
+        return flood_measure(bench, &kind_empty, args[0], 1, args[1]);
+}
+
 static int verb_pipelined(const Bench *bench, const uint64_t *args) {
         return pipelined_measure(bench, &kind_run, args[0], args[1]);
 }
@@ -950,6 +954,7 @@ static const struct Verb {
         { "paced", "N BLOCK INFLIGHT RATE BURST", 5, verb_paced },
         { "try-acquire", "N INFLIGHT", 2, verb_try_acquire },
         { "try-acquire-single", "N", 1, verb_try_acquire_single },
+        { "empty", "N INFLIGHT", 2, verb_empty },
         { "pipelined", "N INFLIGHT", 2, verb_pipelined },
         { "process", "N INFLIGHT", 2, verb_process },
         { "single", "N", 1, verb_single },

@@ -456,8 +456,7 @@ class Bench:
         if not shutil.which("beanstalkd"):
             self.notes.append("There is no comparison with beanstalkd: it is not installed.")
         with tempfile.TemporaryDirectory(prefix="sluice-bench-") as state:
-            with (Daemon(self.sluiced, {"jobs.pool": self.DURABLE,
-                                        "echo.pool": self.echo_pool()}, state=state) as daemon,
+            with (Daemon(self.sluiced, {"jobs.pool": self.DURABLE}, state=state) as daemon,
                   Beanstalkd(durable=True) if shutil.which("beanstalkd")
                   else contextlib.nullcontext() as rival):
                 for verb, block, title, bar in (
@@ -477,23 +476,45 @@ class Bench:
                                   bar=bar, ours=rate(ours), rival=rate(rivals))
                     else:
                         yield Row(f"durable, {title}", [v / 1e3 for v in ours], unit="k jobs/s")
-                yield from self.beside_durable(daemon)
+        yield from self.beside_durable()
         yield from self.recovery()
 
-    def beside_durable(self, daemon):
-        alone, beside = [], []
-        flood = [self.client_program, f"unix:path={daemon.socket}", "jobs", "submit-many",
-                 self.sizes.durable * 1000, 64]
-        for _ in range(self.sizes.pairs):
-            alone.append(self.client(daemon, "echo", "runmany", self.sizes.many // 4, 1000,
-                                     IN_FLIGHT)["runmany"])
-            with subprocess.Popen([str(a) for a in flood], stdout=subprocess.DEVNULL,
-                                  stderr=subprocess.DEVNULL) as busy:
-                beside.append(self.client(daemon, "echo", "runmany", self.sizes.many // 4, 1000,
-                                          IN_FLIGHT)["runmany"])
-                busy.kill()
-        yield Row("`RunMany` beside a durable pool that is submitted to / beside an idle one",
-                  ratios(beside, alone), ours=rate(beside), rival=rate(alone))
+    def beside_durable(self):
+        """What durability costs a pool that has none: nothing while nobody submits to the durable
+        one, and else the CPU time of these submits, as if another daemon took them."""
+        echo, jobs = {"echo.pool": self.echo_pool()}, {"jobs.pool": self.DURABLE}
+        with contextlib.ExitStack() as stack:
+            def start(files):
+                directory = tempfile.TemporaryDirectory(prefix="sluice-bench-")
+                return stack.enter_context(
+                    Daemon(self.sluiced, files, state=stack.enter_context(directory)))
+
+            both, plain, other = start({**echo, **jobs}), start(echo), start(jobs)
+            found = {"idle": [], "without": [], "busy": [], "elsewhere": []}
+            for _ in range(self.sizes.pairs):
+                found["idle"].append(self.run_many_beside(both))
+                found["without"].append(self.run_many_beside(plain))
+                found["busy"].append(self.run_many_beside(both, flooded=both))
+                found["elsewhere"].append(self.run_many_beside(plain, flooded=other))
+        for one, two, title in (
+                ("idle", "without", "`RunMany` in a daemon with a durable pool / without"),
+                ("busy", "elsewhere", "`RunMany` beside a durable pool that is submitted to / "
+                                      "while that of another daemon is")):
+            yield Row(title, ratios(found[one], found[two]), bar=0.9 if one == "idle" else None,
+                      ours=rate(found[one]), rival=rate(found[two]))
+
+    def run_many_beside(self, daemon, flooded=None):
+        flood = flooded and subprocess.Popen(
+            [str(a) for a in (self.client_program, f"unix:path={flooded.socket}", "jobs",
+                              "submit-many", self.sizes.durable * 1000, 64)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            return self.client(daemon, "echo", "runmany", self.sizes.many // 4, 1000,
+                               IN_FLIGHT)["runmany"]
+        finally:
+            if flood:
+                flood.kill()
+                flood.wait()
 
     def recovery(self):
         """From the start of a daemon to its socket, with so many jobs that wait on the disk."""
@@ -521,7 +542,7 @@ class Bench:
             ours["leases"] = f"{rounds} × `Lease(1)`, `Complete` in flight"
         else:
             ours["complete-many"] = f"`Lease({block})`, `CompleteMany`"
-        found = {"beanstalkd": [], **{side: [] for side in ours}}
+        found, empty = {"beanstalkd": [], **{side: [] for side in ours}}, []
         for _ in range(self.sizes.pairs):
             for side, values in found.items():
                 if side != "beanstalkd":
@@ -529,6 +550,13 @@ class Bench:
                                                consumers, block, rounds))
                 elif rival:
                     values.append(self.consume(side, rival.socket, "-", consumers, block, rounds))
+            if block == 1 and consumers == 1:
+                empty.append(self.client(daemon, "jobs", "empty", self.sizes.pipelined,
+                                         rounds)["empty-pipelined"] / 2)
+        if empty:
+            yield Row(f"1 consumer, {rounds} × `Lease(1)`, `Complete` in flight / two empty calls",
+                      ratios(found["leases"], empty), ours=rate(found["leases"]),
+                      rival=rate(empty))
         for side, what in ours.items():
             title = f"{consumers} consumer{'s' if consumers > 1 else ''}, {what}"
             if rival:

@@ -415,6 +415,8 @@ static int exchange(Engine *engine, Pool *pool, PoolConfig *config, char **ret_e
         }
         if (r < 0) {
                 drop_unused_gates(engine, pool, limiter, breaker);
+                (void) use_stalls(
+                        engine, pool, pool->config->scale_config.mode == SCALE_PRESSURE, NULL);
                 return r;
         }
         if (limiter && limiter == old_limiter && limiter->of_pool)

@@ -393,6 +393,16 @@ static void drop_unused_gates(
                 drop_breaker(engine, breaker);
 }
 
+/* The name stays where it is: the pool is found by it, and the store may be reading it. */
+static void swap_names(PoolConfig *a, PoolConfig *b) {
+        char *name = a->name;
+
+        a->name = b->name;
+        b->name = name;
+        a->handler_config.pool = a->name;
+        b->handler_config.pool = b->name;
+}
+
 static int exchange(Engine *engine, Pool *pool, PoolConfig *config, char **ret_error) {
         SharedLimiter *limiter = NULL, *old_limiter = pool->gates.limiter;
         SharedBreaker *breaker = NULL, *old_breaker = pool->gates.breaker;
@@ -402,6 +412,7 @@ static int exchange(Engine *engine, Pool *pool, PoolConfig *config, char **ret_e
         config->handler_config.event = engine->event;
         config->handler_config.bus = engine->bus;
         config->handler_config.units = engine->units;
+        swap_names(config, pool->config);
         r = choose_gates(engine, pool, config, &limiter, &breaker, ret_error);
         if (r >= 0)
                 r = use_stalls(
@@ -414,6 +425,7 @@ static int exchange(Engine *engine, Pool *pool, PoolConfig *config, char **ret_e
                         config->handler->close(handler);
         }
         if (r < 0) {
+                swap_names(config, pool->config);
                 drop_unused_gates(engine, pool, limiter, breaker);
                 (void) use_stalls(
                         engine, pool, pool->config->scale_config.mode == SCALE_PRESSURE, NULL);

@@ -497,9 +497,6 @@ int pool_exchange(Pool *pool, PoolConfig *config, Handler *handler, SharedLimite
         pool_gates_done(&pool->gates);
         pool_gates_init(&pool->gates, limiter, breaker);
         pool->config = config;
-        /* It is found by the name, which is the same, but lies in the config. */
-        if (pool->by_name.tbl)
-                pool->by_name.key = config->name;
         pool_config_free(old);
 
         pool_lock(pool);

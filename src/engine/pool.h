@@ -238,7 +238,7 @@ int pool_apply(Pool *pool, const PoolConfig *config);
 void pool_dismiss(Pool *pool);
 
 /* Exchanges all but the jobs of a pool without workers, as pool_new() has made it; pool_start() is
- * next. Takes config, which has the same name, and handler over. -ENOMEM: nothing was changed. */
+ * next. Takes config and handler over. -ENOMEM: nothing was changed. */
 int pool_exchange(Pool *pool, PoolConfig *config, Handler *handler, SharedLimiter *limiter,
         SharedBreaker *breaker);
 

@@ -472,7 +472,8 @@ static void refit(Engine *engine, Pool *pool) {
         int r;
 
         pool->dismissed = false;
-        /* It goes soon. */
+        engine->check_pools = true;
+        /* It goes, now that there is nothing else to be waited for. */
         if (engine->shutting_down)
                 return;
         r = exchange(engine, pool, config, &error);
@@ -485,7 +486,7 @@ static void refit(Engine *engine, Pool *pool) {
         (void) engine_on_retention(NULL, 0, engine);
         engine_forget_surplus(engine, pool);
         engine_keep(engine, &pool->row);
-        pool->is_to_wake = engine->wake_pools = engine->check_pools = true;
+        pool->is_to_wake = engine->wake_pools = true;
         /* It is another one for those who watch it, also in what never changes of one. */
         if (engine->listener) {
                 engine->listener->pool_removed(engine->listener_userdata, pool);

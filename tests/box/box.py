@@ -425,3 +425,83 @@ class Box:
 
     def console(self):
         return (self.folder / "console").read_text()
+
+
+# ---- a machine ----
+
+EMULATOR = """qemu-system-x86_64 -accel tcg -cpu max,-la57,-cx16 -m 3G -smp 2 -nodefaults -no-reboot
+    -display none -serial stdio"""
+KERNEL_PACKAGE = "linux-image-cloud-amd64"
+
+# Nothing has to be loaded for it: the root is the initial one.
+KERNEL_LINE = "rdinit=/lib/systemd/systemd console=ttyS0 quiet systemd.show_status=no"
+
+# Emulated, all takes ten times as long.
+EMULATED_LIMIT = 400
+
+
+def kernel():
+    """Debian's own for clouds, which is fetched once."""
+    path = CACHE / "vmlinuz"
+    with locked("kernel.lock"), tempfile.TemporaryDirectory(dir=WORK) as folder:
+        if path.exists():
+            return path
+        try:
+            depends = run("apt-cache", "depends", KERNEL_PACKAGE)
+            package = re.search(r"Depends: (linux-image-\S+)", depends)
+            run("apt-get", "download", "-q", package[1] if package else KERNEL_PACKAGE, cwd=folder)
+        except (AssertionError, OSError) as error:
+            raise NotHere("a kernel could not be fetched") from error
+        (archive,) = Path(folder).glob("*.deb")
+        run("dpkg-deb", "--extract", archive, folder)
+        (image,) = Path(folder).glob("boot/vmlinuz-*")
+        shutil.copy(image, path.with_suffix(".begun"))
+        path.with_suffix(".begun").rename(path)
+    return path
+
+
+class Machine:
+    """The same on a machine of its own, emulated: with all that a host may keep from its boxes, as the
+    controllers of cgroups. It does what it finds in /check at its start, and powers off."""
+
+    UNIT = """[Unit]
+After=multi-user.target
+SuccessAction=poweroff-force
+FailureAction=poweroff-force
+[Service]
+Type=oneshot
+ExecStart=/bin/sh /check
+StandardOutput=tty
+StandardError=tty
+TTYPath=/dev/ttyS0
+"""
+
+    def __init__(self, machine):
+        """`machine` is a box that was not booted."""
+        missing = [tool for tool in (EMULATOR.split()[0], "cpio") if not shutil.which(tool)]
+        if missing or os.uname().machine != "x86_64":
+            raise NotHere("there is no " + ", ".join(missing or ["emulator for this host"]))
+        self.box = machine
+        self.kernel = kernel()
+
+    def run(self, script):
+        """What the script prints."""
+        self.box.write("/check", script)
+        self.box.write("/etc/systemd/system/check.service", self.UNIT)
+        wants = self.box.root / "etc/systemd/system/graphical.target.wants"
+        wants.mkdir(parents=True, exist_ok=True)
+        (wants / "check.service").symlink_to("../check.service")
+        initial = self.box.folder / "initial"
+        archive = f"find . -xdev | cpio --quiet --create --format=newc >{initial}"
+        run("sh", "-c", archive, cwd=self.box.root)
+        done = subprocess.run(
+            [*EMULATOR.split(), "-kernel", self.kernel, "-initrd", initial, "-append", KERNEL_LINE],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=EMULATED_LIMIT,
+            check=False,
+        )
+        initial.unlink()
+        return done.stdout + done.stderr

@@ -992,6 +992,30 @@ def write_section(path, section):
     path.write_text(before + section + after)
 
 
+def merge_rows(path, rows):
+    """Puts rows in place of those that have their titles, or behind the last that had one."""
+    lines = path.read_text().splitlines()
+    try:
+        begin, end = lines.index(BEGIN), lines.index(END)
+    except ValueError:
+        raise Failure(f"{path} has no section from {BEGIN} to {END}") from None
+    new = as_markdown(COLUMNS, [row.cells() for row in rows]).splitlines()
+    # The table of rows is the first one, and ends with the first empty line behind its head.
+    head = lines.index(new[0], begin, end)
+    at = lines.index("", head, end)
+    for line in new[2:]:
+        title = line.split(" | ")[0]
+        known = [i for i in range(head + 2, lines.index("", head, end))
+                 if lines[i].startswith(title + " | ")]
+        if known:
+            lines[known[0]] = line
+            at = known[0] + 1
+        else:
+            lines.insert(at, line)
+            at += 1
+    path.write_text("\n".join(lines) + "\n")
+
+
 def parse_arguments():
     explained = "\n".join(f"  {name:<12}{getattr(Bench, name).__doc__}" for name in COMPARISONS)
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0],
@@ -1004,7 +1028,7 @@ def parse_arguments():
     parser.add_argument("--pairs", type=int, help=f"pairs per comparison (default: {FULL.pairs})")
     parser.add_argument("--only", action="extend", nargs="+", choices=COMPARISONS, metavar="NAME",
                         help="only these comparisons, of those below")
-    parser.add_argument("--write", action="store_true", help="put the table into the document")
+    parser.add_argument("--write", action="store_true", help="put the table into the document; with --only, these rows of it")
     parser.add_argument("--document", type=pathlib.Path, default=ROOT / "docs/benchmarks.md",
                         help="where --write writes (default: %(default)s)")
     parser.add_argument("--strict", action="store_true",
@@ -1014,8 +1038,6 @@ def parse_arguments():
         parser.error("--pairs must be at least 1")
     if arguments.quick and (arguments.write or arguments.strict):
         parser.error("--quick measures too little for --write or --strict")
-    if arguments.only and arguments.write:
-        parser.error("--write writes the whole table, so it does not go with --only")
     return arguments
 
 
@@ -1041,7 +1063,9 @@ def main():
         print(note)
     if arguments.quick:
         print("These are too few to judge by: the figures only show that all of it works.")
-    if arguments.write:
+    if arguments.write and arguments.only:
+        merge_rows(arguments.document, rows)
+    elif arguments.write:
         write_section(arguments.document, as_section(rows, bench))
     return 1 if arguments.strict and any(row.is_short() for row in rows) else 0
 

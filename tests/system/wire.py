@@ -176,14 +176,6 @@ def build(kind, serial, fields, signature="", values=(), order="<", flags=0, bod
     return bytes(head.data) + body
 
 
-def groups_of(uid):
-    try:
-        user = pwd.getpwuid(uid)
-    except KeyError:
-        return []
-    return os.getgrouplist(user.pw_name, user.pw_gid)
-
-
 class Connection:
     def __init__(self, address, uid=None, hello=True):
         path = address.split("path=")[1].split(",")[0]
@@ -208,10 +200,18 @@ class Connection:
         if hello:
             self.name = self.driver("Hello")[0]
 
+    def groups_of(self, uid):
+        """Those that this user connects with."""
+        try:
+            user = pwd.getpwuid(uid)
+        except KeyError:
+            return []
+        return os.getgrouplist(user.pw_name, user.pw_gid)
+
     def connect_as(self, path, uid):
         """The peer's credentials are those of the moment of connect()."""
         groups = os.getgroups()
-        os.setgroups(groups_of(uid))
+        os.setgroups(self.groups_of(uid))
         os.setresgid(uid, uid, 0)
         os.setresuid(uid, uid, 0)
         try:

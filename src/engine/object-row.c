@@ -124,7 +124,10 @@ bool engine_post_rows(Engine *engine) {
 /* ---- what has gone ---- */
 
 int engine_prepare_removal(Engine *engine, ObjectRow *row) {
-        if (!engine->store || row->removal || (!row->exists && !row->kind->is_kept(row)))
+        /* One that is not kept has no jobs in the store: those there wait for one that is. */
+        bool is_known = row->kind->is_kept(row) || (row->exists && !row->kind->has_jobs);
+
+        if (!engine->store || row->removal || !is_known)
                 return 0;
         return row_change_new(STORE_FORGET_OBJECT, row, &row->removal);
 }

@@ -134,9 +134,14 @@ static int read_settings(sd_bus_message *m, BreakerConfig *config, sd_bus_error 
 }
 
 static int change_settings(const Found *found, const BreakerConfig *config, sd_bus_error *error) {
-        return engine_set_breaker(found->link->server->engine, found->object, config) < 0
-                       ? bus_error_oom(error)
-                       : 0;
+        Engine *engine = found->link->server->engine;
+        SharedBreaker *breaker = found->object;
+        int r;
+
+        r = breaker->of_pool ? object_check_settable(engine, breaker->name, error) : 0;
+        if (r < 0)
+                return r;
+        return engine_set_breaker(engine, breaker, config) < 0 ? bus_error_oom(error) : 0;
 }
 
 static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {

@@ -152,6 +152,17 @@ static int read_settings(sd_bus_message *m, LimiterConfig *config, sd_bus_error 
         return r < 0 ? bus_error_settings(error, r, text) : 0;
 }
 
+static int change_settings(const Found *found, const LimiterConfig *config, sd_bus_error *error) {
+        Engine *engine = found->link->server->engine;
+        SharedLimiter *limiter = found->object;
+        int r;
+
+        r = limiter->of_pool ? object_check_settable(engine, limiter->name, error) : 0;
+        if (r >= 0)
+                engine_set_limiter(engine, limiter, config);
+        return r;
+}
+
 static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         const Found *found = userdata;
         SharedLimiter *limiter = found->object;
@@ -164,8 +175,8 @@ static int method_set(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         r = read_settings(m, &config, error);
         if (r < 0)
                 return r;
-        engine_set_limiter(found->link->server->engine, limiter, &config);
-        return call_return_when_stored(client_of(found->link, m), m, error);
+        r = change_settings(found, &config, error);
+        return r < 0 ? r : call_return_when_stored(client_of(found->link, m), m, error);
 }
 
 /* ---- properties ---- */
@@ -216,8 +227,7 @@ static int set_setting(sd_bus *bus, const char *path, const char *interface, con
         r = limiter_config_set(&config, property, &setting, &text);
         if (r < 0)
                 return bus_error_settings(error, r, text);
-        engine_set_limiter(found->link->server->engine, limiter, &config);
-        return 0;
+        return change_settings(found, &config, error);
 }
 
 #define SETTABLE(name, type, getter) \

@@ -257,6 +257,16 @@ bool object_is_setting(const char *interface, const char *property) {
         return false;
 }
 
+int object_check_settable(Engine *engine, const char *pool, sd_bus_error *error) {
+        if (!engine_is_refitting(engine, pool))
+                return 0;
+        return bus_error(error, BUS_ERROR_INVALID_STATE,
+                "Pool %s becomes what its settings file says once its workers have gone: until "
+                "then "
+                "nothing can be set",
+                pool);
+}
+
 int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object) {
         _cleanup_free_ char *path = NULL;
         int r;

@@ -80,6 +80,10 @@ int object_remove(sd_bus_message *m, Link *link, const ObjectKind *kind, sd_bus_
 bool object_is_setting(const char *interface, const char *property); /* of any kind */
 bool object_shows_setting(const ObjectKind *kind, const char *name);
 
+/* Can settings of the pool of that name, or of its own limiter or breaker, be changed now? 0, or
+ * the error that says why not. */
+int object_check_settable(Engine *engine, const char *pool, sd_bus_error *error);
+
 /* What is told on one connection. */
 int object_emit_added(sd_bus *bus, const ObjectKind *kind, const void *object);
 int object_emit_removed(sd_bus *bus, const ObjectKind *kind, const void *object);

@@ -134,8 +134,13 @@ static int method_kick(sd_bus_message *m, void *userdata, sd_bus_error *error) {
 
 /* Makes the settings of `config` those of the pool. */
 static int change_settings(const Found *found, const PoolConfig *config, sd_bus_error *error) {
-        int r = engine_set_pool(found->link->server->engine, found->object, config);
+        Engine *engine = found->link->server->engine;
+        int r;
 
+        r = object_check_settable(engine, config->name, error);
+        if (r < 0)
+                return r;
+        r = engine_set_pool(engine, found->object, config);
         if (r < 0)
                 return bus_error(error, BUS_ERROR_LIMITS_EXCEEDED,
                         "MaxWorkers: not as many threads could be started: %s", strerror(-r));

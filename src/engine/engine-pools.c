@@ -352,6 +352,12 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config) {
 
 /* ---- a pool that becomes another one ---- */
 
+bool engine_is_refitting(Engine *engine, const char *name) {
+        const Pool *pool = engine_find_pool(engine, name);
+
+        return pool && pool->refit;
+}
+
 void engine_refit_pool(Engine *engine, Pool *pool, PoolConfig *config) {
         pool_config_free(pool->refit);
         pool->refit = config;

@@ -41,7 +41,7 @@ typedef enum PoolChange {
 /* Who is told of what happens. Called from engine_turn() and the functions that change things. */
 struct EngineListener {
         void (*pool_added)(void *userdata, Pool *pool);
-        void (*pool_removed)(void *userdata, Pool *pool); /* it is freed next */
+        void (*pool_removed)(void *userdata, Pool *pool); /* it is freed, or another from now on */
         void (*pool_changed)(void *userdata, Pool *pool, PoolChange what);
         void (*job_started)(void *userdata, const StartNote *note);
         /* Of one whose caller waits for all as one, if it has failed, or all are to be announced.
@@ -191,6 +191,10 @@ int engine_set_pool(Engine *engine, Pool *pool, const PoolConfig *config);
  * are, and it as durable, or not, and as fair as it was. Another one may follow before that is
  * done. */
 void engine_refit_pool(Engine *engine, Pool *pool, PoolConfig *config);
+
+/* Is the pool of that name, if there is one, about to become what its file says? Until then nothing
+ * can be set of it, nor of the limiter and breaker that it has for itself: it would not last. */
+bool engine_is_refitting(Engine *engine, const char *name);
 void engine_pause_pool(Engine *engine, Pool *pool, bool paused);
 void engine_drain_pool(Engine *engine, Pool *pool, bool draining);
 

@@ -427,7 +427,9 @@ static void tell_strangers(Engine *engine) {
                 const Stranger *stranger = list_entry(l, Stranger, links);
 
                 log_event(LOG_WARNING,
-                        LOG_FIELDS(.message_id = MESSAGE_JOBS_STRANDED, .pool = stranger->target),
+                        LOG_FIELDS(.message_id = MESSAGE_JOBS_STRANDED,
+                                .pool = stranger->to_pipeline ? NULL : stranger->target,
+                                .pipeline = stranger->to_pipeline ? stranger->target : NULL),
                         "%" PRIu64 " jobs wait in the store for %s \"%s\", which is not there "
                         "or not durable: they are back once it is",
                         stranger->n_jobs, stranger->to_pipeline ? "pipeline" : "pool",
@@ -444,7 +446,7 @@ static void keep_finished_jobs(Recovery *r) {
         free(r->finished);
 }
 
-/* The daemon does not start. What has ended here has not, as nobody will write it. */
+/* The daemon does not start, or ends. What has ended here has not, as nobody will write it. */
 static void give_up(Recovery *r) {
         for (Job *job = r->ended, *next; job; job = next) {
                 next = job->next;
@@ -529,10 +531,10 @@ static void recover_late(Engine *engine, const char *target, bool to_pipeline) {
         hold_pools(engine);
         store_stop(engine->store);
         r = recover(engine, target, to_pipeline);
+        /* Half of a submission must not go on, as its rows would go with it. The daemon ends, as it
+         * does when the store cannot go on, and the next one begins with what is there. */
         if (r < 0)
-                log_error_errno(
-                        r, "Some jobs of %s stay in the store until the next start", target);
-        /* If it cannot be, the store has failed, and the daemon ends. */
+                store_fail(engine->store, r, "cannot bring jobs back");
         (void) store_start(engine->store);
         let_pools_go(engine);
 }

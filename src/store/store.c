@@ -115,6 +115,12 @@ void store_flush(Store *store) {
                 (void) pthread_cond_signal(&store->wake);
 }
 
+void store_fail(Store *store, int r, const char *what) {
+        assert(!store->has_thread);
+        writer_note(store, r);
+        writer_fail(store, what);
+}
+
 int store_start(Store *store) {
         int r;
 

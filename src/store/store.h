@@ -174,6 +174,9 @@ void store_use_ids(Store *store, uint64_t next_id);
 
 int store_start(Store *store); /* the thread; 0 or -errno, and then it has failed */
 
+/* Says that it cannot go on, for what has happened elsewhere. While it has no thread. */
+void store_fail(Store *store, int r, const char *what);
+
 /* Ends the thread, until it is started again. Blocks until what was posted is written, or has no
  * room; it is told of as always. */
 void store_stop(Store *store);

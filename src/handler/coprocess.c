@@ -738,6 +738,7 @@ static void coprocess_run(Handler *handler, HandlerWorker *worker, Attempt *atte
         }
 
         do {
+                worker->log.job = 0;
                 if (!worker_ready(handler, worker, attempt))
                         return;
                 worker->log.job = attempt->id;

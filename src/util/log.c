@@ -116,13 +116,13 @@ bool log_has_fields(void) {
 
 /* One line that can be shown to people. */
 static void make_plain(char *text) {
-        for (unsigned char *s = (unsigned char *) text; *s;) {
-                size_t n = utf8_length((const char *) s);
+        for (char *s = text; *s;) {
+                size_t n = utf8_length(s);
 
                 if (n == 0)
                         *s = '?';
-                else if (*s < ' ' || *s == 127)
-                        *s = ' ';
+                else if (utf8_is_control(s))
+                        memset(s, ' ', n);
                 s += MAX(n, (size_t) 1);
         }
 }

@@ -266,22 +266,19 @@ size_t utf8_length(const char *text) {
         return length;
 }
 
-/* Is the character at s, which is well-formed, one of the two sets of controls? Those of the
- * second, U+0080 to U+009F, have two bytes; a terminal takes U+009B for the beginning of a command.
- */
-static bool is_control(const unsigned char *s) {
-        return *s < ' ' || *s == 0x7F || (s[0] == 0xC2 && s[1] < 0xA0);
+bool utf8_is_control(const char *s) {
+        const unsigned char *u = (const unsigned char *) s;
+
+        return *u < ' ' || *u == 0x7F || (u[0] == 0xC2 && u[1] < 0xA0);
 }
 
 bool text_is_valid(const char *s) {
-        const unsigned char *p = (const unsigned char *) s;
+        while (*s) {
+                size_t length = utf8_length(s);
 
-        while (*p) {
-                size_t length = utf8_length((const char *) p);
-
-                if (length == 0 || (is_control(p) && *p != '\t'))
+                if (length == 0 || (utf8_is_control(s) && *s != '\t'))
                         return false;
-                p += length;
+                s += length;
         }
         return true;
 }

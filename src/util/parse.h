@@ -27,6 +27,11 @@ int split_words(const char *s, char ***ret);
 /* How many bytes the character at s has; 0 if there is none in valid UTF-8. */
 size_t utf8_length(const char *s);
 
+/* Is the character at s, which is well-formed, one of the two sets of controls? Those of the
+ * second, U+0080 to U+009F, have two bytes; a terminal takes U+009B for the beginning of a command.
+ */
+bool utf8_is_control(const char *s);
+
 /* Valid UTF-8 without control characters other than the tab: what may be shown to people and sent
  * over D-Bus. */
 bool text_is_valid(const char *s);

@@ -93,9 +93,9 @@ static void no_text_can_forge_a_field(void **state) {
         int fd = journal_open();
 
         log_event(LOG_INFO, LOG_FIELDS(.identifier = "a\nPRIORITY=0", .pool = "\xff\x01"),
-                "a\nMESSAGE_ID=b\xc3");
+                "a\nMESSAGE_ID=b\xc2\x9b\xc3");
         assert_string_equal(next_entry(fd),
-                "MESSAGE=a MESSAGE_ID=b?\nPRIORITY=6\nSYSLOG_FACILITY=3\n"
+                "MESSAGE=a MESSAGE_ID=b  ?\nPRIORITY=6\nSYSLOG_FACILITY=3\n"
                 "SYSLOG_IDENTIFIER=a PRIORITY=0\nSLUICE_POOL=? \n");
         journal_close(fd);
 }

@@ -121,6 +121,14 @@ static void on_replaced_pool_gone(PoolWatch *watch) {
         replacement_free(replacement);
 }
 
+/* A pool that goes finishes its jobs first. */
+static void warn_if_paused(Pool *pool, const char *why) {
+        if (pool->paused && !pool_is_empty(pool))
+                log_warning("Pool %s %s, but is paused and has jobs: it goes once it is resumed, "
+                            "or removed with them",
+                        pool->config->name, why);
+}
+
 /* The pool drains and goes, and a new one is made then. */
 static int replace_pool(Daemon *daemon, Pool *pool, ConfigPool *from) {
         Replacement *replacement = find_replacement(daemon, pool->config->name);
@@ -138,6 +146,7 @@ static int replace_pool(Daemon *daemon, Pool *pool, ConfigPool *from) {
         replacement->watch.done = on_replaced_pool_gone;
         replacement->daemon = daemon;
         replacement_set(replacement, from);
+        warn_if_paused(pool, "is to be made anew, as its settings file says");
         r = engine_remove_pool(daemon->engine, pool, /* cancel= */ false, &replacement->watch);
         if (r < 0)
                 replacement_free(replacement);
@@ -200,10 +209,7 @@ void daemon_drop_pools(Daemon *daemon, const Config *config) {
 
                 if (!pool->origin || pool->removing || config_find_pool(config, pool->config->name))
                         continue;
-                if (pool->paused && !pool_is_empty(pool))
-                        log_warning("Pool %s has no settings file any more, but is paused and has "
-                                    "jobs: it goes once it is resumed, or removed with them",
-                                pool->config->name);
+                warn_if_paused(pool, "has no settings file any more");
                 (void) engine_remove_pool(daemon->engine, pool, /* cancel= */ false, NULL);
         }
 }

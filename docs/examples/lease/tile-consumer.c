@@ -450,6 +450,20 @@ static int on_signal(sd_event_source *source, const struct signalfd_siginfo *si,
         return 0;
 }
 
+/* What the daemon has sent before is read first: a lease that has come is given back, too. */
+static int consumer_add_signal(Consumer *consumer, int signal) {
+        sd_event_source *source = NULL;
+        int r;
+
+        r = sd_event_add_signal(consumer->event, &source, signal, on_signal, consumer);
+        if (r >= 0)
+                r = sd_event_source_set_priority(source, SD_EVENT_PRIORITY_NORMAL + 1);
+        if (r >= 0)
+                r = sd_event_source_set_floating(source, true);
+        sd_event_source_unref(source);
+        return r;
+}
+
 static int consumer_prepare(Consumer *consumer) {
         sigset_t signals;
         int r;
@@ -462,9 +476,9 @@ static int consumer_prepare(Consumer *consumer) {
         sigprocmask(SIG_BLOCK, &signals, NULL);
         r = sd_event_new(&consumer->event);
         if (r >= 0)
-                r = sd_event_add_signal(consumer->event, NULL, SIGTERM, on_signal, consumer);
+                r = consumer_add_signal(consumer, SIGTERM);
         if (r >= 0)
-                r = sd_event_add_signal(consumer->event, NULL, SIGINT, on_signal, consumer);
+                r = consumer_add_signal(consumer, SIGINT);
         if (r >= 0)
                 r = sd_event_add_time(consumer->event, &consumer->touch_source, CLOCK_MONOTONIC,
                         UINT64_MAX, 0, on_touch_time, consumer);

@@ -50,14 +50,6 @@ static int make_parent(const char *path) {
         return 0;
 }
 
-static int socket_address(const char *path, struct sockaddr_un *ret) {
-        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
-        if (strlen(path) >= sizeof(ret->sun_path))
-                return -ENAMETOOLONG;
-        memcpy(ret->sun_path, path, strlen(path) + 1);
-        return 0;
-}
-
 /* Removes a socket that nobody listens on any more, as a killed daemon leaves it. */
 static int remove_stale(const char *path, const struct sockaddr_un *address) {
         _cleanup_close_ int fd = -EBADF;
@@ -90,7 +82,7 @@ static int listen_at(const char *path, int *ret) {
         mode_t mask;
         int r;
 
-        r = socket_address(path, &address);
+        r = fd_unix_address(path, &address);
         if (r < 0)
                 return r;
         r = remove_stale(path, &address);

@@ -5,6 +5,8 @@
 #include <poll.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 
 #include "util/fd.h"
@@ -23,6 +25,14 @@ int pipe_open(Pipe *ret) {
 void pipe_close(Pipe *pipe) {
         pipe->read_fd = fd_close(pipe->read_fd);
         pipe->write_fd = fd_close(pipe->write_fd);
+}
+
+int fd_unix_address(const char *path, struct sockaddr_un *ret) {
+        *ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+        if (strlen(path) >= sizeof(ret->sun_path))
+                return -ENAMETOOLONG;
+        memcpy(ret->sun_path, path, strlen(path) + 1);
+        return 0;
 }
 
 int fd_close(int fd) {

@@ -7,6 +7,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include "util/macro.h"
 
@@ -18,6 +19,8 @@ typedef struct Pipe {
 
 int pipe_open(Pipe *ret); /* 0 or -errno */
 void pipe_close(Pipe *pipe);
+
+int fd_unix_address(const char *path, struct sockaddr_un *ret); /* 0 or -ENAMETOOLONG */
 
 int fd_close(int fd);                  /* closes if >= 0, keeps errno; returns -EBADF */
 bool fd_is_readable(int fd);           /* something can be read, or accepted, now */

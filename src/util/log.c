@@ -21,6 +21,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include "util/fd.h"
 #include "util/log.h"
 #include "util/message-ids.h"
 #include "util/parse.h"
@@ -54,7 +55,7 @@ static _Atomic uint64_t n_lost;
 static pthread_once_t journal_once = PTHREAD_ONCE_INIT;
 static bool stderr_is_journal;
 static int journal_fd = -EBADF; /* never closed: who logs last is not known */
-static struct sockaddr_un journal_address = { .sun_family = AF_UNIX };
+static struct sockaddr_un journal_address;
 
 static const char *const level_names[] = {
         [LOG_EMERG] = "emerg",
@@ -103,9 +104,8 @@ static void find_journal(void) {
         stderr_is_journal = is_journal_stream(STDERR_FILENO);
         if (!path && stderr_is_journal)
                 path = JOURNAL_SOCKET;
-        if (!path || strlen(path) >= sizeof(journal_address.sun_path))
+        if (!path || fd_unix_address(path, &journal_address) < 0)
                 return;
-        strcpy(journal_address.sun_path, path);
         journal_fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 }
 

@@ -1,54 +1,36 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* What is told of what happens. The journal is a socket of ours. */
+/* What is told of what happens. */
 
 #include "test.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "bus-test.h"
 #include "bus/event-log.h"
 #include "engine/breaker-config.h"
-#include "util/fd.h"
+#include "fake-journal.h"
 #include "util/message-ids.h"
 
 #define ALICE 1000
 
-static char folder[] = "/tmp/sluice-event-log.XXXXXX";
-static struct sockaddr_un address = { .sun_family = AF_UNIX };
-static int journal = -EBADF;
-
 static int setup(void **state) {
-        journal = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (journal < 0 || bind(journal, (struct sockaddr *) &address, sizeof(address)) < 0)
-                return -1;
-        return bus_test_setup(state);
+        int r = fake_journal_open();
+
+        return r < 0 ? r : bus_test_setup(state);
 }
 
 static int teardown(void **state) {
         int r = bus_test_teardown(state);
 
-        journal = fd_close(journal);
-        return unlink(address.sun_path) < 0 ? -1 : r;
-}
-
-/* The next entry, "" if there is none. */
-static const char *next_entry(void) {
-        static char text[8192];
-        ssize_t n = recv(journal, text, sizeof(text) - 1, 0);
-
-        assert_true(n >= 0 || errno == EAGAIN);
-        text[MAX(n, (ssize_t) 0)] = '\0';
-        return text;
+        return fake_journal_close() < 0 ? -1 : r;
 }
 
 /* The next entry is of this kind, with this text and then this field; NULL kind: there is none. */
 static void assert_entry(const char *kind, const char *text, const char *field) {
-        const char *entry = next_entry();
+        const char *entry = fake_journal_next();
         char line[400];
 
         if (!kind) {
@@ -131,7 +113,7 @@ static bool all_are_told(void *userdata) {
         unsigned *n = userdata, more;
         const char *entry;
 
-        while (*(entry = next_entry())) {
+        while (*(entry = fake_journal_next())) {
                 if (sscanf(entry, "MESSAGE=Pool p: %u more jobs have failed\n", &more) == 1)
                         *n += more;
                 else if (strstr(entry, "\nMESSAGE_ID=" MESSAGE_JOB_FAILED "\n"))
@@ -252,7 +234,7 @@ static void all_users_together_have_a_measure(void **state) {
                 assert_non_null(account);
                 event_log_quota(account, QUOTA_JOBS);
                 account_unref(account);
-                n += *next_entry() != '\0';
+                n += *fake_journal_next() != '\0';
         }
         assert_int_equal(n, QUOTA_LOG_LINES);
 }
@@ -270,12 +252,9 @@ int main(void) {
         };
         int r;
 
-        /* The log finds out once where it goes. */
-        if (!mkdtemp(folder))
+        if (fake_journal_begin() < 0)
                 return EXIT_FAILURE;
-        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);
-        (void) setenv("SLUICE_JOURNAL_SOCKET", address.sun_path, /* overwrite= */ 1);
         r = cmocka_run_group_tests(tests, NULL, NULL);
-        (void) rmdir(folder);
+        fake_journal_end();
         return r;
 }

@@ -1,128 +1,96 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The log where there is a journal: a socket in a folder of our own. */
+/* The log where there is a journal. */
+
+#include "test.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
+#include <unistd.h>
 
-#include "test.h"
+#include "fake-journal.h"
 #include "util/fd.h"
 #include "util/log.h"
 
 #define N_THREADS 4
 #define N_LINES 50
 
-static char folder[] = "/tmp/sluice-log.XXXXXX";
-static struct sockaddr_un address = { .sun_family = AF_UNIX };
-
-static int journal_open(void) {
-        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-        assert_true(fd >= 0);
-        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
-        return fd;
+static int setup(void **state) {
+        return fake_journal_open();
 }
 
-static void journal_close(int fd) {
-        (void) fd_close(fd);
-        assert_int_equal(unlink(address.sun_path), 0);
-}
-
-/* The next entry, or "" if there is none. */
-static const char *next_entry(int fd) {
-        static char text[8192];
-        ssize_t n = recv(fd, text, sizeof(text) - 1, 0);
-
-        assert_true(n >= 0 || errno == EAGAIN);
-        text[MAX(n, (ssize_t) 0)] = '\0';
-        return text;
+static int teardown(void **state) {
+        return fake_journal_close();
 }
 
 static void an_entry_says_who_how_urgent_and_what(void **state) {
-        int fd = journal_open();
-
         assert_true(log_has_fields());
         log_warning("Something %d", 1);
-        assert_string_equal(next_entry(fd), "MESSAGE=Something 1\nPRIORITY=4\nSYSLOG_FACILITY=3\n"
-                                            "SYSLOG_IDENTIFIER=test-log-journal\n");
+        assert_string_equal(fake_journal_next(),
+                "MESSAGE=Something 1\nPRIORITY=4\nSYSLOG_FACILITY=3\n"
+                "SYSLOG_IDENTIFIER=test-log-journal\n");
         log_debug("hidden");
-        assert_string_equal(next_entry(fd), "");
-        journal_close(fd);
+        assert_string_equal(fake_journal_next(), "");
 }
 
 static void fields_are_those_that_are_given(void **state) {
         uid_t root = 0;
-        int fd = journal_open();
 
         log_event(LOG_INFO,
                 LOG_FIELDS(.message_id = "0123456789abcdef0123456789abcdef", .pool = "p",
                         .job = UINT64_MAX, .result = "timed-out", .owner = &root),
                 "x");
-        assert_string_equal(next_entry(fd),
+        assert_string_equal(fake_journal_next(),
                 "MESSAGE=x\nPRIORITY=6\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=test-log-journal\n"
                 "MESSAGE_ID=0123456789abcdef0123456789abcdef\nSLUICE_POOL=p\n"
                 "SLUICE_JOB=18446744073709551615\nSLUICE_RESULT=timed-out\nSLUICE_OWNER=0\n");
         log_event(LOG_INFO,
                 LOG_FIELDS(.identifier = "gzip", .pid = 7, .pipeline = "l", .breaker = "b"), "x");
-        assert_string_equal(next_entry(fd),
+        assert_string_equal(fake_journal_next(),
                 "MESSAGE=x\nPRIORITY=6\nSYSLOG_FACILITY=3\nSYSLOG_IDENTIFIER=gzip\nSYSLOG_PID=7\n"
                 "SLUICE_PIPELINE=l\nSLUICE_BREAKER=b\n");
-        journal_close(fd);
 }
 
 static void an_error_has_its_number_and_its_text(void **state) {
-        int fd = journal_open();
-
         errno = EXDEV;
         assert_int_equal(log_error_errno(-ENOENT, "Cannot open %s", "x"), -ENOENT);
         assert_int_equal(errno, EXDEV);
-        assert_string_equal(next_entry(fd),
+        assert_string_equal(fake_journal_next(),
                 "MESSAGE=Cannot open x: No such file or directory\nPRIORITY=3\nSYSLOG_FACILITY=3\n"
                 "SYSLOG_IDENTIFIER=test-log-journal\nERRNO=2\n");
-        journal_close(fd);
 }
 
 static void no_text_can_forge_a_field(void **state) {
-        int fd = journal_open();
-
         log_event(LOG_INFO, LOG_FIELDS(.identifier = "a\nPRIORITY=0", .pool = "\xff\x01"),
                 "a\nMESSAGE_ID=b\xc2\x9b\xc3");
-        assert_string_equal(next_entry(fd),
+        assert_string_equal(fake_journal_next(),
                 "MESSAGE=a MESSAGE_ID=b  ?\nPRIORITY=6\nSYSLOG_FACILITY=3\n"
                 "SYSLOG_IDENTIFIER=a PRIORITY=0\nSLUICE_POOL=? \n");
-        journal_close(fd);
 }
 
 static void a_long_text_is_cut_and_a_long_field_left_out(void **state) {
         static char big[10000];
-        int fd = journal_open();
         const char *entry;
 
         memset(big, 'x', sizeof(big) - 1);
         log_event(LOG_INFO, LOG_FIELDS(.pool = big, .job = 1), "%s", big);
-        entry = next_entry(fd);
+        entry = fake_journal_next();
         assert_int_equal(strcspn(entry, "\n"), strlen("MESSAGE=") + 4094);
         assert_null(strstr(entry, "SLUICE_POOL"));
         assert_non_null(strstr(entry, "\nSLUICE_JOB=1\n"));
-        journal_close(fd);
 }
 
 /* Nobody reads: an entry is sent until there is no room, then none is, and nobody waits. */
 static void what_finds_no_room_is_lost_and_counted(void **state) {
-        int fd = journal_open();
         unsigned n_sent = 4096, n_read = 0;
         char expected[100];
 
         for (unsigned i = 0; i < n_sent; i++)
                 log_info("%u", i);
-        while (*next_entry(fd))
+        while (*fake_journal_next())
                 n_read++;
         assert_in_range(n_read, 1, n_sent - 1);
 
@@ -130,10 +98,9 @@ static void what_finds_no_room_is_lost_and_counted(void **state) {
         (void) snprintf(expected, sizeof(expected),
                 "MESSAGE=The journal had no room: %u lines from here are lost\nPRIORITY=4\n",
                 n_sent - n_read);
-        assert_memory_equal(next_entry(fd), expected, strlen(expected));
-        assert_memory_equal(next_entry(fd), "MESSAGE=after\n", strlen("MESSAGE=after\n"));
-        assert_string_equal(next_entry(fd), "");
-        journal_close(fd);
+        assert_memory_equal(fake_journal_next(), expected, strlen(expected));
+        assert_memory_equal(fake_journal_next(), "MESSAGE=after\n", strlen("MESSAGE=after\n"));
+        assert_string_equal(fake_journal_next(), "");
 }
 
 static void without_the_journal_it_is_standard_error(void **state) {
@@ -162,7 +129,6 @@ static void threads_do_not_mix_their_entries(void **state) {
         static const char *const names[N_THREADS] = { "a", "b", "c", "d" };
         unsigned n_lines = 0, n_lost = 0, n;
         pthread_t threads[N_THREADS];
-        int fd = journal_open();
         const char *entry;
 
         for (size_t i = 0; i < N_THREADS; i++)
@@ -173,7 +139,7 @@ static void threads_do_not_mix_their_entries(void **state) {
         for (;;) {
                 char text, pool;
 
-                entry = next_entry(fd);
+                entry = fake_journal_next();
                 if (!*entry)
                         break;
                 if (sscanf(entry, "MESSAGE=The journal had no room: %u", &n) == 1) {
@@ -189,31 +155,29 @@ static void threads_do_not_mix_their_entries(void **state) {
                 n_lines++;
         }
         log_info("after");
-        if (sscanf(next_entry(fd), "MESSAGE=The journal had no room: %u", &n) == 1)
+        if (sscanf(fake_journal_next(), "MESSAGE=The journal had no room: %u", &n) == 1)
                 n_lost += n;
         assert_int_equal(n_lines + n_lost, N_THREADS * N_LINES);
-        journal_close(fd);
 }
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                cmocka_unit_test(an_entry_says_who_how_urgent_and_what),
-                cmocka_unit_test(fields_are_those_that_are_given),
-                cmocka_unit_test(an_error_has_its_number_and_its_text),
-                cmocka_unit_test(no_text_can_forge_a_field),
-                cmocka_unit_test(a_long_text_is_cut_and_a_long_field_left_out),
-                cmocka_unit_test(what_finds_no_room_is_lost_and_counted),
+                TEST(an_entry_says_who_how_urgent_and_what),
+                TEST(fields_are_those_that_are_given),
+                TEST(an_error_has_its_number_and_its_text),
+                TEST(no_text_can_forge_a_field),
+                TEST(a_long_text_is_cut_and_a_long_field_left_out),
+                TEST(what_finds_no_room_is_lost_and_counted),
                 cmocka_unit_test(without_the_journal_it_is_standard_error),
-                cmocka_unit_test(threads_do_not_mix_their_entries),
+                TEST(threads_do_not_mix_their_entries),
         };
         int r;
 
-        /* The log finds out once where it goes. */
-        if (!mkdtemp(folder))
+        if (fake_journal_begin() < 0)
                 return EXIT_FAILURE;
-        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", folder);
-        (void) setenv("SLUICE_JOURNAL_SOCKET", address.sun_path, /* overwrite= */ 1);
         r = cmocka_run_group_tests(tests, NULL, NULL);
-        (void) rmdir(folder);
+        fake_journal_end();
         return r;
 }

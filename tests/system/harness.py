@@ -92,7 +92,17 @@ class Daemon:
     def command(self):
         return [SLUICED, *self.options, "--listen=" + self.socket, "--config=" + self.config]
 
+    def forget_notes(self):
+        """What the process before has said last may not have been read yet, and is not said by
+        the next one: its READY=1 would be waited for no longer."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as mark:
+            mark.sendto(b"LAST", self.notify.getsockname())
+        until(lambda: "LAST" in self.notes, "the last notification")
+        self.notes.clear()
+        self.taken = 0
+
     def start(self, wait=True):
+        self.forget_notes()
         with open(os.path.join(self.folder, "log"), "a") as log:
             self.process = subprocess.Popen(self.command(), env=self.environment, stderr=log)
         if wait:

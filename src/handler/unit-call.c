@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* One job as a unit. It is referenced, so that it stays loaded and what became of it can be read;
- * it is started; and it has ended when no job of systemd's is left for it and it is not active.
- * That is asked for whenever a signal says that it may be so, and so all that the verdict is made
- * of is of one moment. */
+/* One job as a unit. It has ended when systemd's job that starts it is done, no other one is left
+ * for it, and it is not active. systemd tells of each change by a signal for the service and then
+ * one for the unit, which are of one moment; and after the last job of a unit is gone it always
+ * sends them once more, even if it unloads the unit with that. So the verdict is made of what these
+ * signals have said, and a short job costs systemd, the bus and polkit no more than its start.
+ *
+ * Who runs for longer may see the connection lost, or systemd start itself anew. It is referenced,
+ * so that it stays loaded and what became of it can be read then. */
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "handler/unit-call.h"
+
+#define REFERENCE_AFTER USEC_PER_SEC
 
 /* ---- the end ---- */
 
@@ -35,9 +41,7 @@ void unit_call_end(HandlerCall *call) {
         if (call->output_size > 0)
                 attempt_give_output(call->attempt, TAKE_PTR(call->output), call->output_size);
         if (call->referenced && units->swept)
-                (void) sd_bus_call_method_async(units->link->bus, NULL, units->link->owner,
-                        "/org/freedesktop/systemd1", "org.freedesktop.systemd1.Manager",
-                        "UnrefUnit", NULL, NULL, "s", call->name);
+                units_unref(units, call->name);
         (void) unit_call_free(call);
         units_drop_peers(units);
         units_pump(units);
@@ -55,16 +59,6 @@ static void call_ask(HandlerCall *call, UnitVerb verb) {
                 call_fail(call, OUTCOME_LOST, "not enough memory to ask systemd");
 }
 
-/* Asks how it is, unless that is being asked already. */
-static void call_look(HandlerCall *call) {
-        if (call->state != CALL_RUNNING)
-                return;
-        if (call->query)
-                call->look_again = true;
-        else
-                call_ask(call, UNIT_LOOK);
-}
-
 static void call_judge(HandlerCall *call) {
         Attempt *attempt = call->attempt;
 
@@ -79,7 +73,7 @@ static void call_judge(HandlerCall *call) {
                         call->name);
         else if (call->in_doubt && call->end.main_started_at < call->started_at)
                 attempt_fail(attempt, OUTCOME_LOST,
-                        "the connection to systemd was lost while it was asked to start %s",
+                        "the connection to systemd was lost, so that nobody knows how %s ended",
                         call->name);
         else
                 unit_end_judge(&call->end, call->name, call->started_at, attempt);
@@ -96,6 +90,19 @@ static void call_judge(HandlerCall *call) {
                 attempt_fail(attempt, OUTCOME_FAILURE, "%s ended because it was asked to stop",
                         call->name);
         unit_call_end(call);
+}
+
+/* What a service's "timeout" was about is told by how long it was allowed to run, which no signal
+ * says, as it does not change. */
+static void call_ended(HandlerCall *call) {
+        if (strcmp(call->end.result, "timeout") != 0 || call->end.runtime_max > 0) {
+                call_judge(call);
+                return;
+        }
+        call->state = CALL_ENDED;
+        call->reference_at = USEC_INFINITY;
+        units_forget(call->handler->units, call);
+        call_ask(call, UNIT_LIMIT);
 }
 
 /* ---- what systemd says ---- */
@@ -227,24 +234,22 @@ static void call_note_invocation(HandlerCall *call) {
 void unit_call_changed(HandlerCall *call, sd_bus_message *m) {
         const char *interface;
 
-        if (sd_bus_message_read(m, "s", &interface) < 0 || read_properties(m, &call->end) < 0)
+        if (call->state == CALL_ENDED || sd_bus_message_read(m, "s", &interface) < 0 ||
+                read_properties(m, &call->end) < 0)
                 return;
         call_note_invocation(call);
         unit_call_find_peers(call);
-        if (call->start_removed && unit_end_is_reached(&call->end))
-                call_look(call);
+        if (call->start_removed && strcmp(interface, "org.freedesktop.systemd1.Unit") == 0 &&
+                unit_end_is_reached(&call->end))
+                call_ended(call);
 }
 
+/* Of the job that starts it is told after the answer that names it. */
 void unit_call_removed(HandlerCall *call, const char *job, const char *result) {
-        if (call->state == CALL_NEW)
+        if (call->state != CALL_RUNNING || (call->job && strcmp(call->job, job) != 0))
                 return;
-        if (call->job && strcmp(call->job, job) == 0)
-                (void) snprintf(call->end.job_result, sizeof(call->end.job_result), "%s", result);
+        (void) snprintf(call->end.job_result, sizeof(call->end.job_result), "%s", result);
         call->start_removed = true;
-        /* A unit that was skipped was not active before or after, so that no signal says so. */
-        call->end.job = 0;
-        if (call->end.active_state[0] == '\0' || unit_end_is_reached(&call->end))
-                call_look(call);
 }
 
 /* If there is no memory to ask, its end is waited for in vain, and it is lost. */
@@ -253,31 +258,30 @@ static void call_ask_to_stop(HandlerCall *call) {
                 units_pump(call->handler->units);
 }
 
-static void answered_ref(HandlerCall *call) {
-        call->referenced = true;
-        if (call->state != CALL_NEW) {
-                call_look(call);
-                return;
-        }
-        if (call->stopping) {
-                call_fail(call, OUTCOME_FAILURE, "stopped before it was started");
-                return;
-        }
-        call->started_at = usec_now(CLOCK_MONOTONIC);
+void unit_call_started(HandlerCall *call, usec_t now) {
+        call->started_at = now;
         call->state = CALL_STARTED;
-        call_ask(call, UNIT_START);
 }
 
 static void answered_start(HandlerCall *call, sd_bus_message *m) {
         const char *job;
 
         call->state = CALL_RUNNING;
+        call->reference_at = usec_add(usec_now(CLOCK_MONOTONIC), REFERENCE_AFTER);
         if (sd_bus_message_read(m, "o", &job) >= 0)
                 call->job = strdup(job); /* Without it the verdict is less exact. */
         if (call->stopping)
                 call_ask_to_stop(call);
-        if (call->start_removed)
-                call_look(call);
+}
+
+void unit_call_reference(HandlerCall *call) {
+        Units *units = call->handler->units;
+
+        call->reference_at = USEC_INFINITY;
+        /* Without memory it runs on as a short one would. */
+        if (call->state == CALL_RUNNING && !call->query &&
+                units_ask(units, UNIT_REF, call->name, call) >= 0)
+                units_pump(units);
 }
 
 static void answered_look(HandlerCall *call, sd_bus_message *m) {
@@ -289,16 +293,19 @@ static void answered_look(HandlerCall *call, sd_bus_message *m) {
         unit_call_find_peers(call);
         if (unit_end_is_reached(&call->end))
                 call_judge(call);
-        else if (call->look_again) {
-                call->look_again = false;
-                call_look(call);
-        }
+}
+
+/* Of a service without such a limit it is USEC_INFINITY. */
+static void answered_limit(HandlerCall *call, sd_bus_message *m) {
+        if (sd_bus_message_verify_type(m, 'v', "t") > 0)
+                (void) sd_bus_message_read(m, "v", "t", &call->end.runtime_max);
+        call_judge(call);
 }
 
 void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m) {
         const sd_bus_error *error = sd_bus_message_get_error(m);
 
-        if (error) {
+        if (error && (verb == UNIT_START || verb == UNIT_LOOK)) {
                 attempt_fail(call->attempt, verb == UNIT_LOOK ? OUTCOME_LOST : OUTCOME_FAILURE,
                         "systemd refuses to %s %s: %s",
                         verb == UNIT_LOOK ? "tell the end of" : "start", call->name,
@@ -308,16 +315,21 @@ void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m) {
         }
         switch (verb) {
 
-        case UNIT_REF:
-                answered_ref(call);
-                break;
-
         case UNIT_START:
                 answered_start(call, m);
                 break;
 
+        case UNIT_REF:
+                call->referenced = !error;
+                call_ask(call, UNIT_LOOK);
+                break;
+
         case UNIT_LOOK:
                 answered_look(call, m);
+                break;
+
+        case UNIT_LIMIT:
+                answered_limit(call, m);
                 break;
 
         case UNIT_STOP:
@@ -326,22 +338,35 @@ void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m) {
 }
 
 void unit_call_resume(HandlerCall *call) {
-        call->in_doubt |= call->state == CALL_STARTED;
         call->referenced = false;
-        call->start_removed = call->state != CALL_NEW;
-        if (call->state == CALL_STARTED)
+        switch (call->state) {
+
+        case CALL_NEW:
+                if (!call->query)
+                        call_ask(call, UNIT_START);
+                break;
+
+        case CALL_STARTED:
+        case CALL_RUNNING:
                 call->state = CALL_RUNNING;
-        if (call->stopping && call->state != CALL_NEW)
-                call_ask_to_stop(call);
-        if (!call->query)
+                call->in_doubt = call->start_removed = true;
+                call->reference_at = USEC_INFINITY;
+                if (call->stopping)
+                        call_ask_to_stop(call);
                 call_ask(call, UNIT_REF);
+                break;
+
+        case CALL_ENDED:
+                call_judge(call);
+                break;
+        }
 }
 
 /* ---- what we want ---- */
 
 void unit_call_stop(HandlerCall *call) {
         call->stopping = true;
-        if (call->state == CALL_NEW && !(call->query && call->query->slot)) {
+        if (call->state == CALL_NEW) {
                 call_fail(call, OUTCOME_FAILURE, "stopped before it was started");
                 return;
         }
@@ -359,8 +384,8 @@ void unit_call_overflow(HandlerCall *call) {
 void unit_call_run_out(HandlerCall *call) {
         char patience[FORMAT_USEC_MAX];
 
-        if (call->state == CALL_NEW) {
-                call_fail(call, OUTCOME_FAILURE, "stopped before it was started");
+        if (call->state == CALL_ENDED) {
+                call_judge(call);
                 return;
         }
         if (call->state == CALL_STARTED)

@@ -50,9 +50,10 @@ struct Handler {
 };
 
 typedef enum CallState {
-        CALL_NEW,     /* not started, if it is referenced or not */
+        CALL_NEW,     /* waits to be started */
         CALL_STARTED, /* systemd was told to start it */
         CALL_RUNNING, /* and has said that it will */
+        CALL_ENDED,   /* and that it is over; only the limit of its time is asked for */
 } CallState;
 
 struct HandlerCall {
@@ -60,17 +61,18 @@ struct HandlerCall {
         Handler *handler;
         uint64_t number; /* greater than that of those that began before */
         CallState state;
-        bool referenced;    /* the link has a reference to the unit */
+        bool referenced;    /* the link has a reference to the unit, so that it stays loaded */
         bool start_removed; /* the job that starts it is done */
         bool stopping;
-        bool in_doubt; /* the connection was lost before systemd had answered the start */
-        usec_t started_at, deadline; /* deadline: while stopping; USEC_INFINITY = none */
-        UnitQuery *query;            /* borrowed: the one that is under way; NULL = none */
-        bool look_again;             /* something has changed since it was sent */
-        char *name, *path;           /* of the unit, and of its object */
-        char *job;                   /* owned: object of the job that starts it; NULL = not known */
-        UnitEnd end;                 /* what is known of it now */
-        uint8_t invocation[16];      /* which of the unit's is ours */
+        bool in_doubt; /* the connection was lost meanwhile */
+        usec_t started_at;
+        usec_t deadline;        /* while stopping; USEC_INFINITY = none */
+        usec_t reference_at;    /* it has run for long enough by then; USEC_INFINITY = never */
+        UnitQuery *query;       /* borrowed: the one that is under way; NULL = none */
+        char *name, *path;      /* of the unit, and of its object */
+        char *job;              /* owned: object of the job that starts it; NULL = not known */
+        UnitEnd end;            /* what is known of it now */
+        uint8_t invocation[16]; /* which of the unit's is ours */
         bool has_invocation;
 
         List peers;     /* UnitPeer.links: owned */
@@ -86,10 +88,11 @@ struct HandlerCall {
 };
 
 typedef enum UnitVerb {
-        UNIT_REF,
         UNIT_START,
-        UNIT_LOOK,
         UNIT_STOP,
+        UNIT_REF,
+        UNIT_LOOK,  /* how is it now? */
+        UNIT_LIMIT, /* how long may it run? */
 } UnitVerb;
 
 /* A method call of systemd, about one unit. */
@@ -114,13 +117,19 @@ int units_ask(Units *units, UnitVerb verb, const char *name, HandlerCall *call);
 /* Sends what can be sent. Callbacks come later. */
 void units_pump(Units *units);
 
-/* The call goes: nobody waits for its answers. */
+/* Gives back the reference to a unit. */
+void units_unref(Units *units, const char *name);
+
+/* Nobody waits for what the call has asked. */
 void units_forget(Units *units, HandlerCall *call);
 
 /* No job is started under this name until the unit has ended, which was asked for. */
 void units_add_stale(Units *units, const char *name);
 
 /* ---- unit-call.c ---- */
+
+/* systemd is told at that time to start it. */
+void unit_call_started(HandlerCall *call, usec_t now);
 
 void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m);
 void unit_call_removed(HandlerCall *call, const char *job, const char *result);
@@ -129,7 +138,8 @@ void unit_call_changed(HandlerCall *call, sd_bus_message *m);
 /* There is another connection to systemd; what the former one was asked is not known. */
 void unit_call_resume(HandlerCall *call);
 
-void unit_call_run_out(HandlerCall *call); /* it was to have ended by now */
+void unit_call_run_out(HandlerCall *call);   /* it was to have ended by now */
+void unit_call_reference(HandlerCall *call); /* it has run for long enough */
 void unit_call_stop(HandlerCall *call);
 
 /* More was written than the settings allow, or there is memory for. */

@@ -21,6 +21,7 @@ static int call_new(Handler *handler, Attempt *attempt, HandlerCall **ret) {
                 .handler = handler,
                 .number = handler->units->next_call++,
                 .deadline = USEC_INFINITY,
+                .reference_at = USEC_INFINITY,
                 .attempt = attempt,
         };
         list_init(&call->links);
@@ -30,7 +31,7 @@ static int call_new(Handler *handler, Attempt *attempt, HandlerCall **ret) {
                 call->name = NULL;
         if (!call->name ||
                 sd_bus_path_encode("/org/freedesktop/systemd1/unit", call->name, &call->path) < 0 ||
-                units_ask(handler->units, UNIT_REF, call->name, call) < 0) {
+                units_ask(handler->units, UNIT_START, call->name, call) < 0) {
                 (void) unit_call_free(call);
                 return -ENOMEM;
         }

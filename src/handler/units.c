@@ -83,6 +83,8 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
         /* It was not running any more. */
         if (verb == UNIT_STOP && sd_bus_message_is_method_error(m, NULL))
                 drop_stale(find_stale(units, query->name));
+        if (verb == UNIT_REF && !call && !sd_bus_message_is_method_error(m, NULL))
+                units_unref(units, query->name);
         query_free(query);
         if (call)
                 unit_call_answered(call, verb, m);
@@ -92,26 +94,39 @@ static int on_answer(sd_bus_message *m, void *userdata, sd_bus_error *ret_error)
 }
 
 static int query_send(UnitQuery *query) {
-        static const struct {
-                const char *method, *mode;
-        } calls[] = {
-                [UNIT_REF] = { "RefUnit", NULL },
-                [UNIT_START] = { "StartUnit", "fail" },
-                [UNIT_STOP] = { "StopUnit", "replace" },
-        };
         ServiceLink *link = query->units->link;
 
-        if (query->verb == UNIT_LOOK)
+        switch (query->verb) {
+
+        case UNIT_START:
+                return sd_bus_call_method_async(link->bus, &query->slot, link->owner, SYSTEMD_PATH,
+                        SYSTEMD_MANAGER, "StartUnit", on_answer, query, "ss", query->name, "fail");
+
+        case UNIT_STOP:
+                return sd_bus_call_method_async(link->bus, &query->slot, link->owner, SYSTEMD_PATH,
+                        SYSTEMD_MANAGER, "StopUnit", on_answer, query, "ss", query->name,
+                        "replace");
+
+        case UNIT_REF:
+                return sd_bus_call_method_async(link->bus, &query->slot, link->owner, SYSTEMD_PATH,
+                        SYSTEMD_MANAGER, "RefUnit", on_answer, query, "s", query->name);
+
+        case UNIT_LOOK:
                 return sd_bus_call_method_async(link->bus, &query->slot, link->owner,
                         query->call->path, "org.freedesktop.DBus.Properties", "GetAll", on_answer,
                         query, "s", "");
-        if (!calls[query->verb].mode)
-                return sd_bus_call_method_async(link->bus, &query->slot, link->owner, SYSTEMD_PATH,
-                        SYSTEMD_MANAGER, calls[query->verb].method, on_answer, query, "s",
-                        query->name);
-        return sd_bus_call_method_async(link->bus, &query->slot, link->owner, SYSTEMD_PATH,
-                SYSTEMD_MANAGER, calls[query->verb].method, on_answer, query, "ss", query->name,
-                calls[query->verb].mode);
+
+        case UNIT_LIMIT:
+                return sd_bus_call_method_async(link->bus, &query->slot, link->owner,
+                        query->call->path, "org.freedesktop.DBus.Properties", "Get", on_answer,
+                        query, "ss", "org.freedesktop.systemd1.Service", "RuntimeMaxUSec");
+        }
+        return -EINVAL;
+}
+
+void units_unref(Units *units, const char *name) {
+        (void) sd_bus_call_method_async(units->link->bus, NULL, units->link->owner, SYSTEMD_PATH,
+                SYSTEMD_MANAGER, "UnrefUnit", NULL, NULL, "s", name);
 }
 
 void units_pump(Units *units) {
@@ -119,14 +134,17 @@ void units_pump(Units *units) {
                 return;
         list_for_each (l, &units->line) {
                 UnitQuery *query = list_entry(l, UnitQuery, links);
+                usec_t now = usec_now(CLOCK_MONOTONIC);
 
                 if (units->n_sent >= SENT_MAX)
                         return;
-                if (query->verb == UNIT_REF && find_stale(units, query->name))
+                if (query->verb == UNIT_START && find_stale(units, query->name))
                         continue;
                 /* What cannot be sent now says that the connection is lost, of which we hear. */
                 if (query_send(query) < 0)
                         return;
+                if (query->verb == UNIT_START)
+                        unit_call_started(query->call, now);
                 units->n_sent++;
                 list_remove(&query->links);
                 list_append(&units->sent, &query->links);
@@ -145,7 +163,7 @@ int units_ask(Units *units, UnitVerb verb, const char *name, HandlerCall *call) 
         if (call)
                 call->query = query;
         /* What ends makes room for what begins. */
-        if (verb == UNIT_REF)
+        if (verb == UNIT_START)
                 list_append(&units->line, &query->links);
         else
                 list_prepend(&units->line, &query->links);
@@ -374,8 +392,11 @@ void units_arm(Units *units) {
         }
         if (!is_idle(units))
                 units->idle_at = USEC_INFINITY;
-        list_for_each (l, &units->calls)
-                at = MIN(at, list_entry(l, HandlerCall, links)->deadline);
+        list_for_each (l, &units->calls) {
+                const HandlerCall *call = list_entry(l, HandlerCall, links);
+
+                at = MIN(at, MIN(call->deadline, call->reference_at));
+        }
         if (at != USEC_INFINITY)
                 (void) sd_event_source_set_time(units->timer, at);
         (void) sd_event_source_set_enabled(
@@ -383,10 +404,12 @@ void units_arm(Units *units) {
 }
 
 /* done() brings new calls, which come to the end of the list. */
-static void end_late_calls(Units *units, usec_t now) {
+static void look_after_calls(Units *units, usec_t now) {
         list_for_each (l, &units->calls) {
                 HandlerCall *call = list_entry(l, HandlerCall, links);
 
+                if (call->reference_at <= now)
+                        unit_call_reference(call);
                 if (call->deadline <= now)
                         unit_call_run_out(call);
         }
@@ -398,7 +421,7 @@ static int on_timer(sd_event_source *source, uint64_t usec, void *userdata) {
 
         if (units->link && (units->link->lost || (is_idle(units) && units->idle_at <= now)))
                 close_link(units);
-        end_late_calls(units, now);
+        look_after_calls(units, now);
         if (!units->link && !is_idle(units) && units->connect_at <= now &&
                 service_link_new(&units->link_config, &link_events, units, &units->link) < 0)
                 pause_connecting(units);

@@ -33,9 +33,10 @@ typedef struct Systemd {
         bool condition;
         int code, status, fd;
         uint64_t started_at;
+        uint32_t job;   /* one that it has to do with the unit; 0 = none */
         char data[256]; /* the payload that it was given so far */
         size_t size;
-        unsigned n_refs, n_unrefs, n_starts, n_stops, n_looks;
+        unsigned n_refs, n_unrefs, n_starts, n_stops, n_looks, n_limits;
         bool wants_exit;
         bool has_left; /* it lists a unit that nobody here has started */
 } Systemd;
@@ -54,24 +55,31 @@ static void append(sd_bus_message *m, const char *name, const char *type, const 
         assert_return_code(sd_bus_message_close_container(m), 0);
 }
 
-static void append_properties(const Systemd *systemd, sd_bus_message *m) {
-        uint32_t pid = (uint32_t) getpid();
+static void append_unit(const Systemd *systemd, sd_bus_message *m) {
         int condition = systemd->condition;
 
-        assert_return_code(sd_bus_message_open_container(m, 'a', "{sv}"), 0);
         append(m, "ActiveState", "s", systemd->active);
-        append(m, "Result", "s", systemd->result);
         append(m, "ConditionResult", "b", &condition);
         append(m, "ConditionTimestampMonotonic", "t", &(uint64_t){ usec_now(CLOCK_MONOTONIC) });
+        append(m, "ActiveEnterTimestampMonotonic", "t", &systemd->started_at);
+        append(m, "ActiveExitTimestampMonotonic", "t",
+                &(uint64_t){ systemd->started_at + 2 * USEC_PER_SEC });
+        assert_return_code(sd_bus_message_append(m, "{sv}", "Job", "(uo)", systemd->job, "/"), 0);
+}
+
+static void append_service(const Systemd *systemd, sd_bus_message *m) {
+        uint32_t pid = (uint32_t) getpid();
+
+        append(m, "Result", "s", systemd->result);
         append(m, "Unknown", "s", "value");
         append(m, "ExecMainPID", "u", &pid);
         append(m, "ExecMainCode", "i", &systemd->code);
         append(m, "ExecMainStatus", "i", &systemd->status);
         append(m, "ExecMainStartTimestampMonotonic", "t", &systemd->started_at);
-        assert_return_code(sd_bus_message_close_container(m), 0);
 }
 
-static void tell_change(Systemd *systemd, sd_bus *bus, const char *to) {
+static void tell_change_of(Systemd *systemd, sd_bus *bus, const char *to, const char *interface,
+        void (*append_some)(const Systemd *systemd, sd_bus_message *m)) {
         sd_bus_message *m;
         char *path;
 
@@ -79,21 +87,39 @@ static void tell_change(Systemd *systemd, sd_bus *bus, const char *to) {
         assert_return_code(sd_bus_message_new_signal(bus, &m, path,
                                    "org.freedesktop.DBus.Properties", "PropertiesChanged"),
                 0);
-        assert_return_code(sd_bus_message_append(m, "s", SYSTEMD ".Service"), 0);
-        append_properties(systemd, m);
+        assert_return_code(sd_bus_message_append(m, "s", interface), 0);
+        assert_return_code(sd_bus_message_open_container(m, 'a', "{sv}"), 0);
+        append_some(systemd, m);
+        assert_return_code(sd_bus_message_close_container(m), 0);
         assert_return_code(sd_bus_message_append(m, "as", 0), 0);
         assert_return_code(sd_bus_send_to(bus, m, to, NULL), 0);
         sd_bus_message_unref(m);
         free(path);
 }
 
-static void tell_removed(Systemd *systemd, sd_bus *bus, const char *to, const char *result) {
+/* In the order in which systemd does. */
+static void tell_change(Systemd *systemd, sd_bus *bus, const char *to) {
+        tell_change_of(systemd, bus, to, SYSTEMD ".Service", append_service);
+        tell_change_of(systemd, bus, to, SYSTEMD ".Unit", append_unit);
+}
+
+static void tell_removed(
+        Systemd *systemd, sd_bus *bus, const char *to, const char *job, const char *result) {
         sd_bus_message *m;
 
         assert_return_code(sd_bus_message_new_signal(bus, &m, PATH, MANAGER, "JobRemoved"), 0);
-        assert_return_code(sd_bus_message_append(m, "uoss", 1, JOB, systemd->name, result), 0);
+        assert_return_code(sd_bus_message_append(m, "uoss", 1, job, systemd->name, result), 0);
         assert_return_code(sd_bus_send_to(bus, m, to, NULL), 0);
         sd_bus_message_unref(m);
+}
+
+/* It runs, or was skipped: systemd tells of its job, that it is done, and of what is left. */
+static void finish_start(Systemd *systemd, const char *result) {
+        systemd->job = 1;
+        tell_change(systemd, systemd->bus, NULL);
+        tell_removed(systemd, systemd->bus, NULL, JOB, result);
+        systemd->job = 0;
+        tell_change(systemd, systemd->bus, NULL);
 }
 
 static void end_unit(
@@ -136,11 +162,13 @@ static void start_unit(Systemd *systemd, sd_bus_message *m, const char *name) {
 
         systemd->n_starts++;
         (void) snprintf(systemd->name, sizeof(systemd->name), "%s", name);
+        if (is(name, "silent"))
+                return;
         if (is(name, "missing")) {
                 (void) sd_bus_reply_method_errorf(m, SYSTEMD ".NoSuchUnit", "Unit is not there.");
                 return;
         }
-        if (is(name, "crash")) {
+        if (is(name, "crash") || is(name, "quiet")) {
                 systemd->wants_exit = true;
                 return;
         }
@@ -148,21 +176,26 @@ static void start_unit(Systemd *systemd, sd_bus_message *m, const char *name) {
                 (void) sd_bus_reply_method_return(m, "u", 7);
         else
                 (void) sd_bus_reply_method_return(m, "o", JOB);
+        /* What it had still to tell of an attempt before. */
+        if (is(name, "again")) {
+                tell_removed(systemd, systemd->bus, NULL, PATH "/job/2", "done");
+                end_unit(systemd, "inactive", "success", CLD_EXITED, 0);
+        }
         systemd->condition = !is(name, "skipped");
         systemd->active = systemd->condition ? "active" : "inactive";
         systemd->result = "success";
         systemd->code = systemd->status = 0;
         systemd->started_at = systemd->condition ? usec_now(CLOCK_MONOTONIC) : 0;
-        if (systemd->condition)
-                tell_change(systemd, systemd->bus, NULL);
-        tell_removed(systemd, systemd->bus, NULL, "done");
+        finish_start(systemd, "done");
         if (is(name, "echo")) {
                 connect_unit(systemd);
                 assert_return_code(sd_event_add_io(systemd->event, &source, systemd->fd, EPOLLIN,
                                            on_payload, systemd),
                         0);
-        } else if (is(name, "fails") || is(name, "odd") || is(name, "quiet"))
+        } else if (is(name, "fails") || is(name, "odd") || is(name, "again"))
                 end_unit(systemd, "failed", "exit-code", CLD_EXITED, 3);
+        else if (is(name, "slow") || is(name, "mute"))
+                end_unit(systemd, "failed", "timeout", CLD_KILLED, 15);
 }
 
 static void list_units(Systemd *systemd, sd_bus_message *m) {
@@ -189,9 +222,20 @@ static void tell_all(Systemd *systemd, sd_bus_message *m) {
                 return;
         }
         assert_return_code(sd_bus_message_new_method_return(m, &reply), 0);
-        append_properties(systemd, reply);
+        assert_return_code(sd_bus_message_open_container(reply, 'a', "{sv}"), 0);
+        append_unit(systemd, reply);
+        append_service(systemd, reply);
+        assert_return_code(sd_bus_message_close_container(reply), 0);
         assert_return_code(sd_bus_send(NULL, reply, NULL), 0);
         sd_bus_message_unref(reply);
+}
+
+static void tell_limit(Systemd *systemd, sd_bus_message *m) {
+        systemd->n_limits++;
+        if (is(systemd->name, "mute"))
+                (void) sd_bus_reply_method_errorf(m, SYSTEMD ".NoSuchUnit", "Not loaded.");
+        else
+                (void) sd_bus_reply_method_return(m, "v", "t", USEC_PER_SEC);
 }
 
 static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error) {
@@ -206,8 +250,7 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
                 list_units(systemd, m);
         else if (sd_bus_message_is_method_call(m, MANAGER, "RefUnit")) {
                 systemd->n_refs++;
-                if (!is(name, "silent"))
-                        (void) sd_bus_reply_method_return(m, "");
+                (void) sd_bus_reply_method_return(m, "");
         } else if (sd_bus_message_is_method_call(m, MANAGER, "UnrefUnit"))
                 systemd->n_unrefs++;
         else if (sd_bus_message_is_method_call(m, MANAGER, "StartUnit"))
@@ -220,9 +263,11 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
                 if (is(name, "waits"))
                         end_unit(systemd, "inactive", "success", CLD_KILLED, 15);
                 else if (!is(name, "stays"))
-                        tell_removed(systemd, systemd->bus, NULL, "done");
+                        tell_removed(systemd, systemd->bus, NULL, PATH "/job/2", "done");
         } else if (sd_bus_message_is_method_call(m, NULL, "GetAll"))
                 tell_all(systemd, m);
+        else if (sd_bus_message_is_method_call(m, NULL, "Get"))
+                tell_limit(systemd, m);
         else
                 return 0;
         return 1;
@@ -356,11 +401,17 @@ static void each_end_of_a_unit_has_its_verdict(void **state) {
                 { "skipped", OUTCOME_FAILURE,
                         "sluice-skipped@7.service did not run: a condition of the unit is not "
                         "met" },
+                { "again", OUTCOME_FAILURE, "sluice-again@7.service exited with status 3" },
+                { "slow", OUTCOME_FAILURE,
+                        "sluice-slow@7.service ran for longer than RuntimeMaxSec= and was ended" },
+                { "mute", OUTCOME_FAILURE,
+                        "sluice-mute@7.service was stopped and did not end within "
+                        "TimeoutStopSec=" },
                 { "quiet", OUTCOME_LOST,
                         "sluice-quiet@7.service: systemd does not say how it ended" },
                 { "crash", OUTCOME_LOST,
-                        "the connection to systemd was lost while it was asked to start "
-                        "sluice-crash@7.service" },
+                        "the connection to systemd was lost, so that nobody knows how "
+                        "sluice-crash@7.service ended" },
         };
         Fixture *f = *state;
 
@@ -379,9 +430,23 @@ static void the_payload_comes_back_as_the_output(void **state) {
         run(f);
         assert_output(&f->try, "hello", 5);
         try_done(&f->try);
-        while (f->systemd.n_unrefs < 1)
+        /* More was not asked. */
+        assert_int_equal(f->systemd.n_starts, 1);
+        assert_int_equal(f->systemd.n_refs + f->systemd.n_looks + f->systemd.n_limits, 0);
+}
+
+static void what_runs_for_long_stays_loaded(void **state) {
+        Fixture *f = *state;
+
+        begin(f, "waits", "");
+        while (f->systemd.n_looks == 0)
                 step(f);
         assert_int_equal(f->systemd.n_refs, 1);
+        stop(f);
+        run(f);
+        try_done(&f->try);
+        while (f->systemd.n_unrefs < 1)
+                step(f);
 }
 
 static void what_is_told_to_stop_ends_as_it_does(void **state) {
@@ -401,7 +466,7 @@ static void what_does_not_stop_is_lost(void **state) {
         Fixture *f = *state;
 
         begin(f, "stays", "");
-        while (f->systemd.n_looks == 0 && f->systemd.n_starts == 0)
+        while (f->systemd.n_starts == 0)
                 step(f);
         stop(f);
         run(f);
@@ -414,12 +479,12 @@ static void a_systemd_that_never_answers_is_not_waited_for_once_stopped(void **s
         Fixture *f = *state;
 
         begin(f, "silent", "");
-        while (f->systemd.n_refs == 0)
+        while (f->systemd.n_starts == 0)
                 step(f);
         stop(f);
         run(f);
-        assert_failed(
-                &f->try, OUTCOME_FAILURE, "sluice-silent@7.service: stopped before it was started");
+        assert_failed(&f->try, OUTCOME_LOST,
+                "sluice-silent@7.service was told to stop and had not ended 100ms later");
         try_done(&f->try);
 }
 
@@ -428,7 +493,7 @@ static void what_was_left_is_stopped_before_its_name_is_used(void **state) {
 
         f->systemd.has_left = true;
         begin(f, "echo", "x");
-        while (f->systemd.n_refs == 0)
+        while (f->systemd.n_starts == 0)
                 step(f);
         assert_int_equal(f->systemd.n_stops, 1);
         run(f);
@@ -450,15 +515,15 @@ static void signals_of_others_are_not_believed(void **state) {
         active = f->systemd.active;
         f->systemd.active = "inactive";
         tell_change(&f->systemd, other, to);
-        tell_removed(&f->systemd, other, to, "failed");
+        tell_removed(&f->systemd, other, to, JOB, "failed");
         f->systemd.active = active;
         assert_return_code(sd_bus_flush(other), 0);
         sd_bus_close_unref(other);
 
         stop(f);
         run(f);
-        /* One for the end; there was none for what was spoofed. */
-        assert_int_equal(f->systemd.n_looks, 1);
+        assert_failed(&f->try, OUTCOME_FAILURE,
+                "sluice-waits@7.service was killed by signal 15 (SIGTERM)");
         try_done(&f->try);
 }
 
@@ -470,6 +535,7 @@ int main(void) {
                         the_payload_comes_back_as_the_output, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(
                         what_is_told_to_stop_ends_as_it_does, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(what_runs_for_long_stays_loaded, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(what_does_not_stop_is_lost, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(
                         a_systemd_that_never_answers_is_not_waited_for_once_stopped, set_up,

@@ -342,10 +342,13 @@ void writer_fail(Store *store, const char *what) {
                 store->dir, what, store->why);
 }
 
+/* The times are not asked for: a kernel with fine-grained ones gives a file that was asked a new
+ * one with the next write, and a sync may have to write that to the disk, too. */
 static uint64_t inode_of(const Store *store, const char *name) {
-        struct stat st;
+        struct statx st;
 
-        return fstatat(store->dir_fd, name, &st, AT_SYMLINK_NOFOLLOW) >= 0 ? st.st_ino : 0;
+        return statx(store->dir_fd, name, AT_SYMLINK_NOFOLLOW, STATX_INO, &st) >= 0 ? st.stx_ino
+                                                                                    : 0;
 }
 
 int writer_find_files(Store *store) {

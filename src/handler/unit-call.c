@@ -71,7 +71,8 @@ static void call_judge(HandlerCall *call) {
                 attempt_fail(attempt, OUTCOME_LOST,
                         "%s was started again by somebody else, so that nobody knows how it ended",
                         call->name);
-        else if (call->in_doubt && call->end.main_started_at < call->started_at)
+        else if (call->in_doubt && call->end.main_started_at < call->started_at &&
+                 !(call->has_invocation && call->end.has_invocation))
                 attempt_fail(attempt, OUTCOME_LOST,
                         "the connection to systemd was lost, so that nobody knows how %s ended",
                         call->name);
@@ -92,17 +93,33 @@ static void call_judge(HandlerCall *call) {
         unit_call_end(call);
 }
 
+/* If there is no memory to ask, its end is waited for in vain, and it is lost. */
+static void call_ask_to_stop(HandlerCall *call) {
+        if (units_ask(call->handler->units, UNIT_STOP, call->name, NULL) >= 0)
+                units_pump(call->handler->units);
+}
+
+/* systemd does not say how it is: it may run, or be about to. */
+static void call_lose(HandlerCall *call, const char *why) {
+        units_add_stale(call->handler->units, call->name);
+        call_ask_to_stop(call);
+        attempt_fail(
+                call->attempt, OUTCOME_LOST, "systemd does not say how %s is: %s", call->name, why);
+        unit_call_end(call);
+}
+
 /* What a service's "timeout" was about is told by how long it was allowed to run, which no signal
  * says, as it does not change. */
 static void call_ended(HandlerCall *call) {
-        if (strcmp(call->end.result, "timeout") != 0 || call->end.runtime_max > 0) {
-                call_judge(call);
-                return;
-        }
+        Units *units = call->handler->units;
+
         call->state = CALL_ENDED;
         call->reference_at = USEC_INFINITY;
-        units_forget(call->handler->units, call);
-        call_ask(call, UNIT_LIMIT);
+        units_forget(units, call);
+        /* Without memory to ask the verdict is less exact. */
+        if (strcmp(call->end.result, "timeout") != 0 || call->end.runtime_max > 0 ||
+                units_ask(units, UNIT_LIMIT, call->name, call) < 0)
+                call_judge(call);
 }
 
 /* ---- what systemd says ---- */
@@ -252,12 +269,6 @@ void unit_call_removed(HandlerCall *call, const char *job, const char *result) {
         call->start_removed = true;
 }
 
-/* If there is no memory to ask, its end is waited for in vain, and it is lost. */
-static void call_ask_to_stop(HandlerCall *call) {
-        if (units_ask(call->handler->units, UNIT_STOP, call->name, NULL) >= 0)
-                units_pump(call->handler->units);
-}
-
 void unit_call_started(HandlerCall *call, usec_t now) {
         call->started_at = now;
         call->state = CALL_STARTED;
@@ -278,21 +289,26 @@ void unit_call_reference(HandlerCall *call) {
         Units *units = call->handler->units;
 
         call->reference_at = USEC_INFINITY;
-        /* Without memory it runs on as a short one would. */
-        if (call->state == CALL_RUNNING && !call->query &&
+        /* On another connection it will be what is asked for first. Without memory it runs on as a
+         * short one would. */
+        if (call->state == CALL_RUNNING && units->swept && !call->query &&
                 units_ask(units, UNIT_REF, call->name, call) >= 0)
                 units_pump(units);
 }
 
 static void answered_look(HandlerCall *call, sd_bus_message *m) {
         if (read_properties(m, &call->end) < 0) {
-                call_fail(call, OUTCOME_LOST, "systemd does not say how it ended");
+                call_lose(call, "its answer is of another kind");
                 return;
         }
         call_note_invocation(call);
         unit_call_find_peers(call);
-        if (unit_end_is_reached(&call->end))
+        if (unit_end_is_reached(&call->end)) {
                 call_judge(call);
+                return;
+        }
+        /* From here on signals tell of it again. */
+        call->in_doubt = false;
 }
 
 /* Of a service without such a limit it is USEC_INFINITY. */
@@ -304,12 +320,15 @@ static void answered_limit(HandlerCall *call, sd_bus_message *m) {
 
 void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m) {
         const sd_bus_error *error = sd_bus_message_get_error(m);
+        bool in_time = !sd_bus_error_has_name(error, SD_BUS_ERROR_NO_REPLY);
 
-        if (error && (verb == UNIT_START || verb == UNIT_LOOK)) {
-                attempt_fail(call->attempt, verb == UNIT_LOOK ? OUTCOME_LOST : OUTCOME_FAILURE,
-                        "systemd refuses to %s %s: %s",
-                        verb == UNIT_LOOK ? "tell the end of" : "start", call->name,
-                        error->message ?: error->name);
+        if (error && (verb == UNIT_LOOK || (verb == UNIT_START && !in_time))) {
+                call_lose(call, error->message ?: error->name);
+                return;
+        }
+        if (error && verb == UNIT_START) {
+                attempt_fail(call->attempt, OUTCOME_FAILURE, "systemd refuses to start %s: %s",
+                        call->name, error->message ?: error->name);
                 unit_call_end(call);
                 return;
         }
@@ -320,8 +339,9 @@ void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m) {
                 break;
 
         case UNIT_REF:
-                call->referenced = !error;
-                call_ask(call, UNIT_LOOK);
+                call->referenced = !error || !in_time;
+                if (call->in_doubt)
+                        call_ask(call, UNIT_LOOK);
                 break;
 
         case UNIT_LOOK:
@@ -338,12 +358,12 @@ void unit_call_answered(HandlerCall *call, UnitVerb verb, sd_bus_message *m) {
 }
 
 void unit_call_resume(HandlerCall *call) {
-        call->referenced = false;
         switch (call->state) {
 
         case CALL_NEW:
-                if (!call->query)
-                        call_ask(call, UNIT_START);
+                if (!call->query &&
+                        units_ask(call->handler->units, UNIT_START, call->name, call) < 0)
+                        call_fail(call, OUTCOME_RETRY, "not enough memory to start it");
                 break;
 
         case CALL_STARTED:
@@ -351,9 +371,10 @@ void unit_call_resume(HandlerCall *call) {
                 call->state = CALL_RUNNING;
                 call->in_doubt = call->start_removed = true;
                 call->reference_at = USEC_INFINITY;
-                if (call->stopping)
+                units_forget(call->handler->units, call);
+                if (call->stopping || call->overflown || call->out_of_memory)
                         call_ask_to_stop(call);
-                call_ask(call, UNIT_REF);
+                call_ask(call, call->referenced ? UNIT_LOOK : UNIT_REF);
                 break;
 
         case CALL_ENDED:

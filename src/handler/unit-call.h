@@ -64,7 +64,7 @@ struct HandlerCall {
         bool referenced;    /* the link has a reference to the unit, so that it stays loaded */
         bool start_removed; /* the job that starts it is done */
         bool stopping;
-        bool in_doubt; /* the connection was lost meanwhile */
+        bool in_doubt; /* signals may have been missed, as the connection was lost */
         usec_t started_at;
         usec_t deadline;        /* while stopping; USEC_INFINITY = none */
         usec_t reference_at;    /* it has run for long enough by then; USEC_INFINITY = never */

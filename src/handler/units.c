@@ -64,7 +64,7 @@ static void drop_stale(StaleUnit *stale) {
 /* ---- queries ---- */
 
 static void query_free(UnitQuery *query) {
-        if (query->call && query->verb != UNIT_STOP)
+        if (query->call && query->call->query == query)
                 query->call->query = NULL;
         query->units->n_sent -= query->slot ? 1 : 0;
         list_remove(&query->links);
@@ -265,6 +265,8 @@ static void forget_systemd(Units *units) {
 
 static void close_link(Units *units) {
         forget_systemd(units);
+        list_for_each (l, &units->calls)
+                list_entry(l, HandlerCall, links)->referenced = false;
         units->link = service_link_free(units->link);
 }
 

@@ -273,14 +273,18 @@ static int on_message(sd_bus_message *m, void *userdata, sd_bus_error *ret_error
         return 1;
 }
 
-static void systemd_start(Systemd *systemd) {
-        systemd->active = "inactive";
-        systemd->result = "success";
-        systemd->condition = true;
+static void systemd_restart(Systemd *systemd) {
         assert_return_code(sd_bus_open_user(&systemd->bus), 0);
         assert_return_code(sd_bus_attach_event(systemd->bus, systemd->event, 0), 0);
         assert_return_code(sd_bus_add_filter(systemd->bus, NULL, on_message, systemd), 0);
         assert_return_code(sd_bus_request_name(systemd->bus, SYSTEMD, 0), 0);
+}
+
+static void systemd_start(Systemd *systemd) {
+        systemd->active = "inactive";
+        systemd->result = "success";
+        systemd->condition = true;
+        systemd_restart(systemd);
 }
 
 static void systemd_end(Systemd *systemd) {
@@ -408,7 +412,8 @@ static void each_end_of_a_unit_has_its_verdict(void **state) {
                         "sluice-mute@7.service was stopped and did not end within "
                         "TimeoutStopSec=" },
                 { "quiet", OUTCOME_LOST,
-                        "sluice-quiet@7.service: systemd does not say how it ended" },
+                        "systemd does not say how sluice-quiet@7.service is: its answer is of "
+                        "another kind" },
                 { "crash", OUTCOME_LOST,
                         "the connection to systemd was lost, so that nobody knows how "
                         "sluice-crash@7.service ended" },
@@ -439,14 +444,64 @@ static void what_runs_for_long_stays_loaded(void **state) {
         Fixture *f = *state;
 
         begin(f, "waits", "");
-        while (f->systemd.n_looks == 0)
+        while (f->systemd.n_refs == 0)
                 step(f);
-        assert_int_equal(f->systemd.n_refs, 1);
         stop(f);
         run(f);
         try_done(&f->try);
         while (f->systemd.n_unrefs < 1)
                 step(f);
+        assert_int_equal(f->systemd.n_refs, 1);
+        assert_int_equal(f->systemd.n_looks, 0);
+}
+
+static void step_until(Fixture *f, usec_t until) {
+        while (usec_now(CLOCK_MONOTONIC) < until)
+                assert_return_code(sd_event_run(f->event, 50 * USEC_PER_MSEC), 0);
+}
+
+/* It was to be referenced while there was no systemd. */
+static void what_runs_while_systemd_is_away_is_looked_at_once(void **state) {
+        Fixture *f = *state;
+
+        begin(f, "waits", "");
+        while (f->systemd.n_starts == 0)
+                step(f);
+        step_until(f, usec_now(CLOCK_MONOTONIC) + 100 * USEC_PER_MSEC);
+        systemd_end(&f->systemd);
+        step_until(f, usec_now(CLOCK_MONOTONIC) + 1200 * USEC_PER_MSEC);
+        f->systemd.active = "inactive";
+        f->systemd.code = CLD_EXITED;
+        systemd_restart(&f->systemd);
+        run(f);
+        assert_output(&f->try, "", 0);
+        try_done(&f->try);
+        while (f->systemd.n_unrefs < 1)
+                step(f);
+        assert_int_equal(f->systemd.n_refs, 1);
+        assert_int_equal(f->systemd.n_looks, 1);
+}
+
+static void what_ends_after_systemd_is_back_is_not_lost(void **state) {
+        Fixture *f = *state;
+
+        begin(f, "waits", "");
+        while (f->systemd.n_refs == 0)
+                step(f);
+        /* As with ExecStartPre=: the command itself has not begun. */
+        f->systemd.active = "activating";
+        f->systemd.started_at = 0;
+        systemd_end(&f->systemd);
+        systemd_restart(&f->systemd);
+        while (f->systemd.n_looks == 0)
+                step(f);
+        step_until(f, usec_now(CLOCK_MONOTONIC) + 100 * USEC_PER_MSEC);
+        end_unit(&f->systemd, "failed", "exit-code", 0, 0);
+        run(f);
+        assert_failed(&f->try, OUTCOME_FAILURE,
+                "sluice-waits@7.service did not run: a command before that of the job failed "
+                "(ExecStartPre=)");
+        try_done(&f->try);
 }
 
 static void what_is_told_to_stop_ends_as_it_does(void **state) {
@@ -536,6 +591,10 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(
                         what_is_told_to_stop_ends_as_it_does, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(what_runs_for_long_stays_loaded, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(
+                        what_runs_while_systemd_is_away_is_looked_at_once, set_up, tear_down),
+                cmocka_unit_test_setup_teardown(
+                        what_ends_after_systemd_is_back_is_not_lost, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(what_does_not_stop_is_lost, set_up, tear_down),
                 cmocka_unit_test_setup_teardown(
                         a_systemd_that_never_answers_is_not_waited_for_once_stopped, set_up,

@@ -146,9 +146,9 @@ const char *result_to_string(uint8_t result) {
 }
 
 static uint8_t result_from_string(const char *s) {
-        for (uint8_t i = 0; i < ELEMENTSOF(result_names); i++)
+        for (size_t i = 0; i < ELEMENTSOF(result_names); i++)
                 if (strcmp(result_names[i], s) == 0)
-                        return i;
+                        return (uint8_t) i;
         return RESULT_FAILED;
 }
 

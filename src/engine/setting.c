@@ -4,6 +4,7 @@
  * memory that the place is. The words of a fault come from the row as well, so they cannot say
  * another range than the one that is applied. */
 
+#include <assert.h>
 #include <ctype.h>
 #include <limits.h>
 #include <sched.h>
@@ -231,6 +232,7 @@ static int set_checked(const Assignment *a, bool (*is_valid)(const char *s)) {
         r = read_text(a, &copy);
         if (r < 0)
                 return r;
+        assert(copy);
         if (!is_valid(copy))
                 return setting_fault(a->ret_error, "%s: \"%s\" is not %s", a->label,
                         setting_quote(value, copy), a->setting->type->what);

@@ -25,7 +25,10 @@ static void print_waiting(json_object *p) {
         view_field("Waits", line.text);
 }
 
+/* The one that runs, or else the last one: a job that is tried again waits with what that took. */
 static void print_attempt(json_object *p) {
+        const char *state = json_text(p, "State");
+        bool runs = strcmp(state, "running") == 0 || strcmp(state, "stopping") == 0;
         int64_t worker = json_object_get_int64(json_member(p, "Worker"));
         _cleanup_line_ Line line = { 0 };
 
@@ -37,8 +40,7 @@ static void print_attempt(json_object *p) {
         if (json_number(p, "DurationUSec") > 0) {
                 _cleanup_free_ char *span = text_span(json_number(p, "DurationUSec"));
 
-                line_add(&line,
-                        text_format(*json_text(p, "Result") ? "took %s" : "for %s so far", span));
+                line_add(&line, text_format(runs ? "for %s so far" : "took %s", span));
         }
         view_field("Attempt", line.text);
 }

@@ -8,7 +8,7 @@
  * Pools: "gzip" has Handler=command and upper-cases the payload; "echo" has Handler=module; "full"
  * refuses; "nofd" does not take fds; "many" has 2500 jobs that are only listed; "batch" has
  * Handler=command and makes batches. A job with the tag "hang" runs until it is cancelled, one with
- * an argument N fails with that exit status.
+ * "again" has run and waits, one with an argument N fails with that exit status.
  *
  * Pool "gzip" has a limiter of its own, shares breaker "api", and is elastic; the others have none
  * of these. Limiter "api" is used by nobody. */
@@ -172,8 +172,12 @@ static void work(FakeJob *job, const char *payload, size_t size, const Options *
                 output[i] =
                         (char) (strcmp(job->pool, "gzip") == 0 ? toupper(payload[i]) : payload[i]);
         job->status = options->status;
-        job->state = strcmp(job->tag, "hang") == 0 ? "running" : "finished";
-        job->result = strcmp(job->tag, "hang") == 0 ? "" : job->status > 0 ? "failed" : "succeeded";
+        job->state = strcmp(job->tag, "hang") == 0    ? "running"
+                     : strcmp(job->tag, "again") == 0 ? "queued"
+                                                      : "finished";
+        job->result = strcmp(job->state, "finished") != 0 ? ""
+                      : job->status > 0                   ? "failed"
+                                                          : "succeeded";
         if (options->output >= 0) {
                 (void) fd_write_all(options->output, output, size);
                 free(output);

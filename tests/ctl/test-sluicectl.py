@@ -374,6 +374,10 @@ class SluicectlTest(unittest.TestCase):
         self.ctl('submit', 'echo', '--tag=hang')
         self.assertIn('Attempt: 1, for 1.25ms so far\n', self.ctl('status', '1').out)
 
+    def test_status_of_a_job_that_waits_again_says_how_long_the_last_attempt_took(self):
+        self.ctl('submit', 'echo', '--tag=again')
+        self.assertIn('Attempt: 1, took 1.25ms\n', self.ctl('status', '1').out)
+
     def test_text_of_others_cannot_drive_the_terminal(self):
         self.assertIn('● gzip - Compress ?[2Jman pages\n', self.ctl('status', 'gzip').out)
 

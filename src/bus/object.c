@@ -262,8 +262,7 @@ int object_check_settable(Engine *engine, const char *pool, sd_bus_error *error)
                 return 0;
         return bus_error(error, BUS_ERROR_INVALID_STATE,
                 "Pool %s becomes what its settings file says once its workers have gone: until "
-                "then "
-                "nothing can be set",
+                "then nothing can be set",
                 pool);
 }
 

@@ -130,11 +130,12 @@ void units_unref(Units *units, const char *name) {
 }
 
 void units_pump(Units *units) {
+        usec_t now = usec_now(CLOCK_MONOTONIC);
+
         if (!units->link || units->link->lost || !units->swept)
                 return;
         list_for_each (l, &units->line) {
                 UnitQuery *query = list_entry(l, UnitQuery, links);
-                usec_t now = usec_now(CLOCK_MONOTONIC);
 
                 if (units->n_sent >= SENT_MAX)
                         return;

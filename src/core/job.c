@@ -48,15 +48,15 @@ JobState job_next_state(JobState state, JobEvent event) {
 }
 
 void job_transition(Job *job, JobEvent event) {
-        JobState next = job_next_state((JobState) job->state, event);
+        unsigned next = transitions[job->state][event];
 
-        assert(next != _JOB_STATE_INVALID);
-        job->state = (unsigned) next & 0xf;
+        assert(next != JOB_NEW);
+        job->state = next & 0x7;
 }
 
 void job_finish(Job *job, JobResult result) {
         job_transition(job, JOB_EVENT_FINISH);
-        job->result = (unsigned) result & 0xf;
+        job->result = (unsigned) result & 0x7;
 }
 
 /* What came first is what ends it: a job out of its time may be cancelled as well. */

@@ -174,6 +174,8 @@ struct Submission {
         bool bulk;   /* a caller waits for all results as one: nothing is kept of a job after the
                         reply */
         bool notify; /* the submitter wants JobStarted and JobFinished */
+        bool quiet;  /* bulk, and nobody is to hear of the end of one that succeeds before all
+                        have ended */
         bool first_error; /* a failure is urgent: it cancels the rest of the group */
         bool durable;     /* what becomes of its jobs is kept on the disk, and known from then on */
         bool storing;     /* main thread only: they are not there yet, so they are not accepted */

@@ -108,6 +108,13 @@ static bool level_before(const Prioq *q, uint16_t a, uint16_t b) {
         return la->key != lb->key ? la->key < lb->key : la->id < lb->id;
 }
 
+/* The job is of a level too, which need not have it as its head. */
+static bool job_is_before_level(const Prioq *q, const Job *job, const PrioqLevel *level) {
+        int64_t key = prioq_key(q, job->priority, job->due_at);
+
+        return key != level->key ? key < level->key : job->id < level->id;
+}
+
 static void heap_place(Prioq *q, uint16_t at, uint16_t level) {
         q->heap[at] = level;
         q->levels[level].heap_index = at;
@@ -166,7 +173,8 @@ static void level_remove_head(Prioq *q, PrioqLevel *level) {
                 level->head->prev = NULL;
                 level_read_head(q, level);
                 /* Keys only grow along a level. */
-                heap_sift_down(q, at);
+                if (q->n_heap > 1)
+                        heap_sift_down(q, at);
                 return;
         }
         level->tail = NULL;
@@ -237,6 +245,33 @@ void prioq_push(Prioq *q, Job *job) {
                 job->flags |= JOB_OUT_OF_ORDER;
                 side_add(q, job);
         }
+}
+
+void prioq_push_all(Prioq *q, Job *const *jobs, size_t n) {
+        PrioqLevel *level = level_of(q, jobs[0]->priority);
+        Job *last;
+
+        /* The first one finds its place as any other, and the rest follows it, unless it had to go
+         * aside. */
+        prioq_push(q, jobs[0]);
+        last = jobs[0];
+        if (unlikely(last->flags & JOB_OUT_OF_ORDER)) {
+                for (size_t i = 1; i < n; i++)
+                        prioq_push(q, jobs[i]);
+                return;
+        }
+        for (size_t i = 1; i < n; i++) {
+                Job *job = jobs[i];
+
+                job->flags &= (uint8_t) ~JOB_OUT_OF_ORDER;
+                job->prev = last;
+                last->next = job;
+                last = job;
+        }
+        last->next = NULL;
+        level->tail = last;
+        level->last_id = last->id;
+        q->n_jobs += n - 1;
 }
 
 bool prioq_is_late(const Prioq *q, int16_t priority, usec_t due_at, uint64_t id) {
@@ -327,6 +362,53 @@ Job *prioq_pop(Prioq *q) {
                 job->next = job->prev = NULL;
         }
         return job;
+}
+
+/* The level that is next after the first one; NULL = there is none. */
+static const PrioqLevel *second_level(const Prioq *q) {
+        uint16_t at = 1;
+
+        if (q->n_heap < 2)
+                return NULL;
+        if (q->n_heap > 2 && level_before(q, q->heap[2], q->heap[1]))
+                at = 2;
+        return &q->levels[q->heap[at]];
+}
+
+/* Takes jobs from the first level while it is the first one, but not its last job. */
+static size_t pop_from_first_level(Prioq *q, size_t max, Job **ret) {
+        PrioqLevel *level = &q->levels[q->heap[0]];
+        const PrioqLevel *second = second_level(q);
+        Job *job = level->head;
+        size_t n = 0;
+
+        while (n < max && job->next && (!second || job_is_before_level(q, job, second))) {
+                ret[n] = job;
+                job = job->next;
+                ret[n]->next = ret[n]->prev = NULL;
+                n++;
+        }
+        if (n == 0)
+                return 0;
+        job->prev = NULL;
+        level->head = job;
+        level_read_head(q, level);
+        if (second)
+                heap_sift_down(q, 0);
+        q->n_jobs -= n;
+        return n;
+}
+
+size_t prioq_pop_some(Prioq *q, size_t max, Job **ret) {
+        size_t n = 0, k;
+
+        while (n < max && q->n_jobs > 0) {
+                k = q->n_side == 0 ? pop_from_first_level(q, max - n, ret + n) : 0;
+                n += k;
+                if (k == 0)
+                        ret[n++] = prioq_pop(q);
+        }
+        return n;
 }
 
 void prioq_set_aging_interval(Prioq *q, usec_t aging_interval) {

@@ -50,6 +50,9 @@ int prioq_reserve(Prioq *q, int16_t priority);
  * that of a job that was pushed at this priority before. */
 void prioq_push(Prioq *q, Job *job);
 
+/* The same for n jobs of one priority and due_at, by ascending id. */
+void prioq_push_all(Prioq *q, Job *const *jobs, size_t n);
+
 /* Is that before a job that was pushed at this priority, which has been reserved? */
 bool prioq_is_late(const Prioq *q, int16_t priority, usec_t due_at, uint64_t id);
 
@@ -62,6 +65,9 @@ void prioq_unpop(Prioq *q, Job *job);
 
 Job *prioq_first(const Prioq *q); /* NULL if empty; the job stays in */
 Job *prioq_pop(Prioq *q);         /* NULL if empty */
+
+/* Takes the first ones out, up to `max`, in their order. Returns how many. */
+size_t prioq_pop_some(Prioq *q, size_t max, Job **ret);
 void prioq_remove(Prioq *q, Job *job);
 
 /* Since when the job waits that waits longest; USEC_INFINITY if empty. O(levels). */

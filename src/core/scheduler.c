@@ -309,6 +309,27 @@ void scheduler_submit(Scheduler *s, Job *job, usec_t now) {
                 enqueue(s, job);
 }
 
+void scheduler_submit_all(Scheduler *s, Job *const *jobs, size_t n, usec_t now) {
+        SchedulerOwner *owner = owner_of(s, jobs[0]);
+
+        /* With a delay, a time-out or a key they have them. */
+        if (unlikely(jobs[0]->details)) {
+                for (size_t i = 0; i < n; i++)
+                        scheduler_submit(s, jobs[i], now);
+                return;
+        }
+        s->counters.submitted += n;
+        s->n_queued += n;
+        owner->n_live += n;
+        s->latest = MAX(s->latest, now);
+        for (size_t i = 0; i < n; i++) {
+                job_transition(jobs[i], JOB_EVENT_QUEUE);
+                jobs[i]->due_at = s->latest;
+        }
+        prioq_push_all(&owner->queue, jobs, n);
+        owner_update_turn(s, owner);
+}
+
 /* A job that was at work before has kept the one place of its key. */
 static void restore_key_place(Scheduler *s, Job *job) {
         keys_hold(&s->keys, job);
@@ -351,7 +372,7 @@ static bool passes_on(const Job *job, JobResult result) {
 
 /* The last step of every job: counted under its result, and gone from its key and its owner. That
  * somebody wanted it cancelled is kept for the next stage. */
-static void conclude(Scheduler *s, Job *job, JobResult result) {
+static inline void conclude(Scheduler *s, Job *job, JobResult result) {
         if (passes_on(job, result)) {
                 job_transition(job, JOB_EVENT_PASS);
                 job->flags &= (uint8_t) ~JOB_STOP_BY_TIMEOUT;
@@ -610,6 +631,24 @@ static Job *claim(Scheduler *s, SchedulerOwner *owner) {
         return job;
 }
 
+/* Takes the first jobs of the owner, up to `max` in his turn. */
+static size_t claim_some(Scheduler *s, SchedulerOwner *owner, size_t max, Job **ret) {
+        size_t n;
+
+        /* The next one is another owner's, or depends on what becomes of this one's key. */
+        if (owner->turn.next != owner->turn.prev || unlikely(keys_are_in_use(&s->keys))) {
+                *ret = claim(s, owner);
+                return 1;
+        }
+        n = prioq_pop_some(&owner->queue, max, ret);
+        owner_update_turn(s, owner);
+        for (size_t i = 0; i < n; i++) {
+                forget_expiry(s, ret[i]);
+                ret[i]->flags |= JOB_CLAIMED;
+        }
+        return n;
+}
+
 /* Jobs that are taken make room for somebody who waits for it. */
 static bool is_full(const Scheduler *s) {
         return scheduler_n_waiting(s) >= s->config.queue_max || !list_is_empty(&s->line);
@@ -678,11 +717,13 @@ TakeVerdict scheduler_take(Scheduler *s, usec_t now, const Gates *gates, size_t 
 
                 if (!owner)
                         break;
-                if (gates) {
-                        until = gates->pass(gates->userdata, prioq_first(&owner->queue), now);
-                        if (until > 0)
-                                break;
+                if (likely(!gates)) {
+                        n += claim_some(s, owner, max - n, ret_jobs + n);
+                        continue;
                 }
+                until = gates->pass(gates->userdata, prioq_first(&owner->queue), now);
+                if (until > 0)
+                        break;
                 ret_jobs[n++] = claim(s, owner);
         }
 

@@ -8,6 +8,7 @@
 #include <uthash.h>
 
 #include "engine/job-table.h"
+#include "util/macro.h"
 
 #define PAGE_BITS 9
 #define PAGE_JOBS ((size_t) 1 << PAGE_BITS)
@@ -38,15 +39,19 @@ void job_table_done(JobTable *table) {
                 page_free(table, list_entry(l, JobPage, order));
 }
 
-static JobPage *page_find(JobTable *table, uint64_t number) {
-        JobPage *page = table->last;
+static _noinline_ JobPage *page_look_up(JobTable *table, uint64_t number) {
+        JobPage *page;
 
-        if (page && page->number == number)
-                return page;
         HASH_FIND(hh, table->pages, &number, sizeof(number), page);
         if (page)
                 table->last = page;
         return page;
+}
+
+static inline JobPage *page_find(JobTable *table, uint64_t number) {
+        JobPage *page = table->last;
+
+        return likely(page && page->number == number) ? page : page_look_up(table, number);
 }
 
 static JobPage *page_new(JobTable *table, uint64_t number) {

@@ -142,8 +142,7 @@ static void jobs_came(Pool *pool, const Job *first, size_t n, usec_t now) {
 
 void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now) {
         pool_lock(pool);
-        for (size_t i = 0; i < n; i++)
-                scheduler_submit(&pool->scheduler, jobs[i], now);
+        scheduler_submit_all(&pool->scheduler, jobs, n, now);
         jobs_came(pool, jobs[0], n, now);
         pool_unlock(pool);
 }
@@ -415,7 +414,7 @@ int pool_new(PoolConfig *config, Mailbox *mailbox, OutputStock *stock, SharedLim
         Pool *pool;
         int r;
 
-        pool = calloc(1, sizeof(*pool));
+        pool = aligned_alloc(_Alignof(Pool), sizeof(*pool));
         if (!pool)
                 return -ENOMEM;
         *pool = (Pool){

@@ -11,12 +11,16 @@
 
 #define _cleanup_(f) __attribute__((cleanup(f)))
 #define _printf_(fmt, args) __attribute__((format(printf, fmt, args)))
+#define _noinline_ __attribute__((noinline))
 #define _unused_ __attribute__((unused))
 #define _public_ __attribute__((visibility("default")))
 #define _pure_ __attribute__((pure))
 
 #define likely(x) __builtin_expect(!!(x), 1)
 #define unlikely(x) __builtin_expect(!!(x), 0)
+
+/* What one CPU takes from another as a whole. */
+#define CACHE_LINE 64
 
 #define ELEMENTSOF(array) (sizeof(array) / sizeof((array)[0]))
 

@@ -116,9 +116,12 @@ static Submission submission_of(const ModelJob *wanted) {
         };
 }
 
-/* Takes in what was admitted. */
+/* Takes in what was admitted: as many calls, or as one. */
 static void submit(History *h, ModelJob wanted, uint64_t n, usec_t delay, usec_t timeout) {
+        bool as_one = choose(h, 2);
         usec_t now = stale_now(h);
+        Job *jobs[MODEL_JOBS_MAX];
+        size_t n_jobs = 0;
 
         while (n-- > 0) {
                 HistoryJob *job = &h->jobs[h->model.n_jobs];
@@ -137,8 +140,14 @@ static void submit(History *h, ModelJob wanted, uint64_t n, usec_t delay, usec_t
                 if (delay > 0 || timeout != USEC_INFINITY || wanted.key > 0)
                         job->job.details = &job->details;
                 model_submit(&h->model, &wanted, now, delay, timeout);
-                scheduler_submit(&h->scheduler, &job->job, now);
+                jobs[n_jobs++] = &job->job;
+                if (as_one)
+                        job->job.submission = jobs[0]->submission;
+                else
+                        scheduler_submit(&h->scheduler, &job->job, now);
         }
+        if (as_one)
+                scheduler_submit_all(&h->scheduler, jobs, n_jobs, now);
 }
 
 static AdmitVerdict admit(History *h, const ModelJob *wanted, uint64_t n, unsigned flags) {
@@ -268,12 +277,14 @@ static void begin(History *h, Worker *worker) {
 static void call_take(History *h, Worker *worker) {
         Gates gates = { .pass = gate_pass, .userdata = h };
         size_t max = 1 + choose(h, CLAIMS_MAX + 1), n = 0, n_model = 0, n_max = max;
+        bool is_open = choose(h, 2);
         Job *jobs[CLAIMS_MAX + 1] = {};
         usec_t now = stale_now(h), until = 0, model_until = USEC_INFINITY;
         bool batch = h->model.batch_size > 1;
         TakeVerdict verdict;
 
-        verdict = scheduler_take(&h->scheduler, now, &gates, max, jobs, &n, &until);
+        verdict =
+                scheduler_take(&h->scheduler, now, is_open ? NULL : &gates, max, jobs, &n, &until);
         model_advance(&h->model, now);
         collect_ended(h);
 
@@ -288,7 +299,7 @@ static void call_take(History *h, Worker *worker) {
                 size_t i = (size_t) (job - h->model.jobs);
 
                 /* A batch passes the gates as one. */
-                if ((n_model == 0 || !batch) && job->priority < h->gate_priority &&
+                if (!is_open && (n_model == 0 || !batch) && job->priority < h->gate_priority &&
                         h->gate_until > 0) {
                         model_until = h->gate_until;
                         break;

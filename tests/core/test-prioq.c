@@ -476,6 +476,48 @@ static Job *model_first(Model *m) {
         return NULL;
 }
 
+/* Pops up to `max` at once, which are what as many single pops would give. */
+static void model_check_pop_some(Model *m, Prioq *q, size_t max) {
+        Job *jobs[N_JOBS], *job;
+        size_t n = prioq_pop_some(q, max, jobs);
+
+        for (size_t i = 0; i < n; i++) {
+                assert_ptr_equal(jobs[i], model_first(m));
+                assert_null(jobs[i]->next);
+                assert_null(jobs[i]->prev);
+                m->places[container_of(jobs[i], TestJob, job) - m->jobs] = POPPED;
+        }
+        job = model_first(m);
+        assert_true(n == max || !job);
+}
+
+/* Pushes up to `max` new jobs, of one priority, which may be late. */
+static void model_push_all(
+        Model *m, Prioq *q, size_t max, int16_t priority, usec_t due_at, uint64_t *next_id) {
+        Job *jobs[N_JOBS];
+        size_t n = 0;
+
+        for (size_t i = 0; i < N_JOBS && n < max; i++) {
+                Job *job = &m->jobs[i].job;
+
+                if (m->places[i] != OUTSIDE)
+                        continue;
+                *job = (Job){
+                        .id = (*next_id)++,
+                        .due_at = due_at,
+                        .priority = priority,
+                        .details = &m->jobs[i].details,
+                };
+                job->details->job = job;
+                m->places[i] = INSIDE;
+                jobs[n++] = job;
+        }
+        if (n == 0)
+                return;
+        assert_int_equal(prioq_reserve(q, priority), 0);
+        prioq_push_all(q, jobs, n);
+}
+
 static void any_history_gives_what_a_searched_array_gives(void **state) {
         static const usec_t intervals[] = { 0, 1, 7, 50, USEC_PER_YEAR, USEC_INFINITY };
 
@@ -495,7 +537,13 @@ static void any_history_gives_what_a_searched_array_gives(void **state) {
                                 m.interval =
                                         intervals[random_below(&random, ELEMENTSOF(intervals))];
                                 prioq_set_aging_interval(&q, m.interval);
-                        } else if (random_below(&random, 4) == 0) {
+                        } else if (random_below(&random, 16) == 0)
+                                model_push_all(&m, &q, 1 + random_below(&random, 6),
+                                        (int16_t) ((int) random_below(&random, 7) - 3),
+                                        usec_sub(now, random_below(&random, 4)), &next_id);
+                        else if (random_below(&random, 8) == 0)
+                                model_check_pop_some(&m, &q, 1 + random_below(&random, N_JOBS - 1));
+                        else if (random_below(&random, 4) == 0) {
                                 job = prioq_pop(&q);
                                 assert_ptr_equal(job, model_first(&m));
                                 if (job)

@@ -2,7 +2,7 @@
 
 #include "engine/attempt.h"
 
-void worker_attempt_drop_output(WorkerAttempt *a) {
+static _noinline_ void drop_output(WorkerAttempt *a) {
         if (a->attempt.output_owned)
                 free(a->attempt.output);
         if (a->shared)
@@ -12,30 +12,51 @@ void worker_attempt_drop_output(WorkerAttempt *a) {
         a->attempt.output_size = 0;
 }
 
-/* Small outputs of bulk calls share chunks; the others are kept or large, and have their own
- * memory. */
-void *worker_attempt_output_alloc(Attempt *attempt, size_t size) {
+uint8_t worker_attempt_settle_output(WorkerAttempt *a) {
+        Attempt *attempt = &a->attempt;
+
+        if (attempt->output_size > UINT32_MAX) {
+                drop_output(a);
+                attempt_fail(attempt, OUTCOME_FAILURE, "output of more than 4 GiB");
+        }
+        if (attempt->output_size == 0 || !attempt->output)
+                drop_output(a);
+        if (a->shared && attempt->output != a->shared)
+                output_release(a->writer->stock, TAKE_PTR(a->shared), 1);
+        return a->shared ? JOB_DATA_SHARED : attempt->output_owned ? JOB_DATA_OWNED : 0;
+}
+
+/* What has memory of its own: it is kept, or large. */
+static _noinline_ void *alloc_singly(Attempt *attempt, size_t size) {
         static char nothing;
-        WorkerAttempt *a = container_of(attempt, WorkerAttempt, attempt);
         void *output;
 
-        worker_attempt_drop_output(a);
         if (size == 0)
                 return &nothing;
         if (size > UINT32_MAX)
                 return NULL;
-        if (a->writer && size <= OUTPUT_SHARED_MAX)
-                return a->shared = output_writer_alloc(a->writer, size);
         output = malloc(size);
         attempt->output_owned = output;
         return output;
 }
 
-void worker_fail_turn(Worker *worker, const char *why) {
-        for (unsigned i = 0; i < worker->n_jobs; i++) {
-                WorkerAttempt a;
+void *worker_attempt_output_alloc(Attempt *attempt, size_t size) {
+        WorkerAttempt *a = container_of(attempt, WorkerAttempt, attempt);
 
-                worker_attempt_init(&a, worker, i);
+        if (unlikely(attempt->output_owned || a->shared))
+                drop_output(a);
+        /* Small outputs of bulk calls share chunks. */
+        if (likely(a->writer && size > 0 && size <= OUTPUT_SHARED_MAX))
+                return a->shared = output_writer_alloc(a->writer, size);
+        return alloc_singly(attempt, size);
+}
+
+void worker_fail_turn(Worker *worker, const char *why) {
+        WorkerAttempt a;
+
+        worker_attempt_init(&a, worker);
+        for (unsigned i = 0; i < worker->n_jobs; i++) {
+                worker_attempt_begin(&a, worker, i);
                 attempt_fail(&a.attempt, OUTCOME_RETRY, "%s", why);
                 worker_attempt_take(worker, i, &a);
         }

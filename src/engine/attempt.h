@@ -13,8 +13,9 @@
 
 struct WorkerAttempt {
         Attempt attempt;
-        OutputWriter *writer; /* borrowed; NULL where the output is kept singly */
-        void *shared;         /* what was taken from `writer`; NULL = nothing */
+        const Submission *submission; /* borrowed: what the facts are of; NULL = of none yet */
+        OutputWriter *writer;         /* borrowed; NULL where the output is kept singly */
+        void *shared;                 /* what was taken from `writer`; NULL = nothing */
 };
 
 /* Room for the attempts of all jobs of the turn in worker->attempts, with worker->attempt_list.
@@ -25,69 +26,72 @@ int worker_reserve_attempts(Worker *worker);
 void worker_fail_turn(Worker *worker, const char *why);
 
 void *worker_attempt_output_alloc(Attempt *attempt, size_t size);
-void worker_attempt_drop_output(WorkerAttempt *a);
 
-/* The facts of job i of the turn. Each member is named, as for one that is not all of them would be
- * cleared first. */
-static inline void worker_attempt_init(WorkerAttempt *a, Worker *worker, unsigned i) {
-        const Job *job = worker->jobs[i];
-        const Submission *submission = job->submission;
+/* Of an output that is not what was taken from the writer: what is of no use is let go of, and an
+ * empty one is none. Returns the JobFlag of what is left. */
+uint8_t worker_attempt_settle_output(WorkerAttempt *a);
 
+/* Facts that all jobs of a turn have in common. */
+static inline void worker_attempt_init(WorkerAttempt *a, Worker *worker) {
         *a = (WorkerAttempt){
                 .attempt = {
-                        .id = job->id,
-                        .payload = job->data,
-                        .payload_size = job->size,
-                        .payload_fd = submission->payload_fd,
-                        .output_fd = submission->output_fd,
                         .pool = worker->pool->config->name,
-                        .tag = submission->tag ?: "",
-                        .arguments = submission->arguments,
-                        .attempt = worker->results[i].attempt,
                         .worker = worker->id,
-                        .owner = submission->owner,
-                        .priority = submission->priority,
                         .in_batch = worker->batch,
                         .run_timeout = USEC_INFINITY,
-                        .stop = &worker->stops[i],
                         .wake_fd = worker->eventfd,
                         .progress = &worker->progress,
                         .output_alloc = worker_attempt_output_alloc,
-                        .outcome = OUTCOME_FAILURE,
-                        .exit_status = 0,
-                        .error = NULL,
-                        .output = NULL,
-                        .output_size = 0,
-                        .output_owned = false,
                 },
-                .writer = submission->bulk && submission->n_total > 1 ? worker->writer : NULL,
-                .shared = NULL,
         };
+}
+
+/* The facts of job i of the turn, whichever job was there before. Many that follow each other are
+ * of one call, and what they share is left as it is. */
+static inline void worker_attempt_begin(WorkerAttempt *a, Worker *worker, unsigned i) {
+        const Job *job = worker->jobs[i];
+        const Submission *submission = job->submission;
+        Attempt *attempt = &a->attempt;
+
+        if (submission != a->submission) {
+                a->submission = submission;
+                attempt->payload_fd = submission->payload_fd;
+                attempt->output_fd = submission->output_fd;
+                attempt->tag = submission->tag ?: "";
+                attempt->arguments = submission->arguments;
+                attempt->owner = submission->owner;
+                attempt->priority = submission->priority;
+                a->writer = submission->bulk && submission->n_total > 1 ? worker->writer : NULL;
+        }
+        attempt->id = job->id;
+        attempt->payload = job->data;
+        attempt->payload_size = job->size;
+        attempt->attempt = worker->results[i].attempt;
+        attempt->stop = &worker->stops[i];
+        attempt->outcome = OUTCOME_FAILURE;
+        attempt->exit_status = 0;
+        attempt->error = NULL;
+        attempt->output = NULL;
+        attempt->output_size = 0;
+        attempt->output_owned = false;
+        a->shared = NULL;
 }
 
 /* From the verdict on job i to its result. */
 static inline void worker_attempt_take(Worker *worker, unsigned i, WorkerAttempt *a) {
         WorkerResult *result = &worker->results[i];
+        Attempt *attempt = &a->attempt;
 
-        if (a->attempt.output_size > UINT32_MAX) {
-                worker_attempt_drop_output(a);
-                attempt_fail(&a->attempt, OUTCOME_FAILURE, "output of more than 4 GiB");
-        }
-        if (a->shared && a->attempt.output != a->shared)
-                output_release(worker->writer->stock, TAKE_PTR(a->shared), 1);
-        result->outcome = a->attempt.outcome;
-        result->exit_status = a->attempt.exit_status;
-        result->error = a->attempt.error;
-        result->output = a->attempt.output_size > 0 ? a->attempt.output : NULL;
-        result->size = (uint32_t) a->attempt.output_size;
-        result->flags = !result->output                  ? 0
-                        : a->attempt.output == a->shared ? JOB_DATA_SHARED
-                        : a->attempt.output_owned        ? JOB_DATA_OWNED
-                                                         : 0;
-        if (!result->output)
-                worker_attempt_drop_output(a);
+        result->flags = JOB_DATA_SHARED;
+        if (unlikely(!a->shared || attempt->output != a->shared || attempt->output_size == 0))
+                result->flags = worker_attempt_settle_output(a);
+        result->outcome = attempt->outcome;
+        result->exit_status = attempt->exit_status;
+        result->error = attempt->error;
+        result->output = attempt->output;
+        result->size = (uint32_t) attempt->output_size;
         result->details = NULL;
-        if (!worker->jobs[i]->submission->bulk || result->outcome != OUTCOME_SUCCESS ||
-                result->error || result->exit_status != 0)
+        if (unlikely(!a->submission->bulk || result->outcome != OUTCOME_SUCCESS || result->error ||
+                     result->exit_status != 0))
                 result->details = calloc(1, sizeof(*result->details));
 }

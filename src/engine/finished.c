@@ -262,7 +262,7 @@ void engine_submission_ended(Engine *engine, Submission *submission, usec_t now)
                 return;
         }
         /* Nobody waits any more: from now on they are jobs like others. */
-        submission->bulk = false;
+        submission->bulk = submission->quiet = false;
         retain_all(engine, submission, now);
 }
 

@@ -241,7 +241,8 @@ void lease_slot_woken(Worker *slot) {
 static void set_verdict(Worker *slot, Outcome outcome, const char *text) {
         WorkerAttempt a;
 
-        worker_attempt_init(&a, slot, 0);
+        worker_attempt_init(&a, slot);
+        worker_attempt_begin(&a, slot, 0);
         a.attempt.outcome = outcome;
         if (text)
                 attempt_fail(&a.attempt, outcome, "%s", text);
@@ -281,7 +282,8 @@ int lease_complete(Pool *pool, LeaseHolder *holder, uint64_t id, uint64_t token,
         if (!lease)
                 return LEASE_STALE;
         slot = slot_of(lease);
-        worker_attempt_init(&a, slot, 0);
+        worker_attempt_init(&a, slot);
+        worker_attempt_begin(&a, slot, 0);
         if (ok && size > 0) {
                 void *copy = attempt_output_alloc(&a.attempt, size);
 

@@ -66,24 +66,18 @@ static void writer_retire(OutputWriter *writer) {
                 return;
         chunk_take_off(writer->stock, writer->chunk, BIAS - writer->n_outputs);
         writer->chunk = NULL;
+        writer->left = 0;
 }
 
-void *output_writer_alloc(OutputWriter *writer, size_t size) {
-        void *output;
-
-        size = (size + 7) & ~(size_t) 7;
-        if (!writer->chunk || writer->used + size > OUTPUT_CHUNK_SIZE - sizeof(OutputChunk)) {
-                writer_retire(writer);
-                writer->chunk = stock_get(writer->stock);
-                if (!writer->chunk)
-                        return NULL;
-                writer->used = 0;
-                writer->n_outputs = 0;
-        }
-        output = writer->chunk->data + writer->used;
-        writer->used += size;
-        writer->n_outputs++;
-        return output;
+bool output_writer_next(OutputWriter *writer) {
+        writer_retire(writer);
+        writer->chunk = stock_get(writer->stock);
+        if (!writer->chunk)
+                return false;
+        writer->next = writer->chunk->data;
+        writer->left = OUTPUT_CHUNK_SIZE - sizeof(OutputChunk);
+        writer->n_outputs = 0;
+        return true;
 }
 
 void output_writer_done(OutputWriter *writer) {

@@ -7,8 +7,11 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "util/macro.h"
 
 typedef struct OutputChunk OutputChunk;
 typedef struct OutputStock OutputStock;
@@ -29,15 +32,31 @@ struct OutputStock {
 struct OutputWriter {
         OutputStock *stock; /* borrowed */
         OutputChunk *chunk; /* being filled; NULL = none */
-        size_t used;
+        uint8_t *next;      /* where the next output goes, … */
+        size_t left;        /* … and how much there is room for; 0 without a chunk */
         uint32_t n_outputs; /* in this chunk */
 };
 
 void output_stock_init(OutputStock *stock);
 void output_stock_done(OutputStock *stock);
 
+/* Begins another chunk. False if there is no memory for one. */
+bool output_writer_next(OutputWriter *writer);
+
 /* Memory for one output of at most OUTPUT_SHARED_MAX bytes, aligned to 8; NULL if there is none. */
-void *output_writer_alloc(OutputWriter *writer, size_t size);
+static inline void *output_writer_alloc(OutputWriter *writer, size_t size) {
+        void *output;
+
+        size = (size + 7) & ~(size_t) 7;
+        if (unlikely(size > writer->left) && !output_writer_next(writer))
+                return NULL;
+        output = writer->next;
+        writer->next += size;
+        writer->left -= size;
+        writer->n_outputs++;
+        return output;
+}
+
 void output_writer_done(OutputWriter *writer);
 
 /* Lets go of n outputs that lie in the same chunk as `output`. */

@@ -95,9 +95,10 @@ struct Pool {
         /* Guards everything below, and the mutable fields of jobs that were submitted and not
          * posted yet. May be held while the mailbox's, the output stock's, a limiter's and a
          * breaker's locks are taken; never while another pool's is, nor across a call that can
-         * block. */
-        pthread_mutex_t lock;
-        Scheduler scheduler;
+         * block. It has a cache line of its own, so that those who wait for it do not take from its
+         * holder what he works with. */
+        pthread_mutex_t lock __attribute__((aligned(CACHE_LINE)));
+        Scheduler scheduler __attribute__((aligned(CACHE_LINE)));
         PoolGates gates;
         List workers; /* Worker.links, by age */
         List idle;    /* Worker.idle_links, the one that became idle last first */

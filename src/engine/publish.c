@@ -130,9 +130,15 @@ void pool_name_stage(Pool *pool, Job *job) {
         job->details->error = text;
 }
 
-/* Puts a finished job, or one that is to go on elsewhere, where main finds it. True if main should
- * hear of it at once. */
-bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
+/* All jobs of the bulk call have ended, which main should hear of at once. */
+static bool post_submission(Submission *submission, Mail *mail) {
+        list_append(&mail->submissions, &submission->mail);
+        mail->n++;
+        return true;
+}
+
+/* Of whose end more is to be told than that of its call. */
+static _noinline_ bool post_singly(Pool *pool, Job *job, usec_t now, Mail *mail) {
         Submission *submission = job->submission;
         bool announce = (job->flags & JOB_ANNOUNCE) || pool->announce || submission->notify;
         bool urgent = announce;
@@ -159,14 +165,27 @@ bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
         /* Who waits for all of them is told by the submission; a failure is for the log as well. */
         if (!submission->bulk || announce || job_result_is_failure((JobResult) job->result))
                 mail_add_job(mail, job);
-        if (--submission->n_pending == 0 && submission->bulk) {
-                list_append(&mail->submissions, &submission->mail);
-                mail->n++;
-                urgent = true;
-        }
+        if (--submission->n_pending == 0 && submission->bulk)
+                urgent = post_submission(submission, mail);
         if (unlikely(submission->group || submission->key))
                 urgent |= submission->n_pending == 0 || cancels_group(job);
         return urgent;
+}
+
+/* Puts a finished job, or one that is to go on elsewhere, where main finds it. True if main should
+ * hear of it at once. */
+static inline bool post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
+        Submission *submission = job->submission;
+
+        if (unlikely(!submission->quiet || job->result != JOB_SUCCEEDED || pool->announce ||
+                     (job->flags & JOB_ANNOUNCE)))
+                return post_singly(pool, job, now, mail);
+        job->due_at = now;
+        return --submission->n_pending == 0 && post_submission(submission, mail);
+}
+
+bool pool_post_finished(Pool *pool, Job *job, usec_t now, Mail *mail) {
+        return post_finished(pool, job, now, mail);
 }
 
 /* What is told of the attempt. */
@@ -304,7 +323,7 @@ bool pool_publish(
                 else
                         discard_output(pool, result);
                 if (finish(pool, worker, i, now))
-                        urgent |= pool_post_finished(pool, job, now, mail);
+                        urgent |= post_finished(pool, job, now, mail);
                 else
                         tell_wait(job, mail);
         }
@@ -340,7 +359,7 @@ bool pool_post_ended(Pool *pool, Mail *mail, usec_t now) {
 
                 if (job->details)
                         job->details->finished_at = now;
-                urgent |= pool_post_finished(pool, job, now, mail);
+                urgent |= post_finished(pool, job, now, mail);
                 job = next;
         }
         return urgent;

@@ -43,7 +43,8 @@ static bool begin(Worker *slot) {
         for (unsigned i = 0; i < slot->n_jobs; i++) {
                 Attempt *attempt = &slot->attempts[i].attempt;
 
-                worker_attempt_init(&slot->attempts[i], slot, i);
+                worker_attempt_init(&slot->attempts[i], slot);
+                worker_attempt_begin(&slot->attempts[i], slot, i);
                 /* Nobody but this thread changes these two. */
                 attempt->priority = slot->jobs[i]->priority;
                 attempt->run_timeout = usec_sub(slot->run.deadline, slot->run.started_at);

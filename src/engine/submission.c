@@ -294,6 +294,8 @@ int engine_accept_jobs(Engine *engine, Pool *pool, Submission *submission,
         submission->n_total = submission->n_jobs = submission->n_pending = (uint32_t) n;
         submission->submitted_at = usec_now(CLOCK_MONOTONIC);
         submission->submitted_realtime = usec_now(CLOCK_REALTIME);
+        submission->quiet = submission->bulk && !submission->notify && !submission->pipeline &&
+                            !submission->durable && !submission->group && !submission->key;
 
         if (unlikely(submission->durable))
                 r = submit_durable(engine, submission, payloads, n, borrow);

@@ -40,17 +40,16 @@ static bool worker_open(Worker *worker) {
 }
 
 /* Runs job i of the turn, without any lock, and leaves its result. */
-static inline void worker_run(Worker *worker, unsigned i) {
+static inline void worker_run(Worker *worker, unsigned i, WorkerAttempt *a, bool is_open) {
         Pool *pool = worker->pool;
-        WorkerAttempt a;
 
-        worker_attempt_init(&a, worker, i);
+        worker_attempt_begin(a, worker, i);
         atomic_store_explicit(&worker->progress, -1.0, memory_order_relaxed);
-        if (likely(worker_open(worker)))
-                pool->config->handler->run(pool->handler, worker->state, &a.attempt);
+        if (likely(is_open))
+                pool->config->handler->run(pool->handler, worker->state, &a->attempt);
         else
-                attempt_fail(&a.attempt, OUTCOME_RETRY, "no memory for a worker's own things");
-        worker_attempt_take(worker, i, &a);
+                attempt_fail(&a->attempt, OUTCOME_RETRY, "no memory for a worker's own things");
+        worker_attempt_take(worker, i, a);
 }
 
 static int grow(void *array, size_t n, size_t size) {
@@ -75,7 +74,8 @@ static void worker_run_batch(Worker *worker) {
                 return;
         }
         for (unsigned i = 0; i < worker->n_jobs; i++) {
-                worker_attempt_init(&worker->attempts[i], worker, i);
+                worker_attempt_init(&worker->attempts[i], worker);
+                worker_attempt_begin(&worker->attempts[i], worker, i);
                 worker->attempts[i].attempt.progress = NULL;
                 worker->attempt_list[i] = &worker->attempts[i].attempt;
         }
@@ -106,12 +106,16 @@ static void worker_run_turn(Worker *worker) {
         bool several = claim_end(atomic_load_explicit(&worker->claim, memory_order_relaxed)) > 1;
         const Pool *pool = worker->pool;
         usec_t t = worker->turn_started_at;
+        WorkerAttempt a;
         unsigned i = 0;
+        bool is_open;
 
         if (unlikely(worker->batch)) {
                 worker_run_batch(worker);
                 return;
         }
+        is_open = worker_open(worker);
+        worker_attempt_init(&a, worker);
         do {
                 WorkerResult *result = &worker->results[i];
 
@@ -119,7 +123,7 @@ static void worker_run_turn(Worker *worker) {
                 result->duration = USEC_INFINITY;
                 if (unlikely(pool->store) && i > 0)
                         worker_mark(worker, i);
-                worker_run(worker, i);
+                worker_run(worker, i, &a, is_open);
                 if (unlikely(pool->store))
                         worker_mark_ended(worker, i);
                 if (result->details && several) {

@@ -143,6 +143,30 @@ static void an_abandoned_call_keeps_its_results(void **state) {
                 assert_int_equal(try_result(t, id), JOB_SUCCEEDED);
 }
 
+static void a_job_of_an_abandoned_call_can_be_tried_again(void **state) {
+        Try *t = *state;
+        Pool *pool = try_pool(t, "p", &try_singly, 1);
+        Submission *submission;
+        uint64_t id;
+
+        engine_set_announce(t->engine, false);
+        engine_pause_pool(t->engine, pool, true);
+        submission = try_submit_bulk(t, pool, TRY_ECHO, 1);
+        id = submission->first_id;
+        engine_abandon(submission);
+        (void) pool_cancel(pool, engine_find_job(t->engine, id));
+        try_until(t, pool->n_retained == 1);
+        assert_int_equal(try_result(t, id), JOB_CANCELLED);
+        assert_int_equal(t->jobs[id].n_finished, 0);
+
+        /* From now on it is a job like others, of whose end is told. */
+        engine_pause_pool(t->engine, pool, false);
+        assert_int_equal(engine_retry(t->engine, id), RETRY_DONE);
+        try_until(t, pool->n_retained == 1);
+        assert_int_equal(try_result(t, id), JOB_SUCCEEDED);
+        assert_int_equal(t->jobs[id].n_finished, 1);
+}
+
 static void on_keep_one(Submission *submission) {
         Try *t = submission->userdata;
 
@@ -616,6 +640,7 @@ int main(void) {
                 TEST(who_makes_no_progress_outside_of_its_handler_is_noticed),
                 TEST(a_bulk_call_is_told_once_with_all_outputs),
                 TEST(an_abandoned_call_keeps_its_results),
+                TEST(a_job_of_an_abandoned_call_can_be_tried_again),
                 TEST(an_output_that_did_not_fit_is_kept),
                 TEST(a_refused_submit_leaves_nothing),
                 TEST(a_watch_is_told_once),

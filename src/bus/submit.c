@@ -979,6 +979,27 @@ static int reply_results(Call *call, const Submission *submission) {
         return r < 0 ? r : sd_bus_message_send(reply);
 }
 
+/* Puts them one after another. Those of small jobs mostly lie so already, in the chunk that their
+ * worker has filled. */
+static void append_outputs(
+        char *end, const void *const *outputs, const uint32_t *lengths, size_t n) {
+        const char *run = NULL;
+        size_t size = 0;
+
+        for (size_t i = 0; i < n; i++) {
+                if (run && outputs[i] == run + size) {
+                        size += lengths[i];
+                        continue;
+                }
+                if (size > 0)
+                        end = mempcpy(end, run, size);
+                run = outputs[i];
+                size = lengths[i];
+        }
+        if (size > 0)
+                (void) mempcpy(end, run, size);
+}
+
 /* tayauay: the first id, a byte per job, and the outputs one after another. */
 static int reply_packed(Call *call, const Submission *submission) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
@@ -988,7 +1009,6 @@ static int reply_packed(Call *call, const Submission *submission) {
         Engine *engine = engine_of(call);
         size_t n = submission->n_total, room = REPLY_SIZE_MAX, total = 0;
         void *space;
-        char *end;
         int r;
 
         outputs = malloc(n * sizeof(*outputs));
@@ -1021,10 +1041,7 @@ static int reply_packed(Call *call, const Submission *submission) {
                 r = sd_bus_message_append_array_space(reply, 'y', total, &space);
         if (r < 0)
                 return r;
-        end = space;
-        for (size_t i = 0; i < n; i++)
-                if (lengths[i] > 0)
-                        end = mempcpy(end, outputs[i], lengths[i]);
+        append_outputs(space, outputs, lengths, n);
         return sd_bus_message_send(reply);
 }
 

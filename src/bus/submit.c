@@ -979,6 +979,9 @@ static int reply_results(Call *call, const Submission *submission) {
         return r < 0 ? r : sd_bus_message_send(reply);
 }
 
+/* That many jobs from now on will be at hand by the time that they are read. */
+#define LOOK_AHEAD 8
+
 /* Puts them one after another. Those of small jobs mostly lie so already, in the chunk that their
  * worker has filled. */
 static void append_outputs(
@@ -1020,6 +1023,10 @@ static int reply_packed(Call *call, const Submission *submission) {
                 Job *job = engine_submission_job(engine, submission, i);
                 size_t size = strlen(forgotten);
 
+                /* The worker has written it last, and it takes a while to come from there. */
+                if (i + LOOK_AHEAD < n)
+                        __builtin_prefetch(
+                                engine_submission_job(engine, submission, i + LOOK_AHEAD), 1);
                 outputs[i] = forgotten;
                 results[i] = JOB_LOST;
                 if (likely(job)) {

@@ -375,6 +375,14 @@ static const PrioqLevel *second_level(const Prioq *q) {
         return &q->levels[q->heap[at]];
 }
 
+/* Jobs that came together mostly lie in a row in their slab. Another CPU has written them, so it is
+ * worth to fetch one before the pointer to it is known; to guess wrong costs nothing. */
+static void fetch_later(const Job *job) {
+        uintptr_t here = (uintptr_t) job, next = (uintptr_t) job->next;
+
+        __builtin_prefetch((const void *) (next + 3 * (next - here)), 1);
+}
+
 /* Takes jobs from the first level while it is the first one, but not its last job. */
 static size_t pop_from_first_level(Prioq *q, size_t max, Job **ret) {
         PrioqLevel *level = &q->levels[q->heap[0]];
@@ -384,6 +392,7 @@ static size_t pop_from_first_level(Prioq *q, size_t max, Job **ret) {
 
         while (n < max && job->next && (!second || job_is_before_level(q, job, second))) {
                 ret[n] = job;
+                fetch_later(job);
                 job = job->next;
                 ret[n]->next = ret[n]->prev = NULL;
                 n++;

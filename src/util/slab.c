@@ -2,7 +2,10 @@
 
 /* A page is 256 KiB, aligned to its size, so that an object finds its page by its address. Objects
  * that were never used are handed out in ascending order: they lie in memory as they lie in a
- * queue, and what was not handed out yet is not resident. A few empty pages are kept. */
+ * queue, and what was not handed out yet is not resident. A few empty pages are kept.
+ *
+ * Free objects are known by a stack of numbers in their page, and are not looked at: another CPU
+ * may have worked with them last, so that to read a link in one is to wait for that CPU. */
 
 #include <assert.h>
 #include <errno.h>
@@ -11,12 +14,11 @@
 
 #include "util/slab.h"
 
-/* Under AddressSanitizer a free object may not be touched but for the link that we keep in it. */
+/* Under AddressSanitizer a free object may not be touched. */
 #ifdef __SANITIZE_ADDRESS__
 #include <sanitizer/asan_interface.h>
 #define object_allow(object) __asan_unpoison_memory_region((object), SLAB_OBJECT_SIZE)
-#define object_forbid(object) \
-        __asan_poison_memory_region((SlabFree *) (object) + 1, SLAB_OBJECT_SIZE - sizeof(SlabFree))
+#define object_forbid(object) __asan_poison_memory_region((object), SLAB_OBJECT_SIZE)
 #define page_allow(page) __asan_unpoison_memory_region((page), PAGE_SIZE)
 #else
 #define object_allow(object) ((void) (object))
@@ -25,21 +27,23 @@
 #endif
 
 #define PAGE_SIZE ((size_t) 256 * 1024)
-#define PAGE_OBJECTS ((PAGE_SIZE - sizeof(SlabPage)) / SLAB_OBJECT_SIZE)
+#define PAGE_OBJECTS 3971
 
-typedef struct SlabFree SlabFree;
+/* That many objects from now on will be at hand by the time that they are asked for. */
+#define LOOK_AHEAD 4
+
 typedef struct SlabPage SlabPage;
 
-struct SlabFree {
-        SlabFree *next;
+struct SlabPage {
+        List links;                  /* in Slab.partial while it has room, else in Slab.full */
+        uint16_t n_used;             /* objects in use */
+        uint16_t n_touched;          /* objects that were ever used: the rest follows them */
+        uint16_t n_free;             /* objects that are free again: … */
+        uint16_t free[PAGE_OBJECTS]; /* … these, the last one of which is used next */
+        uint8_t objects[PAGE_OBJECTS][SLAB_OBJECT_SIZE] __attribute__((aligned(SLAB_OBJECT_SIZE)));
 };
 
-struct SlabPage {
-        List links; /* in Slab.partial while it has room, else in Slab.full */
-        SlabFree *free;
-        uint32_t n_used;    /* objects in use */
-        uint32_t n_touched; /* objects that were ever used: the rest follows them */
-} __attribute__((aligned(SLAB_OBJECT_SIZE)));
+_Static_assert(sizeof(SlabPage) == PAGE_SIZE, "as many objects as there is room for");
 
 static SlabPage *page_of(void *object) {
         return (SlabPage *) ((uintptr_t) object & ~(uintptr_t) (PAGE_SIZE - 1));
@@ -102,11 +106,12 @@ void *slab_alloc(Slab *slab) {
 
         assert(l);
         page = list_entry(l, SlabPage, links);
-        if (page->free) {
-                object = page->free;
-                page->free = page->free->next;
+        if (page->n_free > 0) {
+                object = page->objects[page->free[--page->n_free]];
+                if (page->n_free >= LOOK_AHEAD)
+                        __builtin_prefetch(page->objects[page->free[page->n_free - LOOK_AHEAD]], 1);
         } else
-                object = (uint8_t *) (page + 1) + (size_t) page->n_touched++ * SLAB_OBJECT_SIZE;
+                object = page->objects[page->n_touched++];
         object_allow(object);
         if (++page->n_used == PAGE_OBJECTS) {
                 list_remove(&page->links);
@@ -119,10 +124,9 @@ void *slab_alloc(Slab *slab) {
 
 void slab_free(Slab *slab, void *object) {
         SlabPage *page = page_of(object);
-        SlabFree *free_object = object;
+        size_t offset = (size_t) ((uint8_t *) object - page->objects[0]);
 
-        free_object->next = page->free;
-        page->free = free_object;
+        page->free[page->n_free++] = (uint16_t) (offset / SLAB_OBJECT_SIZE);
         object_forbid(object);
         slab->n_free++;
         slab->n_objects--;

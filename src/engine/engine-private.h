@@ -27,6 +27,18 @@ void engine_discard_submission(Engine *engine, Submission *submission, Job *firs
 
 /* Frees the job but for its output in a shared chunk, of which the caller lets go. */
 void engine_free_job(Engine *engine, Job *job);
+
+/* What that is made of: the job itself, which is in no table any more, … */
+static inline void engine_free_job_alone(Engine *engine, Job *job) {
+        if (job->flags & JOB_DATA_OWNED)
+                free(job->data);
+        if (unlikely(job->details))
+                job_details_free(job->details);
+        slab_free(&engine->slab, job);
+}
+
+/* … and what its call knows of it. The last one takes the submission with it. */
+void engine_leave_submission(Engine *engine, Submission *submission, uint32_t n);
 void engine_drop_data(Engine *engine, Job *job);
 
 static inline void engine_release_job(Engine *engine, Job *job) {

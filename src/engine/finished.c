@@ -230,8 +230,8 @@ void engine_conclude_job(Engine *engine, Job *job, usec_t now) {
 static void release_bulk(Engine *engine, Submission *submission, usec_t now) {
         uint64_t first = submission->first_id;
         size_t n = submission->n_total;
+        uint32_t n_chunk = 0, n_freed = 0;
         void *chunk = NULL;
-        uint32_t n_chunk = 0;
 
         for (size_t i = 0; i < n; i++) {
                 Job *job = job_table_get(&engine->jobs, first + i);
@@ -248,10 +248,17 @@ static void release_bulk(Engine *engine, Submission *submission, usec_t now) {
                         chunk = job->data;
                         n_chunk++;
                 }
-                engine_free_job(engine, job);
+                if (unlikely(submission->durable))
+                        durable_forget_job(engine, job);
+                job_table_remove(&engine->jobs, job);
+                engine_free_job_alone(engine, job);
+                n_freed++;
         }
         if (n_chunk > 0)
                 output_release(&engine->stock, chunk, n_chunk);
+        /* If all are kept, the last one may be forgotten by now, and the submission with it. */
+        if (n_freed > 0)
+                engine_leave_submission(engine, submission, n_freed);
 }
 
 void engine_submission_ended(Engine *engine, Submission *submission, usec_t now) {

@@ -194,7 +194,8 @@ void pool_reject(Pool *pool, uint64_t n);
 /* How many jobs would be admitted now. */
 uint64_t pool_room(Pool *pool);
 
-/* Hands over n admitted jobs. Workers are set aside to be woken by pool_wake(). */
+/* Hands over n admitted jobs of one submission, by ascending id. Workers are set aside to be woken
+ * by pool_wake(). */
 void pool_submit(Pool *pool, Job *const *jobs, size_t n, usec_t now);
 
 /* n jobs that were admitted with ADMIT_LATER come next, or never. */

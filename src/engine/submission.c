@@ -71,12 +71,13 @@ void engine_free_job(Engine *engine, Job *job) {
         if (unlikely(submission->durable))
                 durable_forget_job(engine, job);
         job_table_remove(&engine->jobs, job);
-        if (job->flags & JOB_DATA_OWNED)
-                free(job->data);
-        if (unlikely(job->details))
-                job_details_free(job->details);
-        slab_free(&engine->slab, job);
-        if (--submission->n_jobs > 0)
+        engine_free_job_alone(engine, job);
+        engine_leave_submission(engine, submission, 1);
+}
+
+void engine_leave_submission(Engine *engine, Submission *submission, uint32_t n) {
+        submission->n_jobs -= n;
+        if (submission->n_jobs > 0)
                 return;
         if (unlikely(submission->durable))
                 durable_forget_submission(engine, submission);

@@ -695,10 +695,11 @@ static TakeVerdict take_batch(Scheduler *s, usec_t now, const Gates *gates, size
         }
 
         max = MIN(max, s->config.batch_size);
-        do {
-                ret_jobs[n] = claim(s, owner);
-                scheduler_start(s, ret_jobs[n]);
-        } while (++n < max && (owner = owner_in_turn(s)));
+        do
+                n += claim_some(s, owner, max - n, ret_jobs + n);
+        while (n < max && (owner = owner_in_turn(s)));
+        for (size_t i = 0; i < n; i++)
+                scheduler_start(s, ret_jobs[i]);
         *ret_n = n;
         return TAKE_JOBS;
 }

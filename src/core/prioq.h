@@ -50,7 +50,7 @@ int prioq_reserve(Prioq *q, int16_t priority);
  * that of a job that was pushed at this priority before. */
 void prioq_push(Prioq *q, Job *job);
 
-/* The same for n jobs of one priority and due_at, by ascending id. */
+/* The same for n > 0 jobs of one priority and due_at, by ascending id. */
 void prioq_push_all(Prioq *q, Job *const *jobs, size_t n);
 
 /* Is that before a job that was pushed at this priority, which has been reserved? */

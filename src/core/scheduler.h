@@ -177,7 +177,7 @@ void scheduler_turn_away(Scheduler *s, Job *job, JobResult result);
  * reads the clock before it gets the lock): the later moment counts. */
 void scheduler_submit(Scheduler *s, Job *job, usec_t now);
 
-/* The same for n jobs of one submission and priority, by ascending id. */
+/* The same for n > 0 jobs of one submission and priority, by ascending id. */
 void scheduler_submit_all(Scheduler *s, Job *const *jobs, size_t n, usec_t now);
 
 /* Takes in a job that was in another scheduler's life, for which memory is reserved: due_at is set,

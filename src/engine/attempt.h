@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* WorkerAttempt: one attempt of a turn, from the job to the facts that its handler is given, and
- * from the verdict to the result. By whoever does the turn, a worker's thread or main for a slot,
- * without any lock. */
+/* WorkerAttempt: one attempt of a turn, or one after another, from the job to the facts that its
+ * handler is given, and from the verdict to the result. By whoever does the turn, a worker's thread
+ * or main for a slot, without any lock. */
 
 #include <stdatomic.h>
 #include <stdlib.h>

@@ -55,6 +55,7 @@ WRAP(void *, malloc, (size_t size), (size), NULL)
 WRAP(void *, calloc, (size_t n, size_t size), (n, size), NULL)
 WRAP(void *, realloc, (void *p, size_t size), (p, size), NULL)
 WRAP(void *, reallocarray, (void *p, size_t n, size_t size), (p, n, size), NULL)
+WRAP(void *, aligned_alloc, (size_t alignment, size_t size), (alignment, size), NULL)
 WRAP(char *, strdup, (const char *s), (s), NULL)
 /* With 64-bit offsets, as Meson asks for, mmap() is called by this name. */
 WRAP(void *, mmap64, (void *p, size_t size, int prot, int flags, int fd, off_t offset),

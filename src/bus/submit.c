@@ -994,12 +994,12 @@ static void append_outputs(
                         size += lengths[i];
                         continue;
                 }
-                if (size > 0)
+                if (run)
                         end = mempcpy(end, run, size);
                 run = outputs[i];
                 size = lengths[i];
         }
-        if (size > 0)
+        if (run)
                 (void) mempcpy(end, run, size);
 }
 
